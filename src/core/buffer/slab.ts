@@ -1,0 +1,109 @@
+/**
+ * The slab: all bytes of one worker live in one mapping, cut into blocks of 16 KB with a reference count each.
+ *
+ * A position in it is a plain number (`offset`), so that bytes are read as `slab.u8[offset]`, copied inside it with `copyWithin`, and
+ * handed to the kernel as `slab.address + offset`, without a view object anywhere. Address space is reserved at once, pages
+ * appear when touched, and blocks that were freed are reused last-in first-out, so the hot ones stay in cache.
+ *
+ * A *slice* is (offset, length) inside one block together with one reference on that block. Whoever holds a slice either passes
+ * it on or calls `release(offset)`. What must outlive its slice is copied, on purpose.
+ */
+import { NativeMemory } from '../sys/memory.ts';
+
+export const BLOCK_SHIFT = 14;
+export const BLOCK_SIZE = 1 << BLOCK_SHIFT;
+/** 65,536 blocks, the most that a 16-bit provided-buffer id can name: 1 GiB of address space. */
+export const MAX_BLOCKS = 1 << 16;
+
+export class Slab {
+  readonly memory: NativeMemory;
+  readonly u8: Uint8Array<ArrayBuffer>;
+  readonly address: number;
+  readonly blocks: number;
+  private readonly references: Int32Array;
+  private readonly free: Int32Array;
+  private freeCount = 0;
+  private fresh = 0;
+  private tail = -1;
+  private tailUsed = 0;
+
+  /** Reserves `blocks` blocks of address space (at most 65,536). */
+  constructor(blocks: number = MAX_BLOCKS) {
+    this.blocks = blocks;
+    this.memory = NativeMemory.map(blocks * BLOCK_SIZE, { noReserve: true });
+    this.u8 = this.memory.u8;
+    this.address = this.memory.address;
+    this.references = new Int32Array(blocks);
+    this.free = new Int32Array(blocks);
+  }
+
+  /** Blocks that somebody holds a reference on. Tests use it to show that nothing leaked. */
+  get blocksInUse(): number {
+    return this.fresh - this.freeCount;
+  }
+
+  /** Takes a whole block with one reference; its offset. Throws when all are in use (the caller should have stopped reading before). */
+  allocate(): number {
+    let block: number;
+    if (this.freeCount > 0) block = this.free[--this.freeCount];
+    else if (this.fresh < this.blocks) block = this.fresh++;
+    else throw new SlabExhaustedError(this.blocks);
+    this.references[block] = 1;
+    return block << BLOCK_SHIFT;
+  }
+
+  /** True when fewer than `count` blocks are left: the moment to stop reading. */
+  isLow(count: number): boolean {
+    return this.freeCount + (this.blocks - this.fresh) < count;
+  }
+
+  /** One more reference on the block that `offset` lies in. */
+  retain(offset: number): void {
+    this.references[offset >> BLOCK_SHIFT]++;
+  }
+
+  /** Drops one reference; the block is free again at zero. */
+  release(offset: number): void {
+    const block = offset >> BLOCK_SHIFT;
+    const left = --this.references[block];
+    if (left === 0) this.free[this.freeCount++] = block;
+    else if (left < 0) throw new Error(`slab: block ${block} released more often than retained`);
+  }
+
+  /** The number of references on the block of `offset`. */
+  referenceCount(offset: number): number {
+    return this.references[offset >> BLOCK_SHIFT];
+  }
+
+  /**
+   * A writable slice of `length` <= 16 KB with one reference, cut from a shared tail block: for small pieces such as encoded headers.
+   * The caller may give unused bytes at the end back with `trimReserved` before anything else is reserved.
+   */
+  reserve(length: number): number {
+    if (length > BLOCK_SIZE) throw new RangeError(`slab: reserve(${length}) is more than a block`);
+    if (this.tail < 0 || this.tailUsed + length > BLOCK_SIZE) {
+      if (this.tail >= 0) this.release(this.tail);
+      this.tail = this.allocate();
+      this.tailUsed = 0;
+    } else if (this.references[this.tail >> BLOCK_SHIFT] === 1) {
+      // Only our own reference is left: all earlier slices are gone, start over in the cache-hot block.
+      this.tailUsed = 0;
+    }
+    const offset = this.tail + this.tailUsed;
+    this.tailUsed += length;
+    this.references[this.tail >> BLOCK_SHIFT]++;
+    return offset;
+  }
+
+  /** After `reserve`: only [.., end) was used. */
+  trimReserved(end: number): void {
+    this.tailUsed = end - this.tail;
+  }
+}
+
+export class SlabExhaustedError extends Error {
+  constructor(blocks: number) {
+    super(`out of buffer memory: all ${blocks} blocks of ${BLOCK_SIZE} bytes are in use`);
+    this.name = 'SlabExhaustedError';
+  }
+}

@@ -1,0 +1,431 @@
+/**
+ * Headers of one message, in order (Envoy's HeaderMap).
+ *
+ * Entries point at the bytes they were parsed from; a string appears only when somebody asks for one. Entries that nobody touched
+ * are written out again as whole runs of raw lines. Names are lower case always. Pseudo headers (`:path` ...) are entries too.
+ *
+ * The map holds one reference on the slab block its bytes lie in (`holdBlock`) until `release()`. `release` and `clear` make it
+ * ready for reuse.
+ */
+import type { Slab } from '../../core/buffer/slab.ts';
+import { H, HEADER_NAMES, headerId, headerIdOfBytes, headerNameBytes } from './header_names.ts';
+
+const STRIDE = 6;
+const ID = 0;
+const NAME_START = 1;
+const NAME_LENGTH = 2;
+const VALUE_START = 3;
+const VALUE_LENGTH = 4;
+const FLAGS = 5;
+
+/** The entry's bytes from its name to CRLF are exactly `name: value\r\n` and may be copied as they are. */
+const RAW_LINE = 1;
+const DELETED = 2;
+/** The value lives in `values[i]`, not in the slab. */
+const TEXT_VALUE = 4;
+/** The name (of an unknown header) lives in `names[i]`, not in the slab. */
+const TEXT_NAME = 8;
+
+const LAST_PSEUDO = H[':protocol'];
+const WORDS = (HEADER_NAMES.length + 31) >> 5;
+
+export class HeaderMap {
+  readonly slab: Slab;
+  private count = 0;
+  private meta = new Int32Array(24 * STRIDE);
+  private names: string[] = [];
+  private values: (string | undefined)[] = [];
+  /** Bit per known header: an entry with this id may exist (may be stale after remove). */
+  private present = new Int32Array(WORDS);
+  private deleted = 0;
+  private heldBlock = -1;
+
+  constructor(slab: Slab) {
+    this.slab = slab;
+  }
+
+  /** A map with these entries. */
+  static of(slab: Slab, entries: Iterable<readonly [string, string]>): HeaderMap {
+    const map = new HeaderMap(slab);
+    for (const [name, value] of entries) map.add(name, value);
+    return map;
+  }
+
+  /** Number of entries. */
+  get size(): number {
+    return this.count - this.deleted;
+  }
+
+  /** Keeps the block of `offset` alive until `release` (one retain). */
+  holdBlock(offset: number): void {
+    if (this.heldBlock >= 0) this.slab.release(this.heldBlock);
+    this.slab.retain(offset);
+    this.heldBlock = offset;
+  }
+
+  /** Drops all entries and the held block. The map may be filled again. */
+  release(): void {
+    if (this.heldBlock >= 0) {
+      this.slab.release(this.heldBlock);
+      this.heldBlock = -1;
+    }
+    this.count = 0;
+    this.deleted = 0;
+    this.present.fill(0);
+    if (this.values.length > 0) {
+      this.values.length = 0;
+      this.names.length = 0;
+    }
+  }
+
+  /**
+   * For codecs: appends an entry whose bytes lie in the held block. The name must be lower case already. `rawLine` tells that the
+   * bytes are `name: value\r\n` without anything else.
+   */
+  addBytes(nameStart: number, nameLength: number, valueStart: number, valueLength: number, rawLine: boolean): number {
+    const id = headerIdOfBytes(this.slab.u8, nameStart, nameLength);
+    this.push(id, nameStart, nameLength, valueStart, valueLength, rawLine ? RAW_LINE : 0);
+    return id;
+  }
+
+  /** For codecs: appends a known header whose value lies in the held block. */
+  addKnownBytes(id: number, valueStart: number, valueLength: number): void {
+    this.push(id, 0, 0, valueStart, valueLength, 0);
+  }
+
+  /** Appends an entry. `name` must be lower case. */
+  add(name: string, value: string): void {
+    const id = headerId(name);
+    const i = this.push(id, 0, 0, 0, 0, id === 0 ? TEXT_VALUE | TEXT_NAME : TEXT_VALUE);
+    this.values[i] = value;
+    if (id === 0) this.names[i] = name;
+  }
+
+  /** Appends a known header. */
+  addId(id: number, value: string): void {
+    this.values[this.push(id, 0, 0, 0, 0, TEXT_VALUE)] = value;
+  }
+
+  /** Replaces all entries of the name by one (in the place of the first). */
+  set(name: string, value: string): void {
+    const id = headerId(name);
+    if (id !== 0) this.setId(id, value);
+    else this.setAt(this.find(name), name, value);
+  }
+
+  setId(id: number, value: string): void {
+    const i = this.findId(id);
+    if (i < 0) this.addId(id, value);
+    else {
+      this.removeAfter(i, id, '');
+      this.setValueAt(i, value);
+    }
+  }
+
+  /** Appends `value` to the (first) entry of the name, after `delimiter`; adds the entry when there is none. */
+  append(name: string, value: string, delimiter = ','): void {
+    const i = this.find(name);
+    if (i < 0) this.add(name, value);
+    else {
+      const old = this.valueAt(i);
+      this.setValueAt(i, old === '' ? value : `${old}${delimiter}${value}`);
+    }
+  }
+
+  /** The value; several entries of the name are joined with `,`. */
+  get(name: string): string | undefined {
+    const id = headerId(name);
+    return id !== 0 ? this.getId(id) : this.joined(this.findText(name, 0), 0, name);
+  }
+
+  getId(id: number): string | undefined {
+    const i = this.findId(id);
+    return i < 0 ? undefined : this.joined(i, id, '');
+  }
+
+  /** Each entry's value, in order. */
+  getAll(name: string): string[] {
+    const id = headerId(name);
+    const all: string[] = [];
+    for (let i = this.find(name); i >= 0; i = this.next(i, id, name)) all.push(this.valueAt(i));
+    return all;
+  }
+
+  has(name: string): boolean {
+    return this.find(name) >= 0;
+  }
+
+  hasId(id: number): boolean {
+    return this.findId(id) >= 0;
+  }
+
+  /** Removes all entries of the name; how many there were. */
+  remove(name: string): number {
+    const id = headerId(name);
+    if (id !== 0) return this.removeId(id);
+    const i = this.findText(name, 0);
+    return i < 0 ? 0 : this.removeAfter(i, 0, name) + this.removeAt(i);
+  }
+
+  removeId(id: number): number {
+    const i = this.findId(id);
+    if (i < 0) return 0;
+    const removed = this.removeAfter(i, id, '') + this.removeAt(i);
+    this.present[id >> 5] &= ~(1 << (id & 31));
+    return removed;
+  }
+
+  /** Removes all entries whose name starts with `prefix`. */
+  removePrefix(prefix: string): number {
+    let removed = 0;
+    for (let i = 0; i < this.count; i++) if (this.isLive(i) && this.nameAt(i).startsWith(prefix)) removed += this.removeAt(i);
+    return removed;
+  }
+
+  forEach(visit: (name: string, value: string) => void): void {
+    for (let i = 0; i < this.count; i++) if (this.isLive(i)) visit(this.nameAt(i), this.valueAt(i));
+  }
+
+  *entries(): IterableIterator<[string, string]> {
+    for (let i = 0; i < this.count; i++) if (this.isLive(i)) yield [this.nameAt(i), this.valueAt(i)];
+  }
+
+  toObject(): Record<string, string> {
+    const object: Record<string, string> = {};
+    this.forEach((name, value) => {
+      object[name] = name in object ? `${object[name]},${value}` : value;
+    });
+    return object;
+  }
+
+  /** Sum of name and value lengths, as Envoy's byteSize. */
+  byteSize(): number {
+    let size = 0;
+    for (let i = 0; i < this.count; i++) if (this.isLive(i)) size += this.nameLengthAt(i) + this.valueLengthAt(i);
+    return size;
+  }
+
+  /** A copy that holds no block: all text. */
+  clone(): HeaderMap {
+    return HeaderMap.of(this.slab, this.entries());
+  }
+
+  /** Where a known header's value lies: offset in the slab, or -1 when it is text or absent. With `valueByteLength`. */
+  valueByteStart(id: number): number {
+    const i = this.findId(id);
+    return i < 0 || (this.meta[i * STRIDE + FLAGS] & TEXT_VALUE) !== 0 ? -1 : this.meta[i * STRIDE + VALUE_START];
+  }
+
+  valueByteLength(id: number): number {
+    const i = this.findId(id);
+    return i < 0 ? 0 : this.valueLengthAt(i);
+  }
+
+  /** At most this many bytes are written by `writeLines`. */
+  linesByteSize(): number {
+    let size = 0;
+    for (let i = 0; i < this.count; i++) {
+      const m = i * STRIDE;
+      if ((this.meta[m + FLAGS] & DELETED) === 0 && (this.meta[m] === 0 || this.meta[m] > LAST_PSEUDO)) {
+        size += this.nameLengthAt(i) + this.valueLengthAt(i) + 4;
+      }
+    }
+    return size;
+  }
+
+  /**
+   * Writes `name: value\r\n` of every entry that is no pseudo header into the slab at `at`; returns the end.
+   * `formatName` rewrites names (proper case ...); without it untouched entries are copied as runs.
+   */
+  writeLines(at: number, formatName?: (name: string) => string): number {
+    const meta = this.meta;
+    const u8 = this.slab.u8;
+    let i = 0;
+    while (i < this.count) {
+      const m = i * STRIDE;
+      const flags = meta[m + FLAGS];
+      i++;
+      if ((flags & DELETED) !== 0) continue;
+      const id = meta[m];
+      if (id !== 0 && id <= LAST_PSEUDO) continue;
+      if ((flags & RAW_LINE) !== 0 && formatName === undefined) {
+        const start = meta[m + NAME_START];
+        let end = meta[m + VALUE_START] + meta[m + VALUE_LENGTH] + 2;
+        while (i < this.count && meta[i * STRIDE + FLAGS] === RAW_LINE && meta[i * STRIDE + NAME_START] === end) {
+          end = meta[i * STRIDE + VALUE_START] + meta[i * STRIDE + VALUE_LENGTH] + 2;
+          i++;
+        }
+        u8.copyWithin(at, start, end);
+        at += end - start;
+        continue;
+      }
+      at = this.writeLine(i - 1, at, formatName);
+    }
+    return at;
+  }
+
+  /** Writes the value of a known header at `at`; returns the end (`at` when absent). */
+  writeValue(id: number, at: number): number {
+    const i = this.findId(id);
+    return i < 0 ? at : this.writeValueAt(i, at);
+  }
+
+  private writeLine(i: number, at: number, formatName?: (name: string) => string): number {
+    const u8 = this.slab.u8;
+    const m = i * STRIDE;
+    const id = this.meta[m];
+    if (formatName !== undefined) at = writeText(u8, formatName(this.nameAt(i)), at);
+    else if (id !== 0) {
+      const bytes = headerNameBytes(id);
+      for (let k = 0; k < bytes.length; k++) u8[at++] = bytes[k];
+    } else if ((this.meta[m + FLAGS] & TEXT_NAME) !== 0) at = writeText(u8, this.names[i], at);
+    else {
+      const start = this.meta[m + NAME_START];
+      u8.copyWithin(at, start, start + this.meta[m + NAME_LENGTH]);
+      at += this.meta[m + NAME_LENGTH];
+    }
+    u8[at++] = 58;
+    u8[at++] = 32;
+    at = this.writeValueAt(i, at);
+    u8[at++] = 13;
+    u8[at++] = 10;
+    return at;
+  }
+
+  private writeValueAt(i: number, at: number): number {
+    const m = i * STRIDE;
+    if ((this.meta[m + FLAGS] & TEXT_VALUE) !== 0) return writeText(this.slab.u8, this.values[i] as string, at);
+    const start = this.meta[m + VALUE_START];
+    const length = this.meta[m + VALUE_LENGTH];
+    this.slab.u8.copyWithin(at, start, start + length);
+    return at + length;
+  }
+
+  private push(id: number, nameStart: number, nameLength: number, valueStart: number, valueLength: number, flags: number): number {
+    const i = this.count++;
+    const m = i * STRIDE;
+    if (m + STRIDE > this.meta.length) {
+      const grown = new Int32Array(this.meta.length * 2);
+      grown.set(this.meta);
+      this.meta = grown;
+    }
+    const meta = this.meta;
+    meta[m] = id;
+    meta[m + NAME_START] = nameStart;
+    meta[m + NAME_LENGTH] = nameLength;
+    meta[m + VALUE_START] = valueStart;
+    meta[m + VALUE_LENGTH] = valueLength;
+    meta[m + FLAGS] = flags;
+    this.present[id >> 5] |= 1 << (id & 31);
+    return i;
+  }
+
+  private find(name: string): number {
+    const id = headerId(name);
+    return id !== 0 ? this.findId(id) : this.findText(name, 0);
+  }
+
+  private findId(id: number): number {
+    if ((this.present[id >> 5] & (1 << (id & 31))) === 0) return -1;
+    const meta = this.meta;
+    const end = this.count * STRIDE;
+    for (let m = 0; m < end; m += STRIDE) if (meta[m] === id && (meta[m + FLAGS] & DELETED) === 0) return m / STRIDE;
+    return -1;
+  }
+
+  private findText(name: string, from: number): number {
+    for (let i = from; i < this.count; i++) {
+      const m = i * STRIDE;
+      if (this.meta[m] !== 0 || (this.meta[m + FLAGS] & DELETED) !== 0) continue;
+      if (this.nameLengthAt(i) === name.length && this.nameAt(i) === name) return i;
+    }
+    return -1;
+  }
+
+  private next(i: number, id: number, name: string): number {
+    if (id === 0) return this.findText(name, i + 1);
+    for (let k = i + 1; k < this.count; k++) if (this.meta[k * STRIDE] === id && this.isLive(k)) return k;
+    return -1;
+  }
+
+  private joined(i: number, id: number, name: string): string | undefined {
+    if (i < 0) return undefined;
+    let value = this.valueAt(i);
+    for (let k = this.next(i, id, name); k >= 0; k = this.next(k, id, name)) value += `,${this.valueAt(k)}`;
+    return value;
+  }
+
+  private setAt(i: number, name: string, value: string): void {
+    if (i < 0) {
+      this.add(name, value);
+      return;
+    }
+    this.removeAfter(i, 0, name);
+    this.setValueAt(i, value);
+  }
+
+  private setValueAt(i: number, value: string): void {
+    const m = i * STRIDE;
+    this.values[i] = value;
+    this.meta[m + FLAGS] = (this.meta[m + FLAGS] & ~RAW_LINE) | TEXT_VALUE;
+  }
+
+  private removeAfter(i: number, id: number, name: string): number {
+    let removed = 0;
+    for (let k = this.next(i, id, name); k >= 0; k = this.next(k, id, name)) removed += this.removeAt(k);
+    return removed;
+  }
+
+  private removeAt(i: number): number {
+    this.meta[i * STRIDE + FLAGS] |= DELETED;
+    this.deleted++;
+    return 1;
+  }
+
+  private isLive(i: number): boolean {
+    return (this.meta[i * STRIDE + FLAGS] & DELETED) === 0;
+  }
+
+  private nameLengthAt(i: number): number {
+    const m = i * STRIDE;
+    if (this.meta[m] !== 0) return HEADER_NAMES[this.meta[m]].length;
+    return (this.meta[m + FLAGS] & TEXT_NAME) !== 0 ? this.names[i].length : this.meta[m + NAME_LENGTH];
+  }
+
+  private valueLengthAt(i: number): number {
+    const m = i * STRIDE;
+    return (this.meta[m + FLAGS] & TEXT_VALUE) !== 0 ? (this.values[i] as string).length : this.meta[m + VALUE_LENGTH];
+  }
+
+  private nameAt(i: number): string {
+    const m = i * STRIDE;
+    const id = this.meta[m];
+    if (id !== 0) return HEADER_NAMES[id];
+    const known = this.names[i];
+    if (known !== undefined) return known;
+    return (this.names[i] = latin1(this.slab.u8, this.meta[m + NAME_START], this.meta[m + NAME_LENGTH]));
+  }
+
+  private valueAt(i: number): string {
+    const known = this.values[i];
+    if (known !== undefined) return known;
+    const m = i * STRIDE;
+    return (this.values[i] = latin1(this.slab.u8, this.meta[m + VALUE_START], this.meta[m + VALUE_LENGTH]));
+  }
+}
+
+/** The bytes as text, one character each. */
+export function latin1(u8: Uint8Array, start: number, length: number): string {
+  if (length < 24) {
+    let text = '';
+    for (let i = start; i < start + length; i++) text += String.fromCharCode(u8[i]);
+    return text;
+  }
+  return Buffer.from(u8.buffer as ArrayBuffer, u8.byteOffset + start, length).latin1Slice(0, length);
+}
+
+/** Writes text (one byte per character) at `at`; returns the end. */
+export function writeText(u8: Uint8Array, text: string, at: number): number {
+  for (let i = 0; i < text.length; i++) u8[at++] = text.charCodeAt(i);
+  return at;
+}

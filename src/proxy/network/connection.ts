@@ -1,0 +1,105 @@
+/**
+ * A connection as filters and codecs see it (Envoy's Network::Connection), and the network filter contract.
+ * Implementation: `connection_impl.ts`.
+ */
+import type { SliceBuffer } from '../../core/buffer/slice_buffer.ts';
+import type { Dispatcher } from '../../core/event/dispatcher.ts';
+import type { StreamInfo } from '../stream_info/stream_info.ts';
+import type { Address } from './address.ts';
+
+export const ConnectionEvent = { RemoteClose: 0, LocalClose: 1, Connected: 2 } as const;
+export type ConnectionEvent = (typeof ConnectionEvent)[keyof typeof ConnectionEvent];
+
+export const ConnectionCloseType = {
+  /** Drop what is not sent yet. */
+  NoFlush: 0,
+  /** Send what is in the write buffer, then close. */
+  FlushWrite: 1,
+  /** Send, then wait for the peer to close or for the delayed-close timeout, so that an RST does not race the last bytes. */
+  FlushWriteAndDelay: 2,
+  /** Drop and send RST. */
+  AbortReset: 3,
+} as const;
+export type ConnectionCloseType = (typeof ConnectionCloseType)[keyof typeof ConnectionCloseType];
+
+export interface ConnectionCallbacks {
+  onEvent(event: ConnectionEvent): void;
+  /** The write buffer went above its high watermark: stop producing. */
+  onAboveWriteBufferHighWatermark?(): void;
+  onBelowWriteBufferLowWatermark?(): void;
+}
+
+export const FilterStatus = { Continue: 0, StopIteration: 1 } as const;
+export type FilterStatus = (typeof FilterStatus)[keyof typeof FilterStatus];
+
+/** A network filter's read side. `data` is the connection's read buffer: drain what was consumed, leave the rest. */
+export interface ReadFilter {
+  /** Called once, before the first `onNewConnection`. */
+  initializeReadFilterCallbacks(callbacks: ReadFilterCallbacks): void;
+  onNewConnection(): FilterStatus;
+  onData(data: SliceBuffer, endStream: boolean): FilterStatus;
+}
+
+export interface WriteFilter {
+  onWrite(data: SliceBuffer, endStream: boolean): FilterStatus;
+}
+
+export interface ReadFilterCallbacks {
+  readonly connection: Connection;
+  /** Resumes after StopIteration with the next filter. */
+  continueReading(): void;
+}
+
+/** TLS facts of a connection; absent on plain text. */
+export interface SslConnectionInfo {
+  readonly peerCertificatePresented: boolean;
+  readonly sni: string;
+  readonly alpn: string;
+}
+
+export interface Connection {
+  /** Unique in the process. */
+  readonly id: number;
+  readonly dispatcher: Dispatcher;
+  readonly state: 'open' | 'closing' | 'closed';
+  readonly connecting: boolean;
+  readonly streamInfo: StreamInfo;
+  readonly localAddress: Address;
+  readonly remoteAddress: Address;
+  /** The server name of the TLS ClientHello (or of the filter that detected it), lower case; '' when unknown. */
+  readonly requestedServerName: string;
+  /** The negotiated (or detected) application protocol: 'h2', 'http/1.1', ''. */
+  readonly nextProtocol: string;
+  readonly ssl: SslConnectionInfo | null;
+  /** Why the transport failed, for `%UPSTREAM_TRANSPORT_FAILURE_REASON%`; '' when it did not. */
+  readonly transportFailureReason: string;
+
+  addReadFilter(filter: ReadFilter): void;
+  addWriteFilter(filter: WriteFilter): void;
+  addConnectionCallbacks(callbacks: ConnectionCallbacks): void;
+  removeConnectionCallbacks(callbacks: ConnectionCallbacks): void;
+  /** Runs `onNewConnection` of the filters. False when a filter closed the connection or there is none. */
+  initializeReadFilters(): boolean;
+
+  /** Client connections: starts connecting; `Connected` or a close event tells. */
+  connect(): void;
+  /** Takes all slices of `data`; `endStream` half-closes after them. */
+  write(data: SliceBuffer, endStream: boolean): void;
+  /** Counted: reads are delivered only when every `true` was answered by a `false`. */
+  readDisable(disable: boolean): void;
+  readonly readEnabled: boolean;
+  /** Default false: the peer's FIN closes both directions. With true it reaches filters as endStream. */
+  enableHalfClose(enable: boolean): void;
+  close(type: ConnectionCloseType, details?: string): void;
+  /** Bytes written but not yet with the kernel. */
+  readonly writeBufferBytes: number;
+  /** High watermark of both buffers, in bytes; 0 turns it off. */
+  setBufferLimits(limitBytes: number): void;
+  readonly bufferLimit: number;
+  setDelayedCloseTimeout(timeoutMs: number): void;
+  /** Called with the bytes the kernel took, for idle timers. */
+  addBytesSentCallback(callback: (bytes: number) => void): void;
+  setSocketOption(level: number, name: number, value: number): number;
+  getSocketOptionBytes(level: number, name: number, length: number): Uint8Array | null;
+  lastRoundTripTimeMs(): number | undefined;
+}
