@@ -421,7 +421,7 @@ export function latin1(u8: Uint8Array, start: number, length: number): string {
     for (let i = start; i < start + length; i++) text += String.fromCharCode(u8[i]);
     return text;
   }
-  return Buffer.from(u8.buffer as ArrayBuffer, u8.byteOffset + start, length).latin1Slice(0, length);
+  return Buffer.from(u8.buffer as ArrayBuffer, u8.byteOffset + start, length).toString('latin1');
 }
 
 /** Writes text (one byte per character) at `at`; returns the end. */
