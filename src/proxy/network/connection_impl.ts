@@ -1,0 +1,439 @@
+/**
+ * Connection over an IoHandle (Envoy: source/common/network/connection_impl.cc).
+ *
+ * Reads arrive as slices in `readBuffer` and are offered to the read filters; `readDisable` is counted; with a buffer limit, bytes
+ * that filters leave in the buffer stop further reading. Writes pass the write filters and go to the handle, which batches
+ * them per turn; what is not yet with the kernel counts against the write watermark. Half-close, flush-then-close and
+ * delayed close follow Envoy's states.
+ *
+ * Events are raised with the connection already closed; owners drop their references in `deferredDelete`.
+ */
+import { SliceBuffer } from '../../core/buffer/slice_buffer.ts';
+import type { Dispatcher, SchedulableCallback, Timer } from '../../core/event/dispatcher.ts';
+import { E, errnoName, strerror } from '../../core/sys/libc.ts';
+import { StreamInfo } from '../stream_info/stream_info.ts';
+import type { Address } from './address.ts';
+import {
+  type Connection,
+  type ConnectionCallbacks,
+  ConnectionCloseType,
+  ConnectionEvent,
+  FilterStatus,
+  type ReadFilter,
+  type ReadFilterCallbacks,
+  type SslConnectionInfo,
+  type WriteFilter,
+} from './connection.ts';
+import type { ConnectOptions, IoHandle, IoHandleCallbacks, SocketInterface } from './io_handle.ts';
+
+let nextConnectionId = 1;
+
+export interface ServerConnectionOptions {
+  localAddress: Address;
+  remoteAddress: Address;
+  requestedServerName?: string;
+  nextProtocol?: string;
+  /** Bytes that listener filters have read already; moved into the connection. */
+  initialData?: SliceBuffer | null;
+  /** The peer had already sent FIN after `initialData`. */
+  initialEnd?: boolean;
+}
+
+/** A connection on an accepted handle. Reading starts with `initializeReadFilters`. */
+export function createServerConnection(dispatcher: Dispatcher, handle: IoHandle, options: ServerConnectionOptions): Connection {
+  return new ConnectionImpl(dispatcher, handle, options.localAddress, options.remoteAddress, options);
+}
+
+/** A connection to `address`; call `connect()` on it. Throws SysError when no socket can be had. */
+export function createClientConnection(dispatcher: Dispatcher, socketInterface: SocketInterface, options: ConnectOptions): Connection {
+  const handle = socketInterface.createSocket(dispatcher, options);
+  return new ConnectionImpl(dispatcher, handle, null, options.address, null);
+}
+
+class ActiveReadFilter implements ReadFilterCallbacks {
+  readonly filter: ReadFilter;
+  initialized = false;
+  private readonly owner: ConnectionImpl;
+  private readonly index: number;
+
+  constructor(owner: ConnectionImpl, filter: ReadFilter, index: number) {
+    this.owner = owner;
+    this.filter = filter;
+    this.index = index;
+  }
+
+  get connection(): Connection {
+    return this.owner;
+  }
+
+  continueReading(): void {
+    this.owner.continueReadingFrom(this.index + 1);
+  }
+}
+
+class ConnectionImpl implements Connection, IoHandleCallbacks {
+  readonly id = nextConnectionId++;
+  readonly dispatcher: Dispatcher;
+  readonly streamInfo = new StreamInfo();
+  readonly remoteAddress: Address;
+  readonly requestedServerName: string;
+  readonly nextProtocol: string;
+  readonly ssl: SslConnectionInfo | null = null;
+  state: 'open' | 'closing' | 'closed' = 'open';
+  connecting: boolean;
+  transportFailureReason = '';
+  bufferLimit = 0;
+
+  private readonly handle: IoHandle;
+  private localAddressValue: Address | null;
+  private readonly readBuffer: SliceBuffer;
+  private readonly filters: ActiveReadFilter[] = [];
+  private writeFilters: WriteFilter[] | null = null;
+  private readonly callbacks: ConnectionCallbacks[] = [];
+  private bytesSentCallbacks: ((bytes: number) => void)[] | null = null;
+  private disableCount = 0;
+  private halfClose = false;
+  private readEnd = false;
+  private readEndDelivered = false;
+  private writeEnd = false;
+  private aboveWriteHigh = false;
+  private readBlocked = false;
+  private filtersReady = false;
+  private readonly isClient: boolean;
+  private redelivery: SchedulableCallback | null = null;
+  private delayedCloseTimeoutMs = 0;
+  private delayedClose: Timer | null = null;
+  private closeAfterFlush: 0 | 1 | 2 = 0;
+
+  constructor(dispatcher: Dispatcher, handle: IoHandle, local: Address | null, remote: Address, server: ServerConnectionOptions | null) {
+    this.dispatcher = dispatcher;
+    this.handle = handle;
+    this.localAddressValue = local;
+    this.remoteAddress = remote;
+    this.isClient = server === null;
+    this.connecting = this.isClient;
+    this.requestedServerName = server?.requestedServerName ?? '';
+    this.nextProtocol = server?.nextProtocol ?? '';
+    this.readBuffer = new SliceBuffer(dispatcher.slab);
+    const info = this.streamInfo;
+    info.connectionId = this.id;
+    info.startTimeMs = dispatcher.systemTimeMs;
+    info.startMonotonicMs = dispatcher.nowMs;
+    if (server !== null) {
+      info.downstreamRemoteAddress = remote;
+      info.downstreamDirectRemoteAddress = remote;
+      info.downstreamLocalAddress = local;
+      info.downstreamDirectLocalAddress = local;
+      info.requestedServerName = this.requestedServerName;
+      if (server.initialData) this.readBuffer.move(server.initialData);
+      this.readEnd = server.initialEnd === true;
+    }
+    handle.setCallbacks(this);
+  }
+
+  get localAddress(): Address {
+    this.localAddressValue ??= this.handle.localAddress();
+    return this.localAddressValue;
+  }
+
+  get readEnabled(): boolean {
+    return this.disableCount === 0;
+  }
+
+  get writeBufferBytes(): number {
+    return this.handle.pendingBytes;
+  }
+
+  addReadFilter(filter: ReadFilter): void {
+    const active = new ActiveReadFilter(this, filter, this.filters.length);
+    this.filters.push(active);
+    filter.initializeReadFilterCallbacks(active);
+  }
+
+  addWriteFilter(filter: WriteFilter): void {
+    this.writeFilters ??= [];
+    this.writeFilters.unshift(filter);
+  }
+
+  addConnectionCallbacks(callbacks: ConnectionCallbacks): void {
+    this.callbacks.push(callbacks);
+  }
+
+  removeConnectionCallbacks(callbacks: ConnectionCallbacks): void {
+    const i = this.callbacks.indexOf(callbacks);
+    if (i >= 0) this.callbacks.splice(i, 1);
+  }
+
+  initializeReadFilters(): boolean {
+    if (this.filters.length === 0) return false;
+    this.filtersReady = true;
+    for (const active of this.filters) {
+      if (active.initialized) continue;
+      active.initialized = true;
+      const status = active.filter.onNewConnection();
+      if (this.state !== 'open') return false;
+      if (status === FilterStatus.StopIteration) break;
+    }
+    if (!this.connecting) {
+      if (this.readBuffer.length > 0 || this.readEnd) this.scheduleRedelivery();
+      this.updateReading();
+    }
+    return true;
+  }
+
+  connect(): void {
+    this.streamInfo.upstreamConnectStartMs = this.dispatcher.nowMs;
+    this.handle.connect(this.remoteAddress);
+  }
+
+  write(data: SliceBuffer, endStream: boolean): void {
+    if (this.state !== 'open' || this.writeEnd) {
+      data.clear();
+      return;
+    }
+    if (this.writeFilters !== null) {
+      for (const filter of this.writeFilters) {
+        if (filter.onWrite(data, endStream) === FilterStatus.StopIteration || this.state !== 'open') return;
+      }
+    }
+    if (data.length > 0) this.handle.write(data);
+    if (endStream) {
+      this.writeEnd = true;
+      this.handle.shutdownWrite();
+      if (this.halfClose && this.readEndDelivered) this.closeSocketWhenFlushed();
+    }
+    this.checkWriteHigh();
+  }
+
+  readDisable(disable: boolean): void {
+    if (this.state === 'closed') return;
+    if (disable) {
+      if (this.disableCount++ === 0) this.updateReading();
+      return;
+    }
+    if (this.disableCount === 0) throw new Error(`connection ${this.id}: readDisable(false) without readDisable(true)`);
+    if (--this.disableCount > 0) return;
+    if (this.readBuffer.length > 0 || (this.readEnd && !this.readEndDelivered)) this.scheduleRedelivery();
+    this.updateReading();
+  }
+
+  enableHalfClose(enable: boolean): void {
+    this.halfClose = enable;
+  }
+
+  close(type: ConnectionCloseType, details = ''): void {
+    if (this.state === 'closed') return;
+    if (details !== '' && this.streamInfo.connectionTerminationDetails === '') this.streamInfo.connectionTerminationDetails = details;
+    const flush = type === ConnectionCloseType.FlushWrite || type === ConnectionCloseType.FlushWriteAndDelay;
+    if (!flush) {
+      this.closeNow(ConnectionEvent.LocalClose, type === ConnectionCloseType.AbortReset);
+      return;
+    }
+    if (this.state === 'closing') return;
+    const delay = type === ConnectionCloseType.FlushWriteAndDelay && this.delayedCloseTimeoutMs > 0;
+    if (this.handle.pendingBytes === 0 && !delay) {
+      this.closeNow(ConnectionEvent.LocalClose, false);
+      return;
+    }
+    this.state = 'closing';
+    this.closeAfterFlush = delay ? 2 : 1;
+    this.readBuffer.clear();
+    // Reading goes on (and is dropped), so that the peer's FIN or reset is noticed.
+    this.updateReading();
+    if (delay && !this.writeEnd) {
+      this.writeEnd = true;
+      this.handle.shutdownWrite();
+    }
+    this.armDelayedClose();
+  }
+
+  setBufferLimits(limitBytes: number): void {
+    this.bufferLimit = limitBytes;
+    this.checkWriteHigh();
+  }
+
+  setDelayedCloseTimeout(timeoutMs: number): void {
+    this.delayedCloseTimeoutMs = timeoutMs;
+  }
+
+  addBytesSentCallback(callback: (bytes: number) => void): void {
+    this.bytesSentCallbacks ??= [];
+    this.bytesSentCallbacks.push(callback);
+  }
+
+  setSocketOption(level: number, name: number, value: number): number {
+    return this.handle.setOption(level, name, value);
+  }
+
+  getSocketOptionBytes(level: number, name: number, length: number): Uint8Array | null {
+    return this.handle.getOptionBytes(level, name, length);
+  }
+
+  lastRoundTripTimeMs(): number | undefined {
+    return this.handle.lastRoundTripTimeMs();
+  }
+
+  continueReadingFrom(index: number): void {
+    if (this.state !== 'open') return;
+    for (let i = index; i < this.filters.length; i++) {
+      const active = this.filters[i];
+      if (active.initialized) continue;
+      active.initialized = true;
+      const status = active.filter.onNewConnection();
+      if (this.state !== 'open' || status === FilterStatus.StopIteration) return;
+    }
+    if (this.readBuffer.length > 0 || this.readEnd) this.offerToFilters(index);
+  }
+
+  // --- IoHandleCallbacks ---
+
+  onRead(offset: number, length: number): void {
+    if (this.state !== 'open') {
+      this.dispatcher.slab.release(offset);
+      return;
+    }
+    this.readBuffer.push(offset, length);
+  }
+
+  onReadBatch(): void {
+    if (this.state === 'open') this.offerToFilters(0);
+  }
+
+  onReadEnd(): void {
+    this.readEnd = true;
+    if (this.state === 'closing') {
+      // The peer is done too: nothing that is still flushing can race a reset any more.
+      if (this.handle.pendingBytes === 0) this.closeNow(ConnectionEvent.RemoteClose, false);
+      return;
+    }
+    if (!this.halfClose) {
+      if (this.readBuffer.length > 0 && this.disableCount > 0) return;
+      this.closeNow(ConnectionEvent.RemoteClose, false);
+      return;
+    }
+    this.offerToFilters(0);
+  }
+
+  onWritten(bytes: number, pending: number): void {
+    if (this.bytesSentCallbacks !== null) for (const callback of this.bytesSentCallbacks) callback(bytes);
+    if (this.state === 'closing') {
+      if (pending === 0) {
+        if (this.closeAfterFlush === 1) this.closeNow(ConnectionEvent.LocalClose, false);
+        else if (this.readEnd) this.closeNow(ConnectionEvent.RemoteClose, false);
+        else this.armDelayedClose();
+      } else this.armDelayedClose();
+      return;
+    }
+    if (this.state !== 'open') return;
+    if (pending === 0 && this.writeEnd && this.readEndDelivered) {
+      this.closeNow(ConnectionEvent.RemoteClose, false);
+      return;
+    }
+    if (this.aboveWriteHigh && pending <= this.bufferLimit >> 1) {
+      this.aboveWriteHigh = false;
+      for (const callbacks of this.callbacks.slice()) callbacks.onBelowWriteBufferLowWatermark?.();
+    }
+  }
+
+  onConnect(error: number): void {
+    if (this.state === 'closed') return;
+    if (error !== 0) {
+      this.transportFailureReason = `delayed connect error: ${strerror(error)}`;
+      this.closeNow(ConnectionEvent.RemoteClose, false);
+      return;
+    }
+    this.connecting = false;
+    this.streamInfo.upstreamConnectCompleteMs = this.dispatcher.nowMs;
+    this.raise(ConnectionEvent.Connected);
+    if (this.state === 'open' && this.filtersReady) this.updateReading();
+  }
+
+  onError(error: number): void {
+    if (error !== E.CONNRESET && error !== E.PIPE) this.streamInfo.connectionTerminationDetails = errnoName(error);
+    this.closeNow(ConnectionEvent.RemoteClose, false);
+  }
+
+  // --- private ---
+
+  private offerToFilters(from: number): void {
+    if (this.disableCount > 0 || !this.filtersReady) {
+      this.checkReadLimit();
+      return;
+    }
+    const endStream = this.readEnd && this.halfClose;
+    if (this.readBuffer.length === 0 && !endStream) return;
+    if (endStream) this.readEndDelivered = true;
+    for (let i = from; i < this.filters.length; i++) {
+      const active = this.filters[i];
+      if (!active.initialized) {
+        active.initialized = true;
+        if (active.filter.onNewConnection() === FilterStatus.StopIteration) break;
+        if (this.state !== 'open') return;
+      }
+      const status = active.filter.onData(this.readBuffer, endStream);
+      if (this.state !== 'open') return;
+      if (status === FilterStatus.StopIteration) break;
+    }
+    if (this.bufferLimit > 0) this.checkReadLimit();
+    if (endStream && this.writeEnd) this.closeSocketWhenFlushed();
+    else if (this.readEnd && !this.halfClose && this.disableCount === 0) this.closeNow(ConnectionEvent.RemoteClose, false);
+  }
+
+  private checkReadLimit(): void {
+    const blocked = this.bufferLimit > 0 && this.readBuffer.length > this.bufferLimit;
+    if (blocked !== this.readBlocked) {
+      this.readBlocked = blocked;
+      this.updateReading();
+    }
+  }
+
+  private updateReading(): void {
+    const wanted = this.state === 'closing' || (this.state === 'open' && this.filtersReady && this.disableCount === 0 && !this.readBlocked);
+    this.handle.setReading(wanted && !this.connecting);
+  }
+
+  private scheduleRedelivery(): void {
+    this.redelivery ??= this.dispatcher.createSchedulableCallback(() => {
+      if (this.state !== 'open' || this.disableCount > 0) return;
+      this.checkReadLimit();
+      if (this.readBuffer.length > 0 || this.halfClose) this.offerToFilters(0);
+      if (this.state === 'open' && this.readEnd && !this.halfClose && this.disableCount === 0) this.closeNow(ConnectionEvent.RemoteClose, false);
+    });
+    this.redelivery.scheduleCallbackCurrentIteration();
+  }
+
+  private checkWriteHigh(): void {
+    if (this.aboveWriteHigh || this.bufferLimit === 0 || this.handle.pendingBytes <= this.bufferLimit) return;
+    this.aboveWriteHigh = true;
+    for (const callbacks of this.callbacks.slice()) callbacks.onAboveWriteBufferHighWatermark?.();
+  }
+
+  private closeSocketWhenFlushed(): void {
+    if (this.handle.pendingBytes === 0) this.closeNow(ConnectionEvent.RemoteClose, false);
+  }
+
+  private armDelayedClose(): void {
+    const timeout = this.delayedCloseTimeoutMs;
+    if (timeout <= 0) return;
+    this.delayedClose ??= this.dispatcher.createTimer(() => {
+      this.closeNow(ConnectionEvent.LocalClose, false);
+    });
+    this.delayedClose.enableTimer(timeout);
+  }
+
+  private closeNow(event: ConnectionEvent, reset: boolean): void {
+    if (this.state === 'closed') return;
+    this.state = 'closed';
+    this.delayedClose?.disableTimer();
+    this.redelivery?.cancel();
+    this.localAddressValue ??= this.handle.isOpen && !this.connecting ? this.handle.localAddress() : null;
+    this.handle.close(reset);
+    this.readBuffer.clear();
+    this.raise(event);
+  }
+
+  private raise(event: ConnectionEvent): void {
+    if (this.callbacks.length === 1) this.callbacks[0].onEvent(event);
+    else for (const callbacks of this.callbacks.slice()) callbacks.onEvent(event);
+  }
+}
