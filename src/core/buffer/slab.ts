@@ -18,6 +18,7 @@ export const MAX_BLOCKS = 1 << 16;
 export class Slab {
   readonly memory: NativeMemory;
   readonly u8: Uint8Array<ArrayBuffer>;
+  private readonly view: DataView<ArrayBuffer>;
   readonly address: number;
   readonly blocks: number;
   private readonly references: Int32Array;
@@ -32,6 +33,7 @@ export class Slab {
     this.blocks = blocks;
     this.memory = NativeMemory.map(blocks * BLOCK_SIZE, { noReserve: true });
     this.u8 = this.memory.u8;
+    this.view = new DataView(this.memory.buffer);
     this.address = this.memory.address;
     this.references = new Int32Array(blocks);
     this.free = new Int32Array(blocks);
@@ -73,6 +75,22 @@ export class Slab {
   /** The number of references on the block of `offset`. */
   referenceCount(offset: number): number {
     return this.references[offset >> BLOCK_SHIFT];
+  }
+
+  /**
+   * Copies inside the slab; the ranges do not overlap. Short runs go eight bytes at a time in JavaScript (60 bytes: 18 ns, where
+   * the call of `copyWithin` takes 27), longer ones through `copyWithin`.
+   */
+  copy(to: number, from: number, length: number): void {
+    if (length > 96) {
+      this.u8.copyWithin(to, from, from + length);
+      return;
+    }
+    const end = from + length;
+    const view = this.view;
+    for (; from + 8 <= end; from += 8, to += 8) view.setBigUint64(to, view.getBigUint64(from, true), true);
+    const u8 = this.u8;
+    while (from < end) u8[to++] = u8[from++];
   }
 
   /**

@@ -17,7 +17,6 @@ import { TimerWheel, WheelTimer } from './timer_wheel.ts';
 const MAX_PASSES = 32;
 /** Timers that may run in one pass. */
 const MAX_TIMERS = 1024;
-const TIME_ORIGIN_MS = performance.timeOrigin;
 
 export interface DispatcherOptions {
   name: string;
@@ -213,7 +212,7 @@ export abstract class BaseDispatcher implements Dispatcher {
 
   protected refreshTime(): void {
     this.nowMs = performance.now();
-    this.systemTimeMs = Math.floor(this.nowMs + TIME_ORIGIN_MS);
+    this.systemTimeMs = Date.now();
   }
 
   private turn(): void {
