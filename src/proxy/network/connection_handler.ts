@@ -1,0 +1,162 @@
+/**
+ * All listeners of one worker (Envoy: ConnectionHandlerImpl). Adding a listener builds its filter chains and opens its sockets;
+ * stopping closes only the sockets, so that connections can drain; removing closes everything.
+ */
+import type { Dispatcher } from '../../core/event/dispatcher.ts';
+import type { FactoryContext } from '../server/factory_context.ts';
+import type { Address } from './address.ts';
+import type { FilterChain } from './filter_chain.ts';
+import { ActiveListener, type BindOverride } from './listener_active.ts';
+import { isAnyAddress } from './listener_address.ts';
+import { ListenerConfig, type ListenerProto } from './listener_config.ts';
+import type { ListenerExtensions } from './listener_extensions.ts';
+import type { CreateServerConnection } from './server_connection.ts';
+
+export interface ConnectionHandlerOptions {
+  readonly context: FactoryContext;
+  readonly extensions: ListenerExtensions;
+  readonly createServerConnection: CreateServerConnection;
+  /** The most connections of the whole process; default: runtime key `overload.global_downstream_max_connections`. */
+  readonly globalConnectionLimit?: () => number;
+}
+
+export class ConnectionHandler {
+  readonly dispatcher: Dispatcher;
+  readonly createServerConnection: CreateServerConnection;
+  private readonly options: ConnectionHandlerOptions;
+  private readonly listeners = new Map<string, ActiveListener>();
+  private readonly globalConnectionLimit: () => number;
+  private disabled = false;
+
+  constructor(options: ConnectionHandlerOptions) {
+    this.options = options;
+    this.dispatcher = options.context.dispatcher;
+    this.createServerConnection = options.createServerConnection;
+    this.globalConnectionLimit = options.globalConnectionLimit ?? (() => runtimeGlobalLimit(options.context));
+  }
+
+  /** Throws ConfigError, or SysError when an address cannot be bound. Returns the bound addresses. */
+  addListener(proto: ListenerProto, overrides: readonly BindOverride[] = []): Address[] {
+    const listener = new ActiveListener(this, new ListenerConfig(proto, this.options.context, this.options.extensions));
+    const { name } = listener.config;
+    if (this.listeners.has(name)) throw new Error(`listener '${name}' exists already`);
+    if (this.disabled) listener.setEnabled(false);
+    listener.listen(overrides);
+    this.listeners.set(name, listener);
+    return listener.localAddresses;
+  }
+
+  /**
+   * New configuration for a listener whose addresses stay: new connections use it at once, old ones live on with theirs. Returns
+   * the previous configuration: `destroy()` it when its connections have drained.
+   */
+  updateListener(proto: ListenerProto): ListenerConfig {
+    const listener = this.require(proto.name);
+    const previous = listener.config;
+    listener.config = new ListenerConfig(proto, this.options.context, this.options.extensions);
+    previous.draining = true;
+    return previous;
+  }
+
+  /** Closes the listener and its connections; `done` runs when all are gone. */
+  removeListener(name: string, done: () => void = () => {}): void {
+    const listener = this.require(name);
+    this.listeners.delete(name);
+    listener.destroy(() => {
+      listener.config.destroy();
+      done();
+    });
+  }
+
+  closeFilterChain(name: string, chain: FilterChain): void {
+    this.require(name).closeFilterChain(chain, 'filter_chain_is_being_removed');
+  }
+
+  /** Closes listening sockets: of one listener, or of all. */
+  stopListeners(name?: string): void {
+    for (const listener of this.select(name)) listener.stopListening();
+  }
+
+  /** Tells filters to end their connections when it suits (HTTP: `connection: close`). */
+  drainListeners(name?: string): void {
+    for (const listener of this.select(name)) listener.config.draining = true;
+  }
+
+  /** Closes what is left, listeners and connections; `done` runs when all are gone. */
+  close(done: () => void = () => {}): void {
+    const names = [...this.listeners.keys()];
+    let left = names.length;
+    if (left === 0) done();
+    for (const name of names) {
+      this.removeListener(name, () => {
+        if (--left === 0) done();
+      });
+    }
+  }
+
+  /** Stops accepting without closing the sockets (overload action stop_accepting_connections). */
+  disableListeners(): void {
+    this.disabled = true;
+    for (const listener of this.listeners.values()) listener.setEnabled(false);
+  }
+
+  enableListeners(): void {
+    this.disabled = false;
+    for (const listener of this.listeners.values()) listener.setEnabled(true);
+  }
+
+  /** Connections of this worker. */
+  get connectionCount(): number {
+    let count = 0;
+    for (const listener of this.listeners.values()) count += listener.connectionCount;
+    return count;
+  }
+
+  /** For admin: what is listening where. */
+  describe(): { name: string; addresses: Address[]; connections: number; config: ListenerConfig }[] {
+    return [...this.listeners.values()].map((listener) => ({
+      name: listener.config.name,
+      addresses: listener.localAddresses,
+      connections: listener.connectionCount,
+      config: listener.config,
+    }));
+  }
+
+  /** The listener for an original destination: the exact address, else the wildcard address with the same port. */
+  findByAddress(address: Address): ActiveListener | null {
+    let wildcard: ActiveListener | null = null;
+    for (const listener of this.listeners.values()) {
+      for (const own of listener.localAddresses) {
+        if (own.asString === address.asString) return listener;
+        const covers = own.kind === 'ip' && address.kind === 'ip' && own.port === address.port && isAnyAddress(own);
+        if (covers && (own.version === address.version || own.v6only === false)) wildcard ??= listener;
+      }
+    }
+    return wildcard;
+  }
+
+  /** Sums over workers: every worker has the same listeners, and gauges are shared. */
+  globalConnectionLimitReached(): boolean {
+    const limit = this.globalConnectionLimit();
+    if (limit === Number.MAX_SAFE_INTEGER) return false;
+    let active = 0;
+    for (const { config, stats } of this.listeners.values()) {
+      if (!config.ignoreGlobalConnectionLimit) active += stats.downstream_cx_active.value + stats.downstream_pre_cx_active.value;
+    }
+    return active >= limit;
+  }
+
+  private require(name: string): ActiveListener {
+    const listener = this.listeners.get(name);
+    if (listener === undefined) throw new Error(`there is no listener '${name}'`);
+    return listener;
+  }
+
+  private select(name: string | undefined): ActiveListener[] {
+    return name === undefined ? [...this.listeners.values()] : [this.require(name)];
+  }
+}
+
+function runtimeGlobalLimit(context: FactoryContext): number {
+  return context.runtime.snapshot.getInteger('overload.global_downstream_max_connections', Number.MAX_SAFE_INTEGER);
+}

@@ -1,0 +1,74 @@
+/** One filter chain built from configuration (Envoy: FilterChainImpl): the network filter factories of its connections. */
+import { ConfigError } from '../config/error.ts';
+import type { FactoryContext } from '../server/factory_context.ts';
+import type { Connection } from './connection.ts';
+import type { FilterChainMatchConfig } from './filter_chain_match.ts';
+import {
+  atPath,
+  type ExtensionConfig,
+  findExtension,
+  type ListenerExtensions,
+  rejectUnsupported,
+} from './listener_extensions.ts';
+
+/** `envoy.config.listener.v3.FilterChain`. */
+export interface FilterChainConfig {
+  filterChainMatch?: FilterChainMatchConfig;
+  filters: ExtensionConfig[];
+  useProxyProto?: boolean;
+  transportSocket?: ExtensionConfig;
+  transportSocketConnectTimeout?: number;
+  name: string;
+  onDemandConfiguration?: unknown;
+  /** Informative only. */
+  metadata?: unknown;
+}
+
+export type NetworkFilterFactory = (connection: Connection) => void;
+
+export interface FilterChain {
+  readonly name: string;
+  readonly networkFilterFactories: readonly NetworkFilterFactory[];
+}
+
+/** Throws ConfigError: unknown extensions, terminal filters in the wrong place, what is not supported. */
+export function buildFilterChain(
+  config: FilterChainConfig,
+  context: FactoryContext,
+  extensions: ListenerExtensions,
+): FilterChain {
+  rejectUnsupported(config, { onDemandConfiguration: 'on_demand_configuration' });
+  atPath('transport_socket', () => checkTransportSocket(config.transportSocket));
+  const last = config.filters.length - 1;
+  const networkFilterFactories = config.filters.map((filter, i) =>
+    atPath(`filters[${i}]`, () => {
+      const { factory, typedConfig } = findExtension(filter, (type) => extensions.networkFilter(type));
+      checkTerminal(filter.name, factory.name, 'network', factory.isTerminal(typedConfig), i === last);
+      return atPath('typed_config', () => factory.create(typedConfig, context));
+    }),
+  );
+  return { name: config.name, networkFilterFactories };
+}
+
+/** The last filter must be terminal and no other may be. */
+export function checkTerminal(name: string, type: string, kind: string, isTerminal: boolean, isLast: boolean): void {
+  if (isTerminal && !isLast) {
+    throw new ConfigError(
+      `Error: terminal filter named ${name} of type ${type} must be the last filter in a ${kind} filter chain.`,
+    );
+  }
+  if (!isTerminal && isLast) {
+    throw new ConfigError(
+      `Error: non-terminal filter named ${name} of type ${type} is the last filter in a ${kind} filter chain.`,
+    );
+  }
+}
+
+const RAW_BUFFER = 'envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer';
+
+function checkTransportSocket(config: ExtensionConfig | undefined): void {
+  if (config === undefined) return;
+  const type = config.typedConfig?.['@type'];
+  if (type === RAW_BUFFER || (type === undefined && config.name === 'envoy.transport_sockets.raw_buffer')) return;
+  throw new ConfigError(`the transport socket '${config.name}' with type URL '${type ?? ''}' is not supported`);
+}

@@ -1,0 +1,255 @@
+/**
+ * A running listener of one worker (Envoy: ActiveTcpListener): accepts, enforces limits, chooses filter chains, keeps the books on
+ * its connections per chain.
+ */
+import type { SliceBuffer } from '../../core/buffer/slice_buffer.ts';
+import type { Dispatcher, SchedulableCallback } from '../../core/event/dispatcher.ts';
+import { StreamInfo } from '../stream_info/stream_info.ts';
+import type { Address } from './address.ts';
+import { ConnectionCloseType } from './connection.ts';
+import type { ConnectionHandler } from './connection_handler.ts';
+import type { FilterChain } from './filter_chain.ts';
+import type { IoHandle, ListenSocket } from './io_handle.ts';
+import { ActiveConnection, emitListenerLogs } from './listener_active_connection.ts';
+import { ActiveSocket } from './listener_active_socket.ts';
+import type { ListenerConfig } from './listener_config.ts';
+import { type ListenerStats, listenerStats } from './listener_stats.ts';
+import { AcceptedSocket } from './server_connection.ts';
+
+/** Already bound descriptors or resolved addresses, by the index of the listener's address. */
+export interface BindOverride {
+  address?: Address;
+  fd?: number;
+}
+
+export class ActiveListener {
+  config: ListenerConfig;
+  readonly dispatcher: Dispatcher;
+  readonly stats: ListenerStats;
+  /** Sockets whose listener filters are not done. */
+  readonly sockets = new Set<ActiveSocket>();
+  private readonly handler: ConnectionHandler;
+  private readonly connections = new Map<FilterChain, Set<ActiveConnection>>();
+  private readonly connectionLimitKey: string;
+  private readonly endOfTurn = () => this.onEndOfTurn();
+  private readonly resumeAccepting: SchedulableCallback;
+  private listenSockets: ListenSocket[] = [];
+  private enabled = true;
+  private acceptedThisTurn = 0;
+  /** Connections that are not done, including those that are closed and not yet logged. */
+  private live = 0;
+  private onIdle: (() => void) | null = null;
+
+  constructor(handler: ConnectionHandler, config: ListenerConfig) {
+    this.handler = handler;
+    this.dispatcher = handler.dispatcher;
+    this.config = config;
+    this.stats = listenerStats(config.statsScope, config.context.workerIndex);
+    this.connectionLimitKey = `envoy.resource_limits.listener.${config.name}.connection_limit`;
+    this.resumeAccepting = this.dispatcher.createSchedulableCallback(() => this.setAccepting(this.enabled));
+  }
+
+  /** Binds and listens. Throws SysError; then nothing stays open. */
+  listen(overrides: readonly BindOverride[]): void {
+    const config = this.config;
+    if (!config.bindToPort) return;
+    try {
+      config.addresses.forEach(({ address, socketOptions }, i) => {
+        const options = {
+          address: overrides[i]?.address ?? address,
+          backlog: config.backlog,
+          reusePort: config.reusePort,
+          transparent: config.transparent,
+          freebind: config.freebind,
+          socketOptions,
+          fd: overrides[i]?.fd,
+        };
+        const onAccept = (handle: IoHandle) => this.onAccept(handle);
+        this.listenSockets.push(config.context.socketInterface.listen(this.dispatcher, options, onAccept));
+      });
+    } catch (error) {
+      this.stopListening();
+      throw error;
+    }
+    if (this.enabled) this.setAccepting(true);
+  }
+
+  /** As bound: port 0 is resolved. Configured addresses when it does not bind. */
+  get localAddresses(): Address[] {
+    if (this.listenSockets.length > 0) return this.listenSockets.map((socket) => socket.localAddress);
+    return this.config.addresses.map((a) => a.address);
+  }
+
+  get isListening(): boolean {
+    return this.listenSockets.length > 0;
+  }
+
+  get connectionCount(): number {
+    return this.live;
+  }
+
+  /** Pauses and resumes accepting (overload). */
+  setEnabled(enabled: boolean): void {
+    this.enabled = enabled;
+    this.setAccepting(enabled);
+  }
+
+  /** Closes the listening sockets; connections live on. */
+  stopListening(): void {
+    for (const socket of this.listenSockets) socket.close();
+    this.listenSockets = [];
+    this.resumeAccepting.cancel();
+  }
+
+  /** Closes everything; `done` runs when the last connection is gone. */
+  destroy(done: () => void): void {
+    this.stopListening();
+    for (const socket of [...this.sockets]) socket.abandon();
+    for (const chain of [...this.connections.keys()]) this.closeFilterChain(chain, 'listener_is_being_removed');
+    this.whenIdle(done);
+  }
+
+  /** Closes the connections of one chain. */
+  closeFilterChain(chain: FilterChain, details: string): void {
+    for (const connection of [...(this.connections.get(chain) ?? [])]) connection.close(details);
+  }
+
+  whenIdle(done: () => void): void {
+    this.onIdle = done;
+    this.checkIdle();
+  }
+
+  onConnectionGone(): void {
+    this.live--;
+    this.checkIdle();
+  }
+
+  private checkIdle(): void {
+    if (this.onIdle === null || this.live > 0) return;
+    const done = this.onIdle;
+    this.onIdle = null;
+    done();
+  }
+
+  /** The listener bound to an original destination; null when it is this one or none. */
+  handOffTarget(address: Address): ActiveListener | null {
+    const target = this.handler.findByAddress(address);
+    return target === this ? null : target;
+  }
+
+  /** A socket that another listener accepted; it is not handed on again. */
+  onHandedOff(socket: AcceptedSocket, data: SliceBuffer | null, ended: boolean): void {
+    this.startSocket(socket, false, data, ended);
+  }
+
+  /** `early` is what listener filters noted; null when there were none. */
+  newConnection(socket: AcceptedSocket, early: StreamInfo | null, data: SliceBuffer | null, ended: boolean): void {
+    if (socket.detectedTransportProtocol === '') socket.detectedTransportProtocol = 'raw_buffer';
+    const chain = this.config.filterChains.find(socket);
+    if (chain === null) {
+      this.stats.no_filter_chain_match.inc();
+      const info = early ?? this.newStreamInfo(socket);
+      noteAddresses(info, socket);
+      info.setFlag('NoRouteFound');
+      info.responseCodeDetails = 'filter_chain_not_found';
+      emitListenerLogs(this.config.accessLogs, info, this.dispatcher.nowMs);
+      data?.clear();
+      socket.handle.close();
+      return;
+    }
+    const connection = this.handler.createServerConnection(this.dispatcher, socket.handle, {
+      localAddress: socket.localAddress,
+      remoteAddress: socket.remoteAddress,
+      requestedServerName: socket.requestedServerName,
+      initialData: data,
+      initialEnd: ended,
+    });
+    const info = connection.streamInfo;
+    noteAddresses(info, socket);
+    info.filterChainName = chain.name;
+    if (early !== null) {
+      info.startTimeMs = early.startTimeMs;
+      info.startMonotonicMs = early.startMonotonicMs;
+      info.dynamicMetadata = early.dynamicMetadata;
+      info.filterState = early.filterState;
+      info.downstreamTransportFailureReason = early.downstreamTransportFailureReason;
+    }
+    connection.setBufferLimits(this.config.perConnectionBufferLimitBytes);
+    for (const factory of chain.networkFilterFactories) factory(connection);
+    if (!connection.initializeReadFilters() && connection.state !== 'closed') {
+      connection.close(ConnectionCloseType.NoFlush, 'no_filters');
+    }
+    let siblings = this.connections.get(chain);
+    if (siblings === undefined) {
+      siblings = new Set();
+      this.connections.set(chain, siblings);
+    }
+    this.live++;
+    new ActiveConnection(this, siblings, connection);
+  }
+
+  private onAccept(handle: IoHandle): void {
+    this.countAccepted();
+    if (!this.config.ignoreGlobalConnectionLimit && this.handler.globalConnectionLimitReached()) {
+      this.stats.downstream_global_cx_overflow.inc();
+      handle.close();
+    } else if (this.connectionLimitReached()) {
+      this.stats.downstream_cx_overflow.inc();
+      handle.close();
+    } else {
+      this.startSocket(new AcceptedSocket(handle), this.config.handOffRestoredDestinationConnections, null, false);
+    }
+  }
+
+  private startSocket(socket: AcceptedSocket, handOff: boolean, data: SliceBuffer | null, ended: boolean): void {
+    const entries = this.config.listenerFilters;
+    if (entries.length === 0) {
+      this.newConnection(socket, null, data, ended);
+      return;
+    }
+    const filters = [];
+    for (const { create, isDisabled } of entries) if (isDisabled === null || !isDisabled(socket)) filters.push(create());
+    new ActiveSocket(this, socket, this.newStreamInfo(socket), filters, handOff, data, ended).start();
+  }
+
+  private newStreamInfo(socket: AcceptedSocket): StreamInfo {
+    const info = new StreamInfo();
+    info.startTimeMs = this.dispatcher.systemTimeMs;
+    info.startMonotonicMs = this.dispatcher.nowMs;
+    noteAddresses(info, socket);
+    return info;
+  }
+
+  /** Over all workers: gauges are sums. */
+  private connectionLimitReached(): boolean {
+    const limit = this.config.context.runtime.snapshot.getInteger(this.connectionLimitKey, Number.MAX_SAFE_INTEGER);
+    if (limit === Number.MAX_SAFE_INTEGER) return false;
+    return this.stats.downstream_cx_active.value + this.stats.downstream_pre_cx_active.value >= limit;
+  }
+
+  private countAccepted(): void {
+    if (this.acceptedThisTurn++ === 0) this.dispatcher.atEndOfTurn(this.endOfTurn);
+    const most = this.config.maxConnectionsToAcceptPerSocketEvent;
+    if (most > 0 && this.acceptedThisTurn === most) {
+      this.setAccepting(false);
+      this.resumeAccepting.scheduleCallbackNextIteration();
+    }
+  }
+
+  private onEndOfTurn(): void {
+    this.stats.connections_accepted_per_socket_event.recordValue(this.acceptedThisTurn);
+    this.acceptedThisTurn = 0;
+  }
+
+  private setAccepting(accepting: boolean): void {
+    for (const socket of this.listenSockets) socket.setAccepting(accepting);
+  }
+}
+
+function noteAddresses(info: StreamInfo, socket: AcceptedSocket): void {
+  info.downstreamDirectLocalAddress = socket.directLocalAddress;
+  info.downstreamDirectRemoteAddress = socket.directRemoteAddress;
+  info.downstreamLocalAddress = socket.localAddress;
+  info.downstreamRemoteAddress = socket.remoteAddress;
+  info.requestedServerName = socket.requestedServerName;
+}

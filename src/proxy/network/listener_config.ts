@@ -1,0 +1,226 @@
+/**
+ * A listener as one worker runs it, built from `envoy.config.listener.v3.Listener` (Envoy: ListenerImpl): addresses, filter
+ * chains, listener filters, limits. Building opens no socket, so that validation on the main thread is the same code.
+ *
+ * Refused: UDP, internal and API listeners, exact connection balancing, MPTCP, `filter_chain_matcher`, TLS transport sockets.
+ */
+import type { Scope } from '../../core/stats/stats.ts';
+import type { AccessLog } from '../access_log/access_log.ts';
+import { ConfigError } from '../config/error.ts';
+import type { FactoryContext } from '../server/factory_context.ts';
+import type { Address } from './address.ts';
+import { buildFilterChain, type FilterChain, type FilterChainConfig } from './filter_chain.ts';
+import { FilterChainMatcher } from './filter_chain_match.ts';
+import {
+  type AddressConfig,
+  addressStatName,
+  listenAddress,
+  type SocketOption,
+  type SocketOptionConfig,
+  socketOptions,
+} from './listener_address.ts';
+import {
+  type AccessLogConfig,
+  atPath,
+  type ExtensionConfig,
+  findExtension,
+  type ListenerExtensions,
+  ListenerFactoryContext,
+  rejectUnsupported,
+} from './listener_extensions.ts';
+import type { ListenerFilter } from './listener_filter.ts';
+import {
+  type ListenerFilterPredicate,
+  type ListenerFilterPredicateConfig,
+  listenerFilterPredicate,
+} from './listener_filter_predicate.ts';
+
+/** `envoy.config.listener.v3.Listener`: the part that is read here. */
+export interface ListenerProto {
+  name: string;
+  address?: AddressConfig;
+  additionalAddresses?: { address?: AddressConfig; socketOptions?: { socketOptions: SocketOptionConfig[] } }[];
+  statPrefix?: string;
+  filterChains?: FilterChainConfig[];
+  defaultFilterChain?: FilterChainConfig;
+  listenerFilters?: (ExtensionConfig & { filterDisabled?: ListenerFilterPredicateConfig })[];
+  listenerFiltersTimeout?: number;
+  continueOnListenerFiltersTimeout?: boolean;
+  perConnectionBufferLimitBytes?: number;
+  useOriginalDst?: boolean;
+  transparent?: boolean;
+  freebind?: boolean;
+  socketOptions?: SocketOptionConfig[];
+  tcpFastOpenQueueLength?: number;
+  tcpBacklogSize?: number;
+  enableReusePort?: boolean;
+  reusePort?: boolean;
+  bindToPort?: boolean;
+  deprecatedV1?: { bindToPort?: boolean };
+  accessLog?: AccessLogConfig[];
+  maxConnectionsToAcceptPerSocketEvent?: number;
+  ignoreGlobalConnLimit?: boolean;
+  drainType?: 'DEFAULT' | 'MODIFY_ONLY';
+  trafficDirection?: 'UNSPECIFIED' | 'INBOUND' | 'OUTBOUND';
+}
+
+export interface ListenerAddress {
+  readonly address: Address;
+  readonly socketOptions: SocketOption[];
+}
+
+export interface ListenerFilterEntry {
+  readonly create: () => ListenerFilter;
+  readonly isDisabled: ListenerFilterPredicate | null;
+}
+
+const DEFAULT_LISTENER_FILTERS_TIMEOUT_MS = 15_000;
+const DEFAULT_BUFFER_LIMIT_BYTES = 1024 * 1024;
+/** The kernel cuts it to net.core.somaxconn, which is Envoy's default. */
+const DEFAULT_BACKLOG = 65_535;
+
+const PROXY_PROTOCOL = 'envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol';
+const IPPROTO_TCP = 6;
+const TCP_FASTOPEN = 23;
+
+const UNSUPPORTED = {
+  udpListenerConfig: 'udp_listener_config',
+  internalListener: 'internal_listener',
+  apiListener: 'api_listener',
+  connectionBalanceConfig: 'connection_balance_config',
+  filterChainMatcher: 'filter_chain_matcher',
+  enableMptcp: 'enable_mptcp',
+  fcdsConfig: 'fcds_config',
+};
+
+export class ListenerConfig {
+  readonly name: string;
+  readonly addresses: readonly ListenerAddress[];
+  readonly statsScope: Scope;
+  readonly filterChains: FilterChainMatcher<FilterChain>;
+  readonly listenerFilters: readonly ListenerFilterEntry[];
+  readonly accessLogs: readonly AccessLog[];
+  /** 0: no timeout. */
+  readonly listenerFiltersTimeoutMs: number;
+  readonly continueOnListenerFiltersTimeout: boolean;
+  readonly perConnectionBufferLimitBytes: number;
+  readonly handOffRestoredDestinationConnections: boolean;
+  readonly bindToPort: boolean;
+  readonly reusePort: boolean;
+  readonly backlog: number;
+  readonly transparent: boolean;
+  readonly freebind: boolean;
+  /** 0: no limit. */
+  readonly maxConnectionsToAcceptPerSocketEvent: number;
+  readonly ignoreGlobalConnectionLimit: boolean;
+  readonly drainType: 'DEFAULT' | 'MODIFY_ONLY';
+  readonly trafficDirection: 'UNSPECIFIED' | 'INBOUND' | 'OUTBOUND';
+  readonly context: FactoryContext;
+  /** Set while connections should end: filters see it in their context's drain decision. */
+  draining = false;
+  private readonly ownContext: ListenerFactoryContext;
+
+  /** Throws ConfigError. */
+  constructor(proto: ListenerProto, context: FactoryContext, extensions: ListenerExtensions) {
+    rejectUnsupported(proto, UNSUPPORTED);
+    this.addresses = readAddresses(proto);
+    const joined = this.addresses.map((a) => a.address.asString).join(',');
+    // Envoy invents a UUID for a listener without a name; its address is as unique and says more.
+    this.name = proto.name === '' ? joined : proto.name;
+    this.statsScope = context.scope.scope(`listener.${proto.statPrefix || addressStatName(this.addresses[0].address)}.`);
+    this.ownContext = new ListenerFactoryContext(context, this.statsScope, () => this.draining);
+    this.context = this.ownContext;
+
+    this.listenerFiltersTimeoutMs = proto.listenerFiltersTimeout ?? DEFAULT_LISTENER_FILTERS_TIMEOUT_MS;
+    this.continueOnListenerFiltersTimeout = proto.continueOnListenerFiltersTimeout ?? false;
+    this.perConnectionBufferLimitBytes = proto.perConnectionBufferLimitBytes ?? DEFAULT_BUFFER_LIMIT_BYTES;
+    this.handOffRestoredDestinationConnections = proto.useOriginalDst ?? false;
+    this.bindToPort = (proto.bindToPort ?? true) && (proto.deprecatedV1?.bindToPort ?? true);
+    this.reusePort = proto.enableReusePort ?? true;
+    this.backlog = proto.tcpBacklogSize ?? DEFAULT_BACKLOG;
+    this.transparent = proto.transparent ?? false;
+    this.freebind = proto.freebind ?? false;
+    this.maxConnectionsToAcceptPerSocketEvent = proto.maxConnectionsToAcceptPerSocketEvent ?? 0;
+    this.ignoreGlobalConnectionLimit = proto.ignoreGlobalConnLimit ?? false;
+    this.drainType = proto.drainType ?? 'DEFAULT';
+    this.trafficDirection = proto.trafficDirection ?? 'UNSPECIFIED';
+
+    this.accessLogs = (proto.accessLog ?? []).map((log, i) =>
+      atPath(`access_log[${i}]`, () => extensions.createAccessLog(log, this.context)),
+    );
+    this.listenerFilters = this.buildListenerFilters(proto, extensions);
+    this.filterChains = this.buildFilterChains(proto, joined, extensions);
+  }
+
+  /** Runs what filters registered for the end of their configuration. */
+  destroy(): void {
+    this.ownContext.destroy();
+  }
+
+  private buildListenerFilters(proto: ListenerProto, extensions: ListenerExtensions): ListenerFilterEntry[] {
+    const entries: ListenerFilterEntry[] = (proto.listenerFilters ?? []).map((filter, i) =>
+      atPath(`listener_filters[${i}]`, () => {
+        const { factory, typedConfig } = findExtension(filter, (type) => extensions.listenerFilter(type));
+        const disabled = filter.filterDisabled;
+        const isDisabled = disabled === undefined ? null : atPath('filter_disabled', () => listenerFilterPredicate(disabled));
+        return { create: atPath('typed_config', () => factory.create(typedConfig, this.context)), isDisabled };
+      }),
+    );
+    // The old way to ask for the proxy protocol: the first chain's flag is for the whole listener.
+    const flags = (proto.filterChains ?? []).map((chain) => chain.useProxyProto === true);
+    const odd = flags.findIndex((flag) => flag !== flags[0]);
+    if (odd >= 0) {
+      throw new ConfigError("'use_proxy_proto' must be the same in all filter chains", {
+        path: `filter_chains[${odd}].use_proxy_proto`,
+      });
+    }
+    if (flags[0] === true) {
+      const filter = { name: 'envoy.filters.listener.proxy_protocol', typedConfig: { '@type': PROXY_PROTOCOL } };
+      const { factory, typedConfig } = findExtension(filter, (type) => extensions.listenerFilter(type));
+      entries.push({ create: factory.create(typedConfig, this.context), isDisabled: null });
+    }
+    return entries;
+  }
+
+  private buildFilterChains(
+    proto: ListenerProto,
+    addresses: string,
+    extensions: ListenerExtensions,
+  ): FilterChainMatcher<FilterChain> {
+    const chains = proto.filterChains ?? [];
+    if (chains.length === 0 && proto.defaultFilterChain === undefined) {
+      throw new ConfigError(`error adding listener '${addresses}': no filter chains specified`);
+    }
+    const matcher = new FilterChainMatcher<FilterChain>(addresses);
+    chains.forEach((chain, i) => {
+      atPath(`filter_chains[${i}]`, () =>
+        matcher.add(chain.filterChainMatch, chain.name, buildFilterChain(chain, this.context, extensions)),
+      );
+    });
+    const fallback = proto.defaultFilterChain;
+    if (fallback !== undefined) {
+      atPath('default_filter_chain', () => matcher.setDefault(buildFilterChain(fallback, this.context, extensions)));
+    }
+    return matcher;
+  }
+}
+
+function readAddresses(proto: ListenerProto): ListenerAddress[] {
+  const main = proto.address;
+  if (main === undefined) throw new ConfigError(`error adding listener named '${proto.name}': address is necessary`);
+  const shared = socketOptions(proto.socketOptions);
+  if (proto.tcpFastOpenQueueLength !== undefined) {
+    shared.push({ level: IPPROTO_TCP, name: TCP_FASTOPEN, value: proto.tcpFastOpenQueueLength, state: 'listening' });
+  }
+  const addresses: ListenerAddress[] = [{ address: atPath('address', () => listenAddress(main)), socketOptions: shared }];
+  (proto.additionalAddresses ?? []).forEach((extra, i) => {
+    atPath(`additional_addresses[${i}]`, () => {
+      const address = extra.address;
+      if (address === undefined) throw new ConfigError('address is necessary', { path: 'address' });
+      // An additional address's own options replace the listener's.
+      const own = extra.socketOptions === undefined ? shared : socketOptions(extra.socketOptions.socketOptions);
+      addresses.push({ address: atPath('address', () => listenAddress(address)), socketOptions: own });
+    });
+  });
+  return addresses;
+}
