@@ -1,0 +1,185 @@
+/**
+ * The proxies side by side: Sluice, nginx and HAProxy, one worker each on core 0, configured alike; upstream (nginx) and load on
+ * core 1. Configuration files go to a fresh directory under the system's temporary one.
+ */
+import type { ChildProcess } from 'node:child_process';
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { startPinned, waitForPort, which } from './processes.ts';
+
+export const PROXY_CORE = 0;
+export const LOAD_CORE = 1;
+export const UPSTREAM_PORT = 18_080;
+
+export interface Proxy {
+  name: 'sluice' | 'haproxy' | 'nginx';
+  port: number;
+  process: ChildProcess;
+}
+
+const directory = mkdtempSync(join(tmpdir(), 'sluice-bench-'));
+
+/** nginx that answers /small (a dozen bytes), /10k and /1m. */
+export async function startUpstream(): Promise<ChildProcess> {
+  writeFileSync(join(directory, '10k'), 'x'.repeat(10 * 1024));
+  writeFileSync(join(directory, '1m'), 'x'.repeat(1024 * 1024));
+  const config = `worker_processes 1; daemon off; error_log /dev/null crit; pid ${directory}/upstream.pid;
+events { worker_connections 20000; }
+http { access_log off; keepalive_timeout 600s; keepalive_requests 1000000000; sendfile on; tcp_nopush on; open_file_cache max=100;
+client_body_temp_path ${directory}; proxy_temp_path ${directory}; fastcgi_temp_path ${directory}; uwsgi_temp_path ${directory}; scgi_temp_path ${directory};
+server { listen 127.0.0.1:${UPSTREAM_PORT} backlog=4096; root ${directory}; location = /small { return 200 "hello, world"; } } }`;
+  const child = nginx('upstream', config, LOAD_CORE);
+  await waitForPort(UPSTREAM_PORT);
+  return child;
+}
+
+function nginx(name: string, config: string, core: number): ChildProcess {
+  const file = join(directory, `${name}.nginx.conf`);
+  writeFileSync(file, config);
+  return startPinned(core, 'nginx', ['-p', directory, '-c', file]);
+}
+
+export interface ProxyKind {
+  mode: 'http' | 'tcp';
+  accessLog: boolean;
+  basePort: number;
+  concurrency?: number;
+  core?: string;
+}
+
+export async function startSluice(kind: ProxyKind): Promise<Proxy> {
+  const file = join(directory, `sluice-${kind.basePort}.yaml`);
+  writeFileSync(file, kind.mode === 'http' ? sluiceHttp(kind) : sluiceTcp(kind));
+  const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
+  const args = ['--disable-warning=ExperimentalWarning', main, 'proxy', '-c', file, '--concurrency', String(kind.concurrency ?? 1), '-l', 'error'];
+  const child = startPinned(kind.concurrency === 2 ? '0,1' : PROXY_CORE, process.execPath, args);
+  await waitForPort(kind.basePort);
+  return { name: 'sluice', port: kind.basePort, process: child };
+}
+
+export async function startHaproxy(kind: ProxyKind): Promise<Proxy | null> {
+  if (which('haproxy') === null) return null;
+  const port = kind.basePort + 1;
+  const file = join(directory, `haproxy-${port}.cfg`);
+  writeFileSync(file, haproxyConfig(kind, port));
+  const child = startPinned(PROXY_CORE, 'haproxy', ['-f', file, '-db']);
+  await waitForPort(port);
+  return { name: 'haproxy', port, process: child };
+}
+
+export async function startNginx(kind: ProxyKind): Promise<Proxy | null> {
+  if (which('nginx') === null) return null;
+  const port = kind.basePort + 2;
+  const child = nginx(`proxy-${port}`, nginxConfig(kind, port), PROXY_CORE);
+  await waitForPort(port);
+  return { name: 'nginx', port, process: child };
+}
+
+function sluiceHttp(kind: ProxyKind): string {
+  const log = kind.accessLog
+    ? `
+          access_log:
+          - name: envoy.access_loggers.file
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
+              path: ${directory}/sluice-${kind.basePort}.log`
+    : '';
+  return `
+static_resources:
+  listeners:
+  - name: main
+    address: { socket_address: { address: 127.0.0.1, port_value: ${kind.basePort} } }
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: bench
+          use_remote_address: true${log}
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              routes:
+              - match: { prefix: "/" }
+                route: { cluster: upstream }
+  clusters:
+${sluiceCluster()}`;
+}
+
+function sluiceTcp(kind: ProxyKind): string {
+  return `
+static_resources:
+  listeners:
+  - name: main
+    address: { socket_address: { address: 127.0.0.1, port_value: ${kind.basePort} } }
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.tcp_proxy
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
+          stat_prefix: bench
+          cluster: upstream
+  clusters:
+${sluiceCluster()}`;
+}
+
+function sluiceCluster(): string {
+  return `  - name: upstream
+    type: STATIC
+    connect_timeout: 5s
+    circuit_breakers:
+      thresholds: [{ max_connections: 100000, max_pending_requests: 100000, max_requests: 100000 }]
+    load_assignment:
+      cluster_name: upstream
+      endpoints:
+      - lb_endpoints:
+        - endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: ${UPSTREAM_PORT} } } }
+`;
+}
+
+function haproxyConfig(kind: ProxyKind, port: number): string {
+  const http = `  mode http
+  option forwardfor
+  option http-keep-alive
+  http-reuse always
+  unique-id-format %[uuid]
+  unique-id-header X-Request-ID
+  http-request set-header X-Forwarded-Proto http`;
+  return `global
+  maxconn 40000
+  nbthread 1
+  ${kind.accessLog ? 'log stdout format raw local0' : ''}
+defaults
+  timeout connect 5s
+  timeout client 600s
+  timeout server 600s
+  ${kind.accessLog ? 'log global' : ''}
+frontend f
+  bind 127.0.0.1:${port}
+  ${kind.accessLog ? 'option httplog' : ''}
+${kind.mode === 'http' ? http : '  mode tcp'}
+  default_backend b
+backend b
+  ${kind.mode === 'http' ? 'mode http\n  http-reuse always' : 'mode tcp'}
+  server s 127.0.0.1:${UPSTREAM_PORT}
+`;
+}
+
+function nginxConfig(kind: ProxyKind, port: number): string {
+  const log = kind.accessLog ? `access_log ${directory}/nginx-${port}.log combined buffer=64k flush=10s;` : 'access_log off;';
+  const temp = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((t) => `${t}_temp_path ${directory};`).join(' ');
+  const http = `http { ${log} ${temp} keepalive_requests 1000000000; keepalive_timeout 600s;
+upstream u { server 127.0.0.1:${UPSTREAM_PORT}; keepalive 256; keepalive_requests 1000000000; }
+server { listen 127.0.0.1:${port} backlog=4096; location / { proxy_pass http://u; proxy_http_version 1.1; proxy_set_header Connection "";
+proxy_set_header Host $host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme;
+proxy_set_header X-Request-ID $request_id; } } }`;
+  const tcp = `stream { upstream u { server 127.0.0.1:${UPSTREAM_PORT}; } server { listen 127.0.0.1:${port}; proxy_pass u; } }`;
+  return `worker_processes 1; daemon off; error_log /dev/null crit; pid ${directory}/nginx-${port}.pid;
+events { worker_connections 20000; } ${kind.mode === 'http' ? http : tcp}`;
+}
