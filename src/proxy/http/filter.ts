@@ -101,6 +101,11 @@ interface StreamFilterBase {
   onDestroy(): void;
   /** After the response's last byte was encoded or the stream was reset, before `onDestroy`. */
   onStreamComplete?(): void;
+  /**
+   * A filter that has this is kept with its stream object after `onDestroy` and the unwinding of the call stack, and used again for
+   * another stream with the same callbacks object: forget everything of the stream before.
+   */
+  reset?(): void;
 }
 
 export interface StreamDecoderFilter extends StreamFilterBase {

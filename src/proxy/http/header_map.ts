@@ -26,19 +26,23 @@ const TEXT_VALUE = 4;
 /** The name (of an unknown header) lives in `names[i]`, not in the slab. */
 const TEXT_NAME = 8;
 
-const LAST_PSEUDO = H[':protocol'];
+/** Ids up to this one are no lines of their own: pseudo headers, and `host`, which codecs write from `:authority`. */
+const LAST_PSEUDO = H.host;
 const WORDS = (HEADER_NAMES.length + 31) >> 5;
 
 export class HeaderMap {
   readonly slab: Slab;
   private count = 0;
   private meta = new Int32Array(24 * STRIDE);
-  private names: string[] = [];
+  /** Names and values as text: of text entries, and of byte entries once somebody asked. `undefined` at and beyond `count`. */
+  private names: (string | undefined)[] = [];
   private values: (string | undefined)[] = [];
   /** Bit per known header: an entry with this id may exist (may be stale after remove). */
   private present = new Int32Array(WORDS);
   private deleted = 0;
   private heldBlock = -1;
+  /** How an encoder spells the names of this message when they were kept as received (`preserve_case`); null: lower case. */
+  nameFormatter: ((name: string) => string) | null = null;
 
   constructor(slab: Slab) {
     this.slab = slab;
@@ -69,13 +73,19 @@ export class HeaderMap {
       this.slab.release(this.heldBlock);
       this.heldBlock = -1;
     }
+    for (let i = 0; i < this.count; i++) {
+      this.names[i] = undefined;
+      this.values[i] = undefined;
+    }
     this.count = 0;
     this.deleted = 0;
-    this.present.fill(0);
-    if (this.values.length > 0) {
-      this.values.length = 0;
-      this.names.length = 0;
-    }
+    for (let i = 0; i < WORDS; i++) this.present[i] = 0;
+    this.nameFormatter = null;
+  }
+
+  /** False after `release()`: nobody's entries are in it and it may be filled. */
+  get inUse(): boolean {
+    return this.count !== 0 || this.heldBlock >= 0;
   }
 
   /**
@@ -88,9 +98,15 @@ export class HeaderMap {
     return id;
   }
 
-  /** For codecs: appends a known header whose value lies in the held block. */
-  addKnownBytes(id: number, valueStart: number, valueLength: number): void {
-    this.push(id, 0, 0, valueStart, valueLength, 0);
+  /** As `addBytes` when the codec has looked the name up already (`headerIdOfBytes`). */
+  addLine(id: number, nameStart: number, nameLength: number, valueStart: number, valueLength: number, rawLine: boolean): void {
+    this.push(id, nameStart, nameLength, valueStart, valueLength, rawLine ? RAW_LINE : 0);
+  }
+
+  /** For codecs: appends a known header whose value lies in the held block. `text`, when given, is that value as text. */
+  addKnownBytes(id: number, valueStart: number, valueLength: number, text?: string): void {
+    const i = this.push(id, 0, 0, valueStart, valueLength, 0);
+    if (text !== undefined) this.values[i] = text;
   }
 
   /** Appends an entry. `name` must be lower case. */
@@ -153,6 +169,16 @@ export class HeaderMap {
 
   has(name: string): boolean {
     return this.find(name) >= 0;
+  }
+
+  /**
+   * False when none of the mask's headers is there (`headerMask`); true may be wrong after removals. One question before a list of
+   * removals.
+   */
+  mayHaveAny(mask: Int32Array): boolean {
+    const present = this.present;
+    for (let i = 0; i < WORDS; i++) if ((present[i] & mask[i]) !== 0) return true;
+    return false;
   }
 
   hasId(id: number): boolean {
@@ -239,7 +265,6 @@ export class HeaderMap {
    */
   writeLines(at: number, formatName?: (name: string) => string): number {
     const meta = this.meta;
-    const u8 = this.slab.u8;
     let i = 0;
     while (i < this.count) {
       const m = i * STRIDE;
@@ -255,7 +280,7 @@ export class HeaderMap {
           end = meta[i * STRIDE + VALUE_START] + meta[i * STRIDE + VALUE_LENGTH] + 2;
           i++;
         }
-        u8.copyWithin(at, start, end);
+        this.slab.copy(at, start, end - start);
         at += end - start;
         continue;
       }
@@ -278,10 +303,10 @@ export class HeaderMap {
     else if (id !== 0) {
       const bytes = headerNameBytes(id);
       for (let k = 0; k < bytes.length; k++) u8[at++] = bytes[k];
-    } else if ((this.meta[m + FLAGS] & TEXT_NAME) !== 0) at = writeText(u8, this.names[i], at);
+    } else if ((this.meta[m + FLAGS] & TEXT_NAME) !== 0) at = writeText(u8, this.names[i] as string, at);
     else {
       const start = this.meta[m + NAME_START];
-      u8.copyWithin(at, start, start + this.meta[m + NAME_LENGTH]);
+      this.slab.copy(at, start, this.meta[m + NAME_LENGTH]);
       at += this.meta[m + NAME_LENGTH];
     }
     u8[at++] = 58;
@@ -297,7 +322,7 @@ export class HeaderMap {
     if ((this.meta[m + FLAGS] & TEXT_VALUE) !== 0) return writeText(this.slab.u8, this.values[i] as string, at);
     const start = this.meta[m + VALUE_START];
     const length = this.meta[m + VALUE_LENGTH];
-    this.slab.u8.copyWithin(at, start, start + length);
+    this.slab.copy(at, start, length);
     return at + length;
   }
 
@@ -308,6 +333,10 @@ export class HeaderMap {
       const grown = new Int32Array(this.meta.length * 2);
       grown.set(this.meta);
       this.meta = grown;
+    }
+    if (i === this.values.length) {
+      this.names.push(undefined);
+      this.values.push(undefined);
     }
     const meta = this.meta;
     meta[m] = id;
@@ -389,7 +418,7 @@ export class HeaderMap {
   private nameLengthAt(i: number): number {
     const m = i * STRIDE;
     if (this.meta[m] !== 0) return HEADER_NAMES[this.meta[m]].length;
-    return (this.meta[m + FLAGS] & TEXT_NAME) !== 0 ? this.names[i].length : this.meta[m + NAME_LENGTH];
+    return (this.meta[m + FLAGS] & TEXT_NAME) !== 0 ? (this.names[i] as string).length : this.meta[m + NAME_LENGTH];
   }
 
   private valueLengthAt(i: number): number {
@@ -414,6 +443,13 @@ export class HeaderMap {
   }
 }
 
+/** A mask of known headers for `mayHaveAny`. */
+export function headerMask(ids: readonly number[]): Int32Array {
+  const mask = new Int32Array(WORDS);
+  for (const id of ids) mask[id >> 5] |= 1 << (id & 31);
+  return mask;
+}
+
 /** The bytes as text, one character each. */
 export function latin1(u8: Uint8Array, start: number, length: number): string {
   if (length < 24) {
@@ -424,8 +460,14 @@ export function latin1(u8: Uint8Array, start: number, length: number): string {
   return Buffer.from(u8.buffer as ArrayBuffer, u8.byteOffset + start, length).toString('latin1');
 }
 
-/** Writes text (one byte per character) at `at`; returns the end. */
+/**
+ * Writes header text (one byte per character) at `at`; returns the end. Characters that could end a line or are no byte become `?`:
+ * whatever a filter or a format put in a value, it stays one line.
+ */
 export function writeText(u8: Uint8Array, text: string, at: number): number {
-  for (let i = 0; i < text.length; i++) u8[at++] = text.charCodeAt(i);
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i);
+    u8[at++] = c > 255 || c === 10 || c === 13 || c === 0 ? 63 : c;
+  }
   return at;
 }
