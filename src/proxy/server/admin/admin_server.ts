@@ -1,0 +1,96 @@
+/**
+ * The admin interface (Envoy: source/server/admin), on the main thread over node:http: it is no data path.
+ *
+ * Handlers are a table; what changes something needs POST. A handler returns its answer; errors of a query are answers with 400.
+ */
+import { unlinkSync } from 'node:fs';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { ADMIN_HANDLERS, type AdminHandler, type AdminResponse, text } from './handlers.ts';
+import type { AdminContext } from './context.ts';
+import { type Address, ipAddress, pipeAddress } from '../../network/address.ts';
+
+export class AdminServer {
+  private readonly server: Server;
+  private readonly context: AdminContext;
+  address: Address | null = null;
+
+  constructor(context: AdminContext) {
+    this.context = context;
+    this.server = createServer((request, response) => {
+      this.handle(request, response).catch((error: unknown) => {
+        context.log.error(`admin: ${request.url}: ${error instanceof Error ? error.stack : String(error)}`);
+        if (!response.headersSent) response.writeHead(500, { 'content-type': 'text/plain' });
+        response.end('internal error; see the log\n');
+      });
+    });
+    this.server.keepAliveTimeout = 60_000;
+  }
+
+  /** Binds. Rejects with the system's error. */
+  async listen(address: Address): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.server.once('error', reject);
+      const done = (): void => {
+        this.server.removeListener('error', reject);
+        resolve();
+      };
+      if (address.kind === 'ip') this.server.listen(address.port, address.ip, done);
+      else {
+        const path = address.path.startsWith('@') ? `\0${address.path.slice(1)}` : address.path;
+        if (!path.startsWith('\0')) removeStale(path);
+        this.server.listen(path, done);
+      }
+    });
+    const bound = this.server.address();
+    this.address = typeof bound === 'string' || bound === null ? pipeAddress(String(bound)) : ipAddress((bound as AddressInfo).address, (bound as AddressInfo).port);
+  }
+
+  close(): void {
+    this.server.close();
+    this.server.closeAllConnections();
+  }
+
+  private async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const url = new URL(request.url ?? '/', 'http://admin');
+    const answer = await this.answer(request, url);
+    const body = Buffer.from(answer.body);
+    response.writeHead(answer.status, {
+      'content-type': answer.contentType,
+      'content-length': body.length,
+      'cache-control': 'no-cache, max-age=0',
+      'x-content-type-options': 'nosniff',
+    });
+    response.end(request.method === 'HEAD' ? undefined : body);
+  }
+
+  private async answer(request: IncomingMessage, url: URL): Promise<AdminResponse> {
+    const handler = findHandler(url.pathname);
+    if (handler === undefined) return text(`invalid path. admin commands are:\n${helpText()}`, 404);
+    const method = request.method ?? 'GET';
+    if (handler.mutates && method !== 'POST') return text(`Method ${method} not allowed, POST required.`, 405);
+    if (!handler.mutates && method !== 'GET' && method !== 'HEAD' && method !== 'POST') return text(`Method ${method} not allowed.`, 405);
+    for (const name of url.searchParams.keys()) {
+      if (!handler.params.includes(name) && !handler.params.includes('*')) {
+        return text(`unknown parameter '${name}' of ${handler.path}; it takes: ${handler.params.join(', ') || 'none'}\n`, 400);
+      }
+    }
+    return handler.run(this.context, url.searchParams);
+  }
+}
+
+function findHandler(path: string): AdminHandler | undefined {
+  return ADMIN_HANDLERS.find((handler) => handler.path === path);
+}
+
+export function helpText(): string {
+  return ADMIN_HANDLERS.map((h) => `  ${h.path}${h.mutates ? ' (POST)' : ''}: ${h.help}\n`).join('');
+}
+
+function removeStale(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch {
+    // There was none.
+  }
+}

@@ -1,0 +1,33 @@
+/** What admin handlers may ask of the server. */
+import type { Store } from '../../../core/stats/store.ts';
+import type { Logger } from '../../../core/log/logger.ts';
+
+export type ServerState = 'LIVE' | 'DRAINING' | 'PRE_INITIALIZING' | 'INITIALIZING';
+
+export interface ListenerStatus {
+  name: string;
+  addresses: string[];
+}
+
+export interface AdminContext {
+  readonly log: Logger;
+  readonly stats: Store;
+  state(): ServerState;
+  serverInfo(): Record<string, unknown>;
+  /** The bootstrap as configured, in proto field names. */
+  bootstrapJson(): Record<string, unknown>;
+  listeners(): ListenerStatus[];
+  clustersText(): Promise<string> | string;
+  clustersJson(): Promise<Record<string, unknown>> | Record<string, unknown>;
+  runtimeJson(): Record<string, unknown>;
+  /** An error text, or null. An empty value removes the key. */
+  modifyRuntime(values: Record<string, string>): string | null;
+  logLevels(): Record<string, string>;
+  /** An error text, or null. `component` undefined: all. */
+  setLogLevel(component: string | undefined, level: string): string | null;
+  failHealthCheck(failed: boolean): void;
+  drainListeners(options: { graceful: boolean; skipExit: boolean; inboundOnly: boolean }): void;
+  reopenLogs(): void;
+  quit(): void;
+  uptimeMs(): number;
+}

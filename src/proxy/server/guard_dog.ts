@@ -1,0 +1,105 @@
+/**
+ * The watchdog (Envoy: GuardDogImpl): every dispatcher counts its passes in a shared cell; the main thread looks whether a thread
+ * that has work moves. A sleeping worker does not count, so each check also posts a message that wakes it.
+ *
+ * A miss is a thread that did not pass within `missTimeoutMs`, a mega miss within `megaMissTimeoutMs` (once per hang each). The main
+ * thread cannot watch itself: its own misses are noticed by how late its timer runs.
+ */
+import type { Counter, Scope } from '../../core/stats/stats.ts';
+
+export interface WatchdogSettings {
+  missTimeoutMs: number;
+  megaMissTimeoutMs: number;
+}
+
+export const WATCHDOG_DEFAULTS: WatchdogSettings = { missTimeoutMs: 200, megaMissTimeoutMs: 1000 };
+
+interface Watched {
+  readonly name: string;
+  readonly ping: () => void;
+  lastCount: number;
+  sinceMs: number;
+  missed: boolean;
+  megaMissed: boolean;
+  readonly miss: Counter;
+  readonly megaMiss: Counter;
+}
+
+export class GuardDog {
+  /** One cell per worker. */
+  readonly cells: Int32Array<SharedArrayBuffer>;
+  private readonly settings: WatchdogSettings;
+  private readonly scope: Scope;
+  private readonly watched: Watched[] = [];
+  private readonly onMegaMiss: (name: string) => void;
+  private readonly mainMiss: Counter;
+  private readonly mainMegaMiss: Counter;
+  private timer: NodeJS.Timeout | null = null;
+  private lastTick = 0;
+
+  constructor(threads: number, scope: Scope, settings: WatchdogSettings, onMegaMiss: (name: string) => void) {
+    this.cells = new Int32Array(new SharedArrayBuffer(threads * 4));
+    this.scope = scope;
+    this.settings = settings;
+    this.onMegaMiss = onMegaMiss;
+    this.mainMiss = scope.counter('main_thread.watchdog_miss');
+    this.mainMegaMiss = scope.counter('main_thread.watchdog_mega_miss');
+  }
+
+  /** Watches cell `index`; `ping` must make that thread pass. */
+  watch(index: number, name: string, ping: () => void): void {
+    this.watched[index] = {
+      name,
+      ping,
+      lastCount: -1,
+      sinceMs: 0,
+      missed: false,
+      megaMissed: false,
+      miss: this.scope.counter('workers.watchdog_miss'),
+      megaMiss: this.scope.counter('workers.watchdog_mega_miss'),
+    };
+  }
+
+  /** Starts checking; the timer does not keep the process alive. */
+  start(): void {
+    const interval = Math.max(10, Math.floor(this.settings.missTimeoutMs / 2));
+    this.lastTick = performance.now();
+    this.timer = setInterval(() => this.check(performance.now(), interval), interval);
+    this.timer.unref();
+  }
+
+  stop(): void {
+    if (this.timer !== null) clearInterval(this.timer);
+  }
+
+  /** One look at all threads; `now` in ms. */
+  check(now: number, interval: number): void {
+    const late = now - this.lastTick - interval;
+    this.lastTick = now;
+    if (late > this.settings.missTimeoutMs) this.mainMiss.inc();
+    if (late > this.settings.megaMissTimeoutMs) this.mainMegaMiss.inc();
+    for (let i = 0; i < this.watched.length; i++) {
+      const watched = this.watched[i];
+      if (watched === undefined) continue;
+      const count = Atomics.load(this.cells, i);
+      if (count !== watched.lastCount || late > this.settings.missTimeoutMs) {
+        watched.lastCount = count;
+        watched.sinceMs = now;
+        watched.missed = false;
+        watched.megaMissed = false;
+        watched.ping();
+        continue;
+      }
+      const stuck = now - watched.sinceMs;
+      if (stuck > this.settings.missTimeoutMs && !watched.missed) {
+        watched.missed = true;
+        watched.miss.inc();
+      }
+      if (stuck > this.settings.megaMissTimeoutMs && !watched.megaMissed) {
+        watched.megaMissed = true;
+        watched.megaMiss.inc();
+        this.onMegaMiss(watched.name);
+      }
+    }
+  }
+}
