@@ -1,0 +1,331 @@
+/**
+ * Reads one Cluster message into `ClusterSettings`: defaults filled in, what cannot work refused with the field's path
+ * (Envoy: ClusterInfoImpl, ClusterImplBase). Runs on the main thread for validation and on each worker.
+ *
+ * Left out, and therefore refused: EDS and custom cluster types, ring hash, maglev, subsets, locality-aware balancing, slow start, health
+ * checks, outlier detection, TLS and other transport sockets, HTTP/2, preconnecting, several addresses per endpoint.
+ */
+import { ConfigError } from '../config/error.ts';
+import { type Address, ipAddress } from '../network/address.ts';
+import type { ConnectOptions } from '../network/io_handle.ts';
+import { type DnsSettings, parseDns } from './cluster_config_dns.ts';
+import { type LbSettings, parseLbPolicy } from './cluster_config_lb.ts';
+import type {
+  PlainBindConfig,
+  PlainCluster,
+  PlainHttp1ProtocolOptions,
+  PlainHttpProtocolOptions,
+  PlainThresholds,
+} from './cluster_types.ts';
+import { type EndpointSettings, parseEndpoints } from './endpoint_config.ts';
+import { unsupported } from './unsupported.ts';
+
+export const CLUSTER_TYPES = ['STATIC', 'STRICT_DNS', 'LOGICAL_DNS', 'ORIGINAL_DST'] as const;
+export type ClusterType = (typeof CLUSTER_TYPES)[number];
+
+export interface Thresholds {
+  readonly maxConnections: number;
+  readonly maxPendingRequests: number;
+  readonly maxRequests: number;
+  readonly maxRetries: number;
+  readonly maxConnectionPools: number;
+  readonly trackRemaining: boolean;
+  /** Null: `maxRetries` counts. */
+  readonly retryBudget: { readonly percent: number; readonly minRetryConcurrency: number } | null;
+  /** Of `per_host_thresholds`. */
+  readonly maxConnectionsPerHost: number;
+}
+
+export interface HttpSettings {
+  /** 0: never. */
+  readonly idleTimeoutMs: number;
+  /** 0: unlimited. */
+  readonly maxConnectionDurationMs: number;
+  /** 0: unlimited. */
+  readonly maxRequestsPerConnection: number;
+  readonly maxHeadersCount: number | undefined;
+  readonly http1: PlainHttp1ProtocolOptions | undefined;
+}
+
+export interface ClusterSettings {
+  readonly name: string;
+  readonly observabilityName: string;
+  readonly type: ClusterType;
+  readonly connectTimeoutMs: number;
+  readonly perConnectionBufferLimitBytes: number;
+  readonly lb: LbSettings;
+  /** By ResourcePriority. */
+  readonly thresholds: readonly [Thresholds, Thresholds];
+  readonly http: HttpSettings;
+  /** 0: never. */
+  readonly tcpIdleTimeoutMs: number;
+  readonly sourceAddress: Address | undefined;
+  /** For TCP addresses; pipes get only those of `upstream_bind_config`. */
+  readonly tcpSocketOptions: SocketOptions;
+  readonly socketOptions: SocketOptions;
+  readonly metadata: Record<string, Record<string, unknown>>;
+  readonly endpoints: readonly EndpointSettings[];
+  readonly dns: DnsSettings;
+  readonly originalDst: { readonly headerName: string; readonly portOverride: number; readonly cleanupIntervalMs: number } | null;
+  readonly waitForWarmOnInit: boolean;
+  readonly closeConnectionsOnHostSetChange: boolean;
+}
+
+export type SocketOptions = NonNullable<ConnectOptions['socketOptions']>;
+
+/** `path` is where the message stands, such as `static_resources.clusters[0]`. `defaultBind`: of the bootstrap's cluster manager. */
+export function parseCluster(config: PlainCluster, path = '', defaultBind?: PlainBindConfig): ClusterSettings {
+  const at = (field: string): string => (path === '' ? field : `${path}.${field}`);
+  refuseUnsupported(config as unknown as Record<string, unknown>, at);
+  const type = clusterType(config, at);
+  const lb = parseLbPolicy(config, at);
+  if (type === 'ORIGINAL_DST' && lb.policy !== 'CLUSTER_PROVIDED') {
+    throw new ConfigError(`LB policy ${lb.policy} is not valid for cluster type ORIGINAL_DST: only CLUSTER_PROVIDED is`, {
+      path: at('lb_policy'),
+    });
+  }
+  if (type !== 'ORIGINAL_DST' && lb.policy === 'CLUSTER_PROVIDED') {
+    throw new ConfigError(`LB policy CLUSTER_PROVIDED is not valid for cluster type ${type}`, { path: at('lb_policy') });
+  }
+  const bind = config.upstreamBindConfig ?? defaultBind;
+  const socketOptions = bindOptions(bind, at('upstream_bind_config'));
+  return {
+    name: config.name,
+    observabilityName: config.altStatName || config.name,
+    type,
+    connectTimeoutMs: config.connectTimeout ?? 5000,
+    perConnectionBufferLimitBytes: config.perConnectionBufferLimitBytes ?? 1 << 20,
+    lb,
+    thresholds: parseThresholds(config, at),
+    http: parseHttp(config, at),
+    tcpIdleTimeoutMs: tcpIdleTimeout(config),
+    sourceAddress: bind?.sourceAddress && sourceAddress(bind.sourceAddress, at('upstream_bind_config.source_address')),
+    tcpSocketOptions: [
+      { level: IPPROTO_TCP, name: TCP_NODELAY, value: 1, state: 'prebind' },
+      ...keepalive(config),
+      ...socketOptions,
+    ],
+    socketOptions: socketOptions.filter((option) => option.level === SOL_SOCKET),
+    metadata: config.metadata?.filterMetadata ?? {},
+    endpoints: parseEndpoints(config, type, at),
+    dns: parseDns(config, type, at),
+    originalDst: type === 'ORIGINAL_DST' ? originalDst(config, at) : null,
+    waitForWarmOnInit: config.waitForWarmOnInit ?? true,
+    closeConnectionsOnHostSetChange: config.commonLbConfig?.closeConnectionsOnHostSetChange ?? false,
+  };
+}
+
+const SOL_SOCKET = 1;
+const SO_KEEPALIVE = 9;
+const IPPROTO_IP = 0;
+const IP_FREEBIND = 15;
+const IPPROTO_TCP = 6;
+const TCP_NODELAY = 1;
+const TCP_KEEPIDLE = 4;
+const TCP_KEEPINTVL = 5;
+const TCP_KEEPCNT = 6;
+
+const HTTP_OPTIONS = 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions';
+const TCP_OPTIONS = 'envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions';
+
+/** Fields of Cluster that are valid and not implemented, by plain name; refused when they are set to something. */
+const UNSUPPORTED = {
+  transportSocketMatches: 'transport_socket_matches',
+  clusterType: 'cluster_type',
+  edsClusterConfig: 'eds_cluster_config',
+  healthChecks: 'health_checks',
+  http2ProtocolOptions: 'http2_protocol_options',
+  upstreamHttpProtocolOptions: 'upstream_http_protocol_options',
+  outlierDetection: 'outlier_detection',
+  lbSubsetConfig: 'lb_subset_config',
+  ringHashLbConfig: 'ring_hash_lb_config',
+  maglevLbConfig: 'maglev_lb_config',
+  filters: 'filters',
+  lrsServer: 'lrs_server',
+  lrsReportEndpointMetrics: 'lrs_report_endpoint_metrics',
+  trackTimeoutBudgets: 'track_timeout_budgets',
+  upstreamConfig: 'upstream_config',
+  preconnectPolicy: 'preconnect_policy',
+  connectionPoolPerDownstreamConnection: 'connection_pool_per_downstream_connection',
+} as const;
+
+function isSet(value: unknown): boolean {
+  if (value === undefined || value === null || value === false || value === 0 || value === '') return false;
+  return !(Array.isArray(value) && value.length === 0);
+}
+
+function refuseUnsupported(config: Record<string, unknown>, at: (field: string) => string): void {
+  for (const [key, field] of Object.entries(UNSUPPORTED)) {
+    if (isSet(config[key])) throw unsupported(field, at(field));
+  }
+  const cluster = config as unknown as PlainCluster;
+  if (cluster.protocolSelection === 'USE_DOWNSTREAM_PROTOCOL')
+    throw unsupported('USE_DOWNSTREAM_PROTOCOL', at('protocol_selection'));
+  const track = cluster.trackClusterStats;
+  if (track?.timeoutBudgets) throw unsupported('timeout_budgets', at('track_cluster_stats.timeout_budgets'));
+  if (track?.requestResponseSizes) throw unsupported('request_response_sizes', at('track_cluster_stats.request_response_sizes'));
+  if (track?.perEndpointStats) throw unsupported('per_endpoint_stats', at('track_cluster_stats.per_endpoint_stats'));
+  const connection = cluster.upstreamConnectionOptions;
+  if (connection?.setLocalInterfaceNameOnUpstreamConnections) {
+    const field = 'upstream_connection_options.set_local_interface_name_on_upstream_connections';
+    throw unsupported('set_local_interface_name_on_upstream_connections', at(field));
+  }
+  if (connection?.happyEyeballsConfig) {
+    throw unsupported('happy_eyeballs_config', at('upstream_connection_options.happy_eyeballs_config'));
+  }
+  const socket = cluster.transportSocket;
+  const socketType = socket?.typedConfig?.['@type'];
+  if (socket !== undefined && socketType !== undefined && !socketType.endsWith('.raw_buffer.v3.RawBuffer')) {
+    throw unsupported(`transport socket ${socketType}`, at('transport_socket'));
+  }
+  if (socket !== undefined && socketType === undefined && socket.name !== 'envoy.transport_sockets.raw_buffer') {
+    throw unsupported(`transport socket ${socket.name}`, at('transport_socket'));
+  }
+}
+
+function clusterType(config: PlainCluster, at: (field: string) => string): ClusterType {
+  const type = config.type ?? 'STATIC';
+  if (!(CLUSTER_TYPES as readonly string[]).includes(type)) throw unsupported(`cluster type ${type}`, at('type'));
+  return type as ClusterType;
+}
+
+function parseThresholds(config: PlainCluster, at: (field: string) => string): readonly [Thresholds, Thresholds] {
+  const of = (priority: string): Thresholds => {
+    const own = config.circuitBreakers?.thresholds?.find((t) => (t.priority ?? 'DEFAULT') === priority);
+    const perHost = config.circuitBreakers?.perHostThresholds?.find((t) => (t.priority ?? 'DEFAULT') === priority);
+    return thresholds(own, perHost);
+  };
+  config.circuitBreakers?.perHostThresholds?.forEach((t, i) => {
+    const others = [t.maxPendingRequests, t.maxRequests, t.maxRetries, t.maxConnectionPools, t.retryBudget];
+    if (others.some((limit) => limit !== undefined) || t.trackRemaining) {
+      throw new ConfigError('only max_connections can be set per host', {
+        path: at(`circuit_breakers.per_host_thresholds[${i}]`),
+      });
+    }
+  });
+  return [of('DEFAULT'), of('HIGH')];
+}
+
+function thresholds(own: PlainThresholds | undefined, perHost: PlainThresholds | undefined): Thresholds {
+  const budget = own?.retryBudget;
+  return {
+    maxConnections: own?.maxConnections ?? 1024,
+    maxPendingRequests: own?.maxPendingRequests ?? 1024,
+    maxRequests: own?.maxRequests ?? 1024,
+    maxRetries: own?.maxRetries ?? 3,
+    maxConnectionPools: own?.maxConnectionPools ?? Number.MAX_SAFE_INTEGER,
+    trackRemaining: own?.trackRemaining ?? false,
+    retryBudget: budget
+      ? { percent: budget.budgetPercent?.value ?? 20, minRetryConcurrency: budget.minRetryConcurrency ?? 3 }
+      : null,
+    maxConnectionsPerHost: perHost?.maxConnections ?? Number.MAX_SAFE_INTEGER,
+  };
+}
+
+interface PlainHttpUpstream {
+  explicitHttpConfig?: {
+    httpProtocolOptions?: PlainHttp1ProtocolOptions;
+    http2ProtocolOptions?: unknown;
+    http3ProtocolOptions?: unknown;
+  };
+  useDownstreamProtocolConfig?: {
+    httpProtocolOptions?: PlainHttp1ProtocolOptions;
+    http2ProtocolOptions?: unknown;
+    http3ProtocolOptions?: unknown;
+  };
+  autoConfig?: unknown;
+  commonHttpProtocolOptions?: PlainHttpProtocolOptions;
+  upstreamHttpProtocolOptions?: { autoSni?: boolean; autoSanValidation?: boolean; overrideAutoSniHeader?: string };
+  httpFilters?: unknown[];
+  headerValidationConfig?: unknown;
+}
+
+function parseHttp(config: PlainCluster, at: (field: string) => string): HttpSettings {
+  for (const name of Object.keys(config.typedExtensionProtocolOptions ?? {})) {
+    if (name !== HTTP_OPTIONS && name !== TCP_OPTIONS) throw unsupported(name, at(`typed_extension_protocol_options[${name}]`));
+  }
+  const typed = config.typedExtensionProtocolOptions?.[HTTP_OPTIONS] as PlainHttpUpstream | undefined;
+  const where = (field: string): string => at(`typed_extension_protocol_options[${HTTP_OPTIONS}].${field}`);
+  const chosen = typed?.explicitHttpConfig ?? typed?.useDownstreamProtocolConfig;
+  const chosenName = typed?.explicitHttpConfig ? 'explicit_http_config' : 'use_downstream_protocol_config';
+  if (chosen?.http2ProtocolOptions) throw unsupported('HTTP/2', where(`${chosenName}.http2_protocol_options`));
+  if (chosen?.http3ProtocolOptions) throw unsupported('HTTP/3', where(`${chosenName}.http3_protocol_options`));
+  if (typed?.autoConfig) throw unsupported('auto_config', where('auto_config'));
+  if (typed?.httpFilters && typed.httpFilters.length > 0) throw unsupported('upstream http_filters', where('http_filters'));
+  if (typed?.headerValidationConfig) throw unsupported('header_validation_config', where('header_validation_config'));
+  const sni = typed?.upstreamHttpProtocolOptions;
+  if (sni && (sni.autoSni || sni.autoSanValidation || sni.overrideAutoSniHeader)) {
+    throw unsupported('upstream_http_protocol_options', where('upstream_http_protocol_options'));
+  }
+  const common = typed ? typed.commonHttpProtocolOptions : config.commonHttpProtocolOptions;
+  if (common?.maxStreamDuration !== undefined) {
+    const field = 'common_http_protocol_options.max_stream_duration';
+    throw unsupported('max_stream_duration', typed ? where(field) : at(field));
+  }
+  return {
+    idleTimeoutMs: common?.idleTimeout ?? 3_600_000,
+    maxConnectionDurationMs: common?.maxConnectionDuration ?? 0,
+    maxRequestsPerConnection: common?.maxRequestsPerConnection ?? config.maxRequestsPerConnection ?? 0,
+    maxHeadersCount: common?.maxHeadersCount,
+    http1: typed ? chosen?.httpProtocolOptions : config.httpProtocolOptions,
+  };
+}
+
+function tcpIdleTimeout(config: PlainCluster): number {
+  const typed = config.typedExtensionProtocolOptions?.[TCP_OPTIONS] as { idleTimeout?: number } | undefined;
+  return typed?.idleTimeout ?? 600_000;
+}
+
+function bindOptions(bind: PlainBindConfig | undefined, path: string): SocketOptions {
+  if (bind === undefined) return [];
+  if (isSet(bind.extraSourceAddresses)) throw unsupported('extra_source_addresses', `${path}.extra_source_addresses`);
+  if (isSet(bind.additionalSourceAddresses))
+    throw unsupported('additional_source_addresses', `${path}.additional_source_addresses`);
+  if (bind.localAddressSelector) throw unsupported('local_address_selector', `${path}.local_address_selector`);
+  const options: SocketOptions = [];
+  if (bind.freebind) options.push({ level: IPPROTO_IP, name: IP_FREEBIND, value: 1, state: 'prebind' });
+  for (const option of bind.socketOptions ?? []) {
+    const state = option.state === 'STATE_BOUND' ? 'bound' : option.state === 'STATE_LISTENING' ? 'listening' : 'prebind';
+    options.push({ level: option.level, name: option.name, value: option.bufValue ?? option.intValue ?? 0, state });
+  }
+  return options;
+}
+
+function sourceAddress(source: { address: string; portValue?: number }, path: string): Address {
+  try {
+    return ipAddress(source.address, source.portValue ?? 0);
+  } catch (error) {
+    throw new ConfigError((error as Error).message, { path });
+  }
+}
+
+function keepalive(config: PlainCluster): SocketOptions {
+  const wanted = config.upstreamConnectionOptions?.tcpKeepalive;
+  if (wanted === undefined) return [];
+  const options: SocketOptions = [{ level: SOL_SOCKET, name: SO_KEEPALIVE, value: 1, state: 'prebind' }];
+  const add = (name: number, value: number | undefined): void => {
+    if (value !== undefined) options.push({ level: IPPROTO_TCP, name, value, state: 'prebind' });
+  };
+  add(TCP_KEEPCNT, wanted.keepaliveProbes);
+  add(TCP_KEEPIDLE, wanted.keepaliveTime);
+  add(TCP_KEEPINTVL, wanted.keepaliveInterval);
+  return options;
+}
+
+function originalDst(config: PlainCluster, at: (field: string) => string): ClusterSettings['originalDst'] {
+  if (config.loadAssignment !== undefined) {
+    throw new ConfigError('ORIGINAL_DST clusters must have no load assignment configured', { path: at('load_assignment') });
+  }
+  const lb = config.originalDstLbConfig;
+  if (lb?.metadataKey) throw unsupported('metadata_key', at('original_dst_lb_config.metadata_key'));
+  if (lb?.httpHeaderName && !lb.useHttpHeader) {
+    throw new ConfigError(`http_header_name is set but use_http_header is false`, {
+      path: at('original_dst_lb_config.http_header_name'),
+    });
+  }
+  return {
+    headerName: lb?.useHttpHeader ? (lb.httpHeaderName || 'x-envoy-original-dst-host').toLowerCase() : '',
+    portOverride: lb?.upstreamPortOverride ?? 0,
+    cleanupIntervalMs: config.cleanupInterval ?? 5000,
+  };
+}

@@ -1,0 +1,68 @@
+/** A cluster's settings, stats and circuit breakers on one thread (Envoy: ClusterInfoImpl). */
+import type { Scope } from '../../core/stats/stats.ts';
+import type { FractionalPercent, Runtime } from '../runtime/runtime.ts';
+import type { Protocol } from '../stream_info/stream_info.ts';
+import type { ClusterSettings } from './cluster_config.ts';
+import { ClusterStats } from './cluster_stats.ts';
+import { ResourceManagerImpl } from './resource_manager.ts';
+import type { ClusterInfo, ResourcePriority } from './upstream.ts';
+
+export interface ClusterInfoContext {
+  readonly scope: Scope;
+  readonly runtime: Runtime | null;
+  random(): number;
+}
+
+export class ClusterInfoImpl implements ClusterInfo {
+  readonly settings: ClusterSettings;
+  readonly name: string;
+  readonly observabilityName: string;
+  readonly connectTimeoutMs: number;
+  readonly perConnectionBufferLimitBytes: number;
+  readonly statsScope: Scope;
+  readonly stats: ClusterStats;
+  readonly metadata: Record<string, Record<string, unknown>>;
+  readonly upstreamHttpProtocol: Protocol = 'HTTP/1.1';
+  readonly maxRequestsPerConnection: number;
+  private readonly context: ClusterInfoContext;
+  private readonly maintenanceKey: string;
+  private readonly resourceManagers: readonly [ResourceManagerImpl, ResourceManagerImpl];
+
+  /** `sharedResources` of `createSharedResources`; null: circuit breakers count this thread alone. */
+  constructor(settings: ClusterSettings, context: ClusterInfoContext, sharedResources: SharedArrayBuffer | null) {
+    this.settings = settings;
+    this.name = settings.name;
+    this.observabilityName = settings.observabilityName;
+    this.connectTimeoutMs = settings.connectTimeoutMs;
+    this.perConnectionBufferLimitBytes = settings.perConnectionBufferLimitBytes;
+    this.metadata = settings.metadata;
+    this.maxRequestsPerConnection = settings.http.maxRequestsPerConnection;
+    this.context = context;
+    this.maintenanceKey = `upstream.maintenance_mode.${settings.name}`;
+    this.statsScope = context.scope.scope(clusterStatPrefix(settings.observabilityName));
+    this.stats = new ClusterStats(this.statsScope);
+    this.resourceManagers = [
+      new ResourceManagerImpl(this.statsScope, 0, settings.thresholds[0], sharedResources),
+      new ResourceManagerImpl(this.statsScope, 1, settings.thresholds[1], sharedResources),
+    ];
+  }
+
+  /** Runtime `upstream.maintenance_mode.<name>`: the share of requests that is answered 503 without asking a host. */
+  get maintenanceMode(): boolean {
+    const runtime = this.context.runtime;
+    return runtime !== null && runtime.snapshot.get(this.maintenanceKey) !== undefined
+      ? runtime.snapshot.featureEnabled(this.maintenanceKey, NEVER, this.context.random())
+      : false;
+  }
+
+  resourceManager(priority: ResourcePriority): ResourceManagerImpl {
+    return this.resourceManagers[priority];
+  }
+}
+
+const NEVER: FractionalPercent = { numerator: 0, denominator: 'HUNDRED' };
+
+/** `cluster.<name>.`; `:` in names becomes `_`. */
+export function clusterStatPrefix(observabilityName: string): string {
+  return `cluster.${observabilityName.replaceAll(':', '_')}.`;
+}

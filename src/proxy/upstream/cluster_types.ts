@@ -1,0 +1,162 @@
+/**
+ * The slice of `envoy.config.cluster.v3.Cluster` that this layer reads, as plain configuration: camel case, durations in ms, enums by name,
+ * unset messages and wrappers undefined. What else a Cluster may carry reaches `cluster_config.ts` too and is refused there.
+ */
+
+export interface PlainSocketAddress {
+  protocol?: string;
+  address: string;
+  portValue?: number;
+  namedPort?: string;
+  resolverName?: string;
+  ipv4Compat?: boolean;
+}
+
+export interface PlainAddress {
+  socketAddress?: PlainSocketAddress;
+  pipe?: { path: string; mode?: number };
+  envoyInternalAddress?: unknown;
+}
+
+export interface PlainMetadata {
+  filterMetadata?: Record<string, Record<string, unknown>>;
+}
+
+export interface PlainLbEndpoint {
+  endpoint?: { address?: PlainAddress; hostname?: string; additionalAddresses?: unknown[] };
+  endpointName?: string;
+  healthStatus?: string;
+  metadata?: PlainMetadata;
+  loadBalancingWeight?: number;
+}
+
+export interface PlainLocalityLbEndpoints {
+  locality?: { region?: string; zone?: string; subZone?: string };
+  metadata?: PlainMetadata;
+  lbEndpoints?: PlainLbEndpoint[];
+  loadBalancerEndpoints?: unknown;
+  ledsClusterLocalityConfig?: unknown;
+  loadBalancingWeight?: number;
+  priority?: number;
+}
+
+export interface PlainLoadAssignment {
+  clusterName?: string;
+  endpoints?: PlainLocalityLbEndpoints[];
+  namedEndpoints?: Record<string, unknown>;
+  policy?: {
+    dropOverloads?: unknown[];
+    overprovisioningFactor?: number;
+    endpointStaleAfter?: number;
+    weightedPriorityHealth?: boolean;
+  };
+}
+
+export interface PlainThresholds {
+  priority?: string;
+  maxConnections?: number;
+  maxPendingRequests?: number;
+  maxRequests?: number;
+  maxRetries?: number;
+  maxConnectionPools?: number;
+  trackRemaining?: boolean;
+  retryBudget?: { budgetPercent?: { value: number }; minRetryConcurrency?: number };
+}
+
+export interface PlainSocketOption {
+  level: number;
+  name: number;
+  intValue?: number;
+  bufValue?: Uint8Array;
+  state?: string;
+}
+
+export interface PlainBindConfig {
+  sourceAddress?: PlainSocketAddress;
+  freebind?: boolean;
+  socketOptions?: PlainSocketOption[];
+  extraSourceAddresses?: unknown[];
+  additionalSourceAddresses?: unknown[];
+  localAddressSelector?: unknown;
+}
+
+export interface PlainHttpProtocolOptions {
+  idleTimeout?: number;
+  maxConnectionDuration?: number;
+  maxHeadersCount?: number;
+  maxStreamDuration?: number;
+  maxRequestsPerConnection?: number;
+}
+
+/** Http1ProtocolOptions; read by the codec. */
+export type PlainHttp1ProtocolOptions = Record<string, unknown>;
+
+export interface PlainTypedConfig {
+  name?: string;
+  typedConfig?: { '@type'?: string } & Record<string, unknown>;
+}
+
+export interface PlainRuntimeDouble {
+  defaultValue: number;
+  runtimeKey?: string;
+}
+
+export interface PlainCluster {
+  name: string;
+  altStatName?: string;
+  type?: string;
+  clusterType?: unknown;
+  connectTimeout?: number;
+  perConnectionBufferLimitBytes?: number;
+  lbPolicy?: string;
+  loadAssignment?: PlainLoadAssignment;
+  maxRequestsPerConnection?: number;
+  circuitBreakers?: { thresholds?: PlainThresholds[]; perHostThresholds?: PlainThresholds[] };
+  commonHttpProtocolOptions?: PlainHttpProtocolOptions;
+  httpProtocolOptions?: PlainHttp1ProtocolOptions;
+  typedExtensionProtocolOptions?: Record<string, { '@type'?: string } & Record<string, unknown>>;
+  dnsRefreshRate?: number;
+  dnsFailureRefreshRate?: { baseInterval?: number; maxInterval?: number };
+  respectDnsTtl?: boolean;
+  dnsLookupFamily?: string;
+  dnsResolvers?: PlainAddress[];
+  useTcpForDnsLookups?: boolean;
+  dnsResolutionConfig?: {
+    resolvers?: PlainAddress[];
+    dnsResolverOptions?: { useTcpForDnsLookups?: boolean; noDefaultSearchDomain?: boolean };
+  };
+  typedDnsResolverConfig?: PlainTypedConfig;
+  waitForWarmOnInit?: boolean;
+  cleanupInterval?: number;
+  upstreamBindConfig?: PlainBindConfig;
+  originalDstLbConfig?: {
+    useHttpHeader?: boolean;
+    httpHeaderName?: string;
+    upstreamPortOverride?: number;
+    metadataKey?: unknown;
+  };
+  leastRequestLbConfig?: { choiceCount?: number; activeRequestBias?: PlainRuntimeDouble; slowStartConfig?: unknown };
+  roundRobinLbConfig?: { slowStartConfig?: unknown };
+  commonLbConfig?: {
+    healthyPanicThreshold?: { value: number };
+    closeConnectionsOnHostSetChange?: boolean;
+    updateMergeWindow?: number;
+    ignoreNewHostsUntilFirstHc?: boolean;
+    zoneAwareLbConfig?: unknown;
+    localityWeightedLbConfig?: unknown;
+    consistentHashingLbConfig?: unknown;
+    overrideHostStatus?: unknown;
+  };
+  transportSocket?: PlainTypedConfig;
+  metadata?: PlainMetadata;
+  protocolSelection?: string;
+  upstreamConnectionOptions?: {
+    tcpKeepalive?: { keepaliveProbes?: number; keepaliveTime?: number; keepaliveInterval?: number };
+    setLocalInterfaceNameOnUpstreamConnections?: boolean;
+    happyEyeballsConfig?: unknown;
+  };
+  closeConnectionsOnHostHealthFailure?: boolean;
+  ignoreHealthOnHostRemoval?: boolean;
+  loadBalancingPolicy?: { policies?: { typedExtensionConfig?: PlainTypedConfig }[] };
+  trackClusterStats?: { timeoutBudgets?: boolean; requestResponseSizes?: boolean; perEndpointStats?: boolean };
+}

@@ -1,0 +1,460 @@
+/**
+ * What all connection pools have in common: one stream per connection, a queue of streams that wait, connections made on demand
+ * (Envoy: source/common/conn_pool/conn_pool_base.cc).
+ *
+ * A pool serves one host, priority and protocol on one worker. A free connection is taken last-in first-out; the oldest waiting stream
+ * gets the connection that becomes free. When an attempt to connect fails, every waiting stream fails with it.
+ * A connection that closes always runs `closed` once, from its event, however it came to close.
+ *
+ * Left out: preconnecting, several streams per connection.
+ */
+import type { Timer } from '../../core/event/dispatcher.ts';
+import { SysError } from '../../core/sys/libc.ts';
+import { type Connection, type ConnectionCallbacks, ConnectionCloseType, ConnectionEvent } from '../network/connection.ts';
+import type { ClusterInfoImpl } from './cluster_info.ts';
+import type { ClusterStats } from './cluster_stats.ts';
+import type { HostImpl } from './host.ts';
+import { LinkedList, type Links } from './linked_list.ts';
+import type { ResourceManagerImpl } from './resource_manager.ts';
+import { type Cancellable, PoolFailureReason, type ResourcePriority } from './upstream.ts';
+import type { UpstreamContext } from './upstream_context.ts';
+
+export const ClientState = { Connecting: 0, Ready: 1, Busy: 2, Draining: 3, Closed: 4 } as const;
+export type ClientState = (typeof ClientState)[keyof typeof ClientState];
+
+/** A connection of a pool. */
+export abstract class ActiveClient implements Links<ActiveClient>, ConnectionCallbacks {
+  prev: ActiveClient | null = null;
+  next: ActiveClient | null = null;
+  state: ClientState = ClientState.Connecting;
+  readonly connection: Connection;
+  readonly pool: ConnPoolBase;
+  /** A stream is on it. */
+  active = false;
+  /** The stream on it was cut short by the close. */
+  incomplete = false;
+  timedOut = false;
+  connected = false;
+  streams = 0;
+  remaining: number;
+  createdMs: number;
+  private idleSinceMs = 0;
+  /** Guards connecting first, being idle later. */
+  private readonly timer: Timer;
+  private durationTimer: Timer | null = null;
+  private rxBuffered = 0;
+  private txBuffered = 0;
+
+  constructor(pool: ConnPoolBase, connection: Connection, maxStreams: number) {
+    this.pool = pool;
+    this.connection = connection;
+    this.remaining = maxStreams > 0 ? maxStreams : Number.MAX_SAFE_INTEGER;
+    this.createdMs = pool.dispatcher.nowMs;
+    this.timer = pool.dispatcher.createTimer(() => this.onTimer());
+    this.timer.enableTimer(pool.cluster.connectTimeoutMs);
+    connection.setBufferLimits(pool.cluster.perConnectionBufferLimitBytes);
+    connection.addConnectionCallbacks(this);
+    connection.addBytesSentCallback((bytes) => this.onBytesSent(bytes));
+  }
+
+  /** Called when the connection is up, before any stream. */
+  abstract onConnected(): void;
+  /** Called when it is down, before the pool's books are put right: end the stream on it and set `incomplete`. */
+  abstract onClosed(event: ConnectionEvent): void;
+  /** After the pool's books: tell whoever borrowed the connection. */
+  abstract afterClosed(event: ConnectionEvent): void;
+
+  onEvent(event: ConnectionEvent): void {
+    if (event === ConnectionEvent.Connected) {
+      this.connected = true;
+      this.timer.disableTimer();
+      this.pool.onClientConnected(this);
+      return;
+    }
+    if (this.state === ClientState.Closed) return;
+    this.timer.disableTimer();
+    this.durationTimer?.disableTimer();
+    this.onClosed(event);
+    this.pool.onClientClosed(this, event);
+    this.afterClosed(event);
+  }
+
+  close(): void {
+    this.connection.close(ConnectionCloseType.NoFlush);
+  }
+
+  /** No stream is on it now. A timer that is still armed from an earlier idle time looks at `idleSinceMs` when it fires. */
+  startIdle(): void {
+    if (this.pool.idleTimeoutMs === 0) return;
+    this.idleSinceMs = this.pool.dispatcher.nowMs;
+    if (!this.timer.enabled) this.timer.enableTimer(this.pool.idleTimeoutMs);
+  }
+
+  startMaxDuration(maxMs: number): void {
+    if (maxMs === 0) return;
+    this.durationTimer = this.pool.dispatcher.createTimer(() => {
+      this.pool.stats.upstreamCxMaxDurationReached.inc();
+      if (this.active) this.pool.drainClient(this);
+      else this.close();
+    });
+    this.durationTimer.enableTimer(maxMs);
+  }
+
+  /** Before the read buffer is read from: `length` are in it. */
+  countReceived(length: number): void {
+    this.pool.stats.upstreamCxRxBytesTotal.add(length - this.rxBuffered);
+  }
+
+  /** After: `length` are left. */
+  countBuffered(length: number): void {
+    if (length === this.rxBuffered || this.state === ClientState.Closed) return;
+    this.pool.stats.upstreamCxRxBytesBuffered.add(length - this.rxBuffered);
+    this.rxBuffered = length;
+  }
+
+  private onBytesSent(bytes: number): void {
+    this.pool.stats.upstreamCxTxBytesTotal.add(bytes);
+    const pending = this.connection.state === 'closed' ? 0 : this.connection.writeBufferBytes;
+    if (pending === this.txBuffered || this.state === ClientState.Closed) return;
+    this.pool.stats.upstreamCxTxBytesBuffered.add(pending - this.txBuffered);
+    this.txBuffered = pending;
+  }
+
+  releaseBufferedCounts(): void {
+    if (this.rxBuffered !== 0) this.pool.stats.upstreamCxRxBytesBuffered.sub(this.rxBuffered);
+    if (this.txBuffered !== 0) this.pool.stats.upstreamCxTxBytesBuffered.sub(this.txBuffered);
+    this.rxBuffered = 0;
+    this.txBuffered = 0;
+  }
+
+  private onTimer(): void {
+    if (!this.connected) {
+      this.timedOut = true;
+      this.pool.stats.upstreamCxConnectTimeout.inc();
+      this.close();
+      return;
+    }
+    if (this.active || this.state !== ClientState.Ready) return;
+    const left = this.idleSinceMs + this.pool.idleTimeoutMs - this.pool.dispatcher.nowMs;
+    if (left > 0) {
+      this.timer.enableTimer(left);
+      return;
+    }
+    this.pool.stats.upstreamCxIdleTimeout.inc();
+    this.close();
+  }
+}
+
+/** A stream that waits for a connection. */
+export abstract class PendingStream implements Links<PendingStream>, Cancellable {
+  prev: PendingStream | null = null;
+  next: PendingStream | null = null;
+  /** Served, failed or cancelled. */
+  done = false;
+  private readonly pool: ConnPoolBase;
+
+  constructor(pool: ConnPoolBase) {
+    this.pool = pool;
+  }
+
+  abstract fail(reason: PoolFailureReason, transportFailureReason: string, host: HostImpl): void;
+  abstract serve(client: ActiveClient): void;
+
+  cancel(): void {
+    if (!this.done) this.pool.cancelPending(this);
+  }
+}
+
+export abstract class ConnPoolBase {
+  readonly host: HostImpl;
+  readonly cluster: ClusterInfoImpl;
+  readonly stats: ClusterStats;
+  readonly dispatcher: UpstreamContext['dispatcher'];
+  abstract readonly idleTimeoutMs: number;
+  protected readonly context: UpstreamContext;
+  protected readonly resources: ResourceManagerImpl;
+  protected readonly ready = new LinkedList<ActiveClient>();
+  /** Connections with a stream. */
+  private readonly busy = new LinkedList<ActiveClient>();
+  private readonly connecting = new LinkedList<ActiveClient>();
+  private readonly pending = new LinkedList<PendingStream>();
+  private draining = false;
+  private gone = false;
+  private readonly onGone: (pool: ConnPoolBase) => void;
+
+  constructor(
+    context: UpstreamContext,
+    cluster: ClusterInfoImpl,
+    host: HostImpl,
+    priority: ResourcePriority,
+    onGone: (pool: ConnPoolBase) => void,
+  ) {
+    this.context = context;
+    this.dispatcher = context.dispatcher;
+    this.cluster = cluster;
+    this.stats = cluster.stats;
+    this.host = host;
+    this.resources = cluster.resourceManager(priority);
+    this.onGone = onGone;
+    this.resources.connectionPools.inc();
+  }
+
+  get readyConnections(): number {
+    return this.ready.size;
+  }
+
+  get busyConnections(): number {
+    return this.busy.size;
+  }
+
+  get connectingConnections(): number {
+    return this.connecting.size;
+  }
+
+  get pendingStreams(): number {
+    return this.pending.size;
+  }
+
+  /** True when there is no connection and nobody waits. */
+  get idle(): boolean {
+    return this.ready.size + this.busy.size + this.connecting.size + this.pending.size === 0;
+  }
+
+  /**
+   * The host is going away: free connections close now, used ones after their stream. What waits is still served. `onGone` is
+   * called when nothing is left.
+   */
+  drain(): void {
+    this.draining = true;
+    this.closeUnusedWhenDraining();
+  }
+
+  /** Closes all connections at once. */
+  closeAll(): void {
+    this.draining = true;
+    for (const list of [this.ready, this.busy, this.connecting]) for (const client of list.toArray()) client.close();
+    this.closeUnusedWhenDraining();
+  }
+
+  /** Keeps the pool, but no connection that exists now is used again. */
+  drainConnections(): void {
+    for (const client of this.ready.toArray()) client.close();
+    for (const client of this.busy.toArray()) this.drainClient(client);
+    if (this.pending.size === 0) for (const client of this.connecting.toArray()) client.close();
+  }
+
+  // --- for subclasses ---
+
+  protected abstract createClient(connection: Connection): ActiveClient;
+  protected abstract readonly cancelClosesExcess: boolean;
+  protected abstract readonly maxConnectionDurationMs: number;
+
+  /** Puts a stream into the queue and sees that a connection is under way. Null when it failed on the spot. */
+  protected enqueue(stream: PendingStream): Cancellable | null {
+    const pendingRequests = this.resources.pendingRequests;
+    if (!pendingRequests.canCreate()) {
+      this.stats.upstreamRqPendingOverflow.inc();
+      stream.done = true;
+      stream.fail(PoolFailureReason.Overflow, '', this.host);
+      return null;
+    }
+    this.stats.upstreamRqPendingTotal.inc();
+    this.stats.upstreamRqPendingActive.inc();
+    pendingRequests.inc();
+    this.pending.pushBack(stream);
+    this.createConnections();
+    return stream.done ? null : stream;
+  }
+
+  /** Takes a free connection for a stream and counts it. */
+  protected take(client: ActiveClient): void {
+    client.active = true;
+    client.streams++;
+    this.ready.remove(client);
+    this.busy.pushFront(client);
+    if (--client.remaining === 0) {
+      this.stats.upstreamCxMaxRequests.inc();
+      client.state = ClientState.Draining;
+    } else {
+      client.state = ClientState.Busy;
+    }
+    this.stats.upstreamRqTotal.inc();
+    this.stats.upstreamRqActive.inc();
+    this.host.stats.rqTotal.inc();
+    this.host.stats.rqActive.inc();
+    this.resources.requests.inc();
+  }
+
+  /** The stream of `client` is over. With `reusable` the connection may serve another one. */
+  protected finishStream(client: ActiveClient, reusable: boolean): void {
+    this.uncountStream(client);
+    if (client.state === ClientState.Closed) return;
+    if (!reusable || client.state === ClientState.Draining) {
+      client.close();
+      return;
+    }
+    this.busy.remove(client);
+    client.state = ClientState.Ready;
+    this.ready.pushFront(client);
+    this.serveFirst(client);
+  }
+
+  private uncountStream(client: ActiveClient): void {
+    if (!client.active) return;
+    client.active = false;
+    this.stats.upstreamRqActive.dec();
+    this.host.stats.rqActive.dec();
+    this.resources.requests.dec();
+  }
+
+  // --- for clients and pending streams ---
+
+  /** After its stream this connection closes. */
+  drainClient(client: ActiveClient): void {
+    if (client.state === ClientState.Busy) client.state = ClientState.Draining;
+  }
+
+  onClientConnected(client: ActiveClient): void {
+    this.stats.upstreamCxConnectMs.recordValue(Math.round(this.dispatcher.nowMs - client.createdMs));
+    this.connecting.remove(client);
+    this.ready.pushFront(client);
+    client.state = ClientState.Ready;
+    client.startMaxDuration(this.maxConnectionDurationMs);
+    client.onConnected();
+    client.connection.initializeReadFilters();
+    if (client.state === ClientState.Ready) this.serveFirst(client);
+  }
+
+  onClientClosed(client: ActiveClient, event: ConnectionEvent): void {
+    const wasConnecting = client.state === ClientState.Connecting;
+    const list = wasConnecting ? this.connecting : client.state === ClientState.Ready ? this.ready : this.busy;
+    list.remove(client);
+    client.state = ClientState.Closed;
+    const stats = this.stats;
+    const remote = event === ConnectionEvent.RemoteClose;
+    stats.upstreamCxDestroy.inc();
+    (remote ? stats.upstreamCxDestroyRemote : stats.upstreamCxDestroyLocal).inc();
+    if (client.incomplete) {
+      stats.upstreamCxDestroyWithActiveRq.inc();
+      (remote ? stats.upstreamCxDestroyRemoteWithActiveRq : stats.upstreamCxDestroyLocalWithActiveRq).inc();
+    }
+    this.uncountStream(client);
+    this.releaseClient(client);
+    if (wasConnecting) {
+      stats.upstreamCxConnectFail.inc();
+      this.host.stats.cxConnectFail.inc();
+      let reason: PoolFailureReason = remote
+        ? PoolFailureReason.RemoteConnectionFailure
+        : PoolFailureReason.LocalConnectionFailure;
+      if (client.timedOut) reason = PoolFailureReason.Timeout;
+      this.failPending(reason, client.connection.transportFailureReason);
+    }
+    this.closeUnusedWhenDraining();
+    if (this.pending.size > 0) this.createConnections();
+  }
+
+  cancelPending(stream: PendingStream): void {
+    this.removePending(stream);
+    this.stats.upstreamRqCancelled.inc();
+    if (this.cancelClosesExcess && this.connecting.last !== null && this.connecting.size > this.pending.size)
+      this.connecting.last.close();
+    this.closeUnusedWhenDraining();
+  }
+
+  // --- private ---
+
+  private removePending(stream: PendingStream): void {
+    this.pending.remove(stream);
+    stream.done = true;
+    this.stats.upstreamRqPendingActive.dec();
+    this.resources.pendingRequests.dec();
+  }
+
+  /** Fails all that wait now; what a callback adds meanwhile waits for the next attempt. */
+  private failPending(reason: PoolFailureReason, transportFailureReason: string): void {
+    const waiting = this.pending.toArray();
+    // Taken out first, so that a callback that starts a new stream does not see it fail too.
+    for (const stream of waiting) this.removePending(stream);
+    for (const stream of waiting) {
+      this.stats.upstreamRqPendingFailureEject.inc();
+      stream.fail(reason, transportFailureReason, this.host);
+    }
+  }
+
+  /** A connection is free: the oldest waiting stream gets it. */
+  private serveFirst(client: ActiveClient): void {
+    // More than one turn only when a stream is refused by the circuit breaker and leaves the connection free.
+    for (let stream = this.pending.first; stream !== null && client.state === ClientState.Ready; stream = this.pending.first) {
+      this.removePending(stream);
+      stream.serve(client);
+    }
+    if (client.state !== ClientState.Ready) return;
+    client.startIdle();
+    this.closeUnusedWhenDraining();
+  }
+
+  private createConnections(): void {
+    while (this.pending.size > this.connecting.size) {
+      const allowed = this.canCreateConnection();
+      if (!allowed) this.stats.upstreamCxOverflow.inc();
+      // Without any connection nothing would ever serve those that wait: one is made against the limit.
+      if (!allowed && this.ready.size + this.busy.size + this.connecting.size > 0) return;
+      if (!this.createConnection() || !allowed) return;
+    }
+  }
+
+  private canCreateConnection(): boolean {
+    const perHost = this.resources.maxConnectionsPerHost;
+    if (perHost !== Number.MAX_SAFE_INTEGER && this.host.stats.cxActive.value >= perHost) return false;
+    return this.resources.connections.canCreate();
+  }
+
+  private createConnection(): boolean {
+    const { settings } = this.cluster;
+    const address = this.host.address;
+    let connection: Connection;
+    try {
+      connection = this.context.createClientConnection(this.dispatcher, this.context.socketInterface, {
+        address,
+        sourceAddress: settings.sourceAddress,
+        socketOptions: address.kind === 'ip' ? settings.tcpSocketOptions : settings.socketOptions,
+      });
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error;
+      if (error.syscall === 'bind') this.stats.bindErrors.inc();
+      this.stats.upstreamCxConnectFail.inc();
+      this.host.stats.cxConnectFail.inc();
+      this.failPending(PoolFailureReason.LocalConnectionFailure, error.message);
+      return false;
+    }
+    const client = this.createClient(connection);
+    this.connecting.pushBack(client);
+    this.stats.upstreamCxTotal.inc();
+    this.stats.upstreamCxActive.inc();
+    this.host.stats.cxTotal.inc();
+    this.host.stats.cxActive.inc();
+    this.resources.connections.inc();
+    connection.connect();
+    return client.state !== ClientState.Closed;
+  }
+
+  private releaseClient(client: ActiveClient): void {
+    this.stats.upstreamCxLengthMs.recordValue(Math.round(this.dispatcher.nowMs - client.createdMs));
+    this.stats.upstreamRqPerCx.recordValue(client.streams);
+    client.releaseBufferedCounts();
+    this.stats.upstreamCxActive.dec();
+    this.host.stats.cxActive.dec();
+    this.resources.connections.dec();
+  }
+
+  private closeUnusedWhenDraining(): void {
+    if (!this.draining || this.gone) return;
+    for (const client of this.ready.toArray()) client.close();
+    for (const client of this.busy.toArray()) this.drainClient(client);
+    if (this.pending.size === 0) for (const client of this.connecting.toArray()) client.close();
+    if (!this.idle || this.gone) return;
+    this.gone = true;
+    this.resources.connectionPools.dec();
+    this.onGone(this);
+  }
+}

@@ -1,0 +1,68 @@
+/**
+ * One endpoint on one worker (Envoy: source/common/upstream/upstream_impl.cc, HostImpl). Weight, metadata and health change in place
+ * while the address stays; the pools hang on the host, so finding one is two property loads.
+ */
+import type { Address } from '../network/address.ts';
+import type { HealthStatus, Locality } from './endpoint_config.ts';
+import { HostStats } from './host_stats.ts';
+import type { HostDescription } from './host_update.ts';
+import type { Http1ConnPool } from './http1_conn_pool.ts';
+import type { TcpConnPool } from './tcp_conn_pool.ts';
+import type { Host } from './upstream.ts';
+
+export const HostHealth = { Unhealthy: 0, Degraded: 1, Healthy: 2 } as const;
+export type HostHealth = (typeof HostHealth)[keyof typeof HostHealth];
+
+export class HostImpl implements Host {
+  readonly address: Address;
+  readonly stats: HostStats;
+  readonly priority: number;
+  hostname = '';
+  weight = 1;
+  canary = false;
+  locality: Locality = NO_LOCALITY;
+  metadata: Record<string, Record<string, unknown>> = {};
+  healthStatus: HealthStatus = 'UNKNOWN';
+  health: HostHealth = HostHealth.Healthy;
+  /** By ResourcePriority. */
+  readonly httpPools: [Http1ConnPool | null, Http1ConnPool | null] = [null, null];
+  readonly tcpPools: [TcpConnPool | null, TcpConnPool | null] = [null, null];
+  /** ORIGINAL_DST: chosen since the last clean-up. */
+  used = true;
+
+  constructor(description: HostDescription, thread: number) {
+    this.address = description.address;
+    this.priority = description.priority;
+    this.stats = new HostStats(description.stats, thread);
+    this.update(description);
+  }
+
+  update(description: HostDescription): void {
+    this.hostname = description.hostname;
+    this.weight = description.weight;
+    this.canary = description.canary;
+    this.locality = description.locality;
+    this.metadata = description.metadata;
+    this.healthStatus = description.healthStatus;
+    this.health = healthOf(description.healthStatus);
+  }
+
+  /** Degraded hosts are healthy enough to be used. */
+  get healthy(): boolean {
+    return this.health !== HostHealth.Unhealthy;
+  }
+}
+
+const NO_LOCALITY: Locality = { region: '', zone: '', subZone: '' };
+
+export function healthOf(status: HealthStatus): HostHealth {
+  if (status === 'UNHEALTHY' || status === 'DRAINING' || status === 'TIMEOUT') return HostHealth.Unhealthy;
+  return status === 'DEGRADED' ? HostHealth.Degraded : HostHealth.Healthy;
+}
+
+/** Admin's `health_flags`. */
+export function healthFlagsText(status: HealthStatus): string {
+  if (status === 'UNHEALTHY' || status === 'TIMEOUT') return '/failed_eds_health';
+  if (status === 'DRAINING') return '/eds_status_draining';
+  return status === 'DEGRADED' ? '/degraded_eds_health' : 'healthy';
+}
