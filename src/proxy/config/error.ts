@@ -12,7 +12,8 @@ export class ConfigError extends Error {
   readonly reason: string;
 
   constructor(reason: string, where: { path?: string; file?: string; line?: number; column?: number } = {}) {
-    const position = where.file === undefined ? '' : `${where.file}${where.line === undefined ? '' : `:${where.line}:${where.column}`}: `;
+    const position =
+      where.file === undefined ? '' : `${where.file}${where.line === undefined ? '' : `:${where.line}:${where.column}`}: `;
     const path = where.path === undefined || where.path === '' ? '' : `${where.path}: `;
     super(`${position}${path}${reason}`);
     this.name = 'ConfigError';

@@ -1,0 +1,303 @@
+/**
+ * Messages -> the plain objects that the rest of the proxy reads (and that workers receive by structured clone), and with that the
+ * check that every field in use is one that Sluice supports. The form of the objects:
+ * camelCase names; scalars without presence always there; messages, wrappers and optional scalars only when set; wrappers as bare
+ * values; enums by name; durations in milliseconds; bytes as Uint8Array; 64-bit integers as numbers; lists and maps always there;
+ * Struct and Value as JSON; Any as its message with `@type`.
+ */
+import { type DescField, type DescMessage, fromBinary, type Message, ScalarType, toJson } from '@bufbuild/protobuf';
+import { type ReflectMessage, reflect } from '@bufbuild/protobuf/reflect';
+import type { Any, Duration, Timestamp } from '@bufbuild/protobuf/wkt';
+import type { Api } from './api/registry.ts';
+import type { Diagnostics } from './errors.ts';
+import { isWrapper } from './json_scalar.ts';
+import { unknownTypeReason } from './normalize.ts';
+import { fieldPlace, itemPlace, keyPlace, type Place, whereOf, whereOfKey } from './source.ts';
+import { ACCEPTED_VALUES, EXTENSION_POINTS, FIRST_SUPPORTED_WINS, SUPPORTED_ENUM_VALUES, SUPPORTED_FIELDS } from './supported.ts';
+
+export type Plain = Record<string, unknown>;
+
+export interface PlainOptions {
+  /** Unsupported fields become warnings and are left out. */
+  allowUnsupported: boolean;
+}
+
+/** Undefined: the message is itself unsupported (and that was reported). */
+export function toPlain(
+  api: Api,
+  message: Message,
+  place: Place,
+  diagnostics: Diagnostics,
+  options: PlainOptions,
+): Plain | undefined {
+  const type = api.message(message.$typeName);
+  return new PlainWriter(api, diagnostics, options).message(reflect(type, message), place, '', '');
+}
+
+/** A value that has to go because something inside it is not supported. */
+const DROPPED = Symbol('dropped');
+
+class PlainWriter {
+  private readonly api: Api;
+  private readonly diagnostics: Diagnostics;
+  private readonly options: PlainOptions;
+
+  constructor(api: Api, diagnostics: Diagnostics, options: PlainOptions) {
+    this.api = api;
+    this.diagnostics = diagnostics;
+    this.options = options;
+  }
+
+  /** `point` is the full name of the field that holds this message: extensions are registered by it. */
+  message(message: ReflectMessage, place: Place, point: string, name: string): Plain | undefined {
+    const supported = supportedFields(message.desc);
+    if (supported === undefined) {
+      this.unsupported(message.desc.typeName, place);
+      return undefined;
+    }
+    const plain: Plain = {};
+    for (const field of message.fields) {
+      if (!supported.has(field.name)) {
+        if (message.isSet(field) && !isAccepted(message, field)) this.unsupportedField(field, fieldPlace(place, field.name));
+        continue;
+      }
+      if (!message.isSet(field)) {
+        const value = unsetValue(field);
+        if (value !== undefined) plain[field.localName] = value;
+        continue;
+      }
+      const value = this.field(message, field, fieldPlace(place, field.name), point, extensionName(message) ?? name);
+      if (value === DROPPED) return undefined;
+      plain[field.localName] = value;
+    }
+    return plain;
+  }
+
+  private field(message: ReflectMessage, field: DescField, place: Place, point: string, name: string): unknown {
+    switch (field.fieldKind) {
+      case 'scalar':
+        return scalarValue(field.scalar, message.get(field));
+      case 'enum':
+        return this.enumValue(field, message.get(field) as number, place);
+      case 'message': {
+        const inner = message.get(field);
+        const value = this.messageValue(inner, place, pointOf(message, field, point), name);
+        // An extension without its configuration is none: the whole goes.
+        if (value === DROPPED && field.message.typeName !== 'google.protobuf.Any' && !isExtensionHolder(message))
+          return undefined;
+        return value;
+      }
+      case 'list': {
+        const here = pointOf(message, field, point);
+        const firstWins = FIRST_SUPPORTED_WINS.has(fullName(field));
+        const items: unknown[] = [];
+        const list = message.get(field);
+        for (let index = 0; index < list.size; index++) {
+          if (firstWins && !this.isUsable(list.get(index), here) && (index < list.size - 1 || items.length > 0)) continue;
+          const value = this.element(field, list.get(index), itemPlace(place, index), here, name);
+          if (value !== DROPPED) items.push(value);
+          if (firstWins && items.length > 0) break;
+        }
+        return items;
+      }
+      case 'map': {
+        const here = pointOf(message, field, point);
+        const entries: Plain = {};
+        for (const [key, item] of message.get(field)) {
+          const value = this.element(field, item, keyPlace(place, String(key)), here, String(key));
+          if (value !== DROPPED)
+            Object.defineProperty(entries, String(key), { value, enumerable: true, writable: true, configurable: true });
+        }
+        return entries;
+      }
+    }
+  }
+
+  private element(
+    field: DescField & { fieldKind: 'list' | 'map' },
+    item: unknown,
+    place: Place,
+    point: string,
+    name: string,
+  ): unknown {
+    if (field.scalar !== undefined) return scalarValue(field.scalar, item);
+    if (field.enum !== undefined) return this.enumValue(field, item as number, place);
+    return this.messageValue(item as ReflectMessage, place, point, name);
+  }
+
+  private messageValue(message: ReflectMessage, place: Place, point: string, name: string): unknown {
+    const type = message.desc.typeName;
+    if (type === 'google.protobuf.Any') return this.any(message.message as Any, place, point, name);
+    const simple = wellKnownValue(this.api, message);
+    if (simple !== undefined) return simple;
+    return this.message(message, place, point, name) ?? DROPPED;
+  }
+
+  private any(any: Any, place: Place, point: string, name: string): unknown {
+    const typeName = any.typeUrl.slice(any.typeUrl.lastIndexOf('/') + 1);
+    const type = this.api.registry.getMessage(typeName);
+    if (type === undefined) {
+      this.diagnostics.error(unknownTypeReason(this.api, name, typeName), whereOf(place));
+      return DROPPED;
+    }
+    if (!isRegistered(point, typeName)) {
+      const misplaced = Object.values(EXTENSION_POINTS).some((names) => words(names).has(typeName));
+      if (misplaced) {
+        const allowed = [...words(EXTENSION_POINTS[point] ?? '')].join(', ');
+        this.diagnostics.error(
+          `${unknownTypeReason(this.api, name, typeName)}; it does not go here${allowed && `, these do: ${allowed}`}`,
+          whereOf(place),
+        );
+      } else {
+        this.unsupported(name === '' ? typeName : `'${name}' (${typeName})`, place);
+      }
+      return DROPPED;
+    }
+    const inner = reflect(type, fromBinary(type, any.value));
+    const simple = wellKnownValue(this.api, inner);
+    if (simple !== undefined) return { '@type': typeName, value: simple };
+    const plain = this.message(inner, place, '', '');
+    return plain === undefined ? DROPPED : { '@type': typeName, ...plain };
+  }
+
+  /** Of a list in which the first supported element wins. */
+  private isUsable(item: unknown, point: string): boolean {
+    const holder = item as ReflectMessage;
+    for (const field of holder.fields) {
+      if (field.fieldKind !== 'message' || !holder.isSet(field)) continue;
+      const value = holder.get(field);
+      if (field.message.typeName === 'google.protobuf.Any') {
+        const url = (value.message as Any).typeUrl;
+        return isRegistered(point, url.slice(url.lastIndexOf('/') + 1));
+      }
+      return this.isUsable(value, pointOf(holder, field, point));
+    }
+    return true;
+  }
+
+  private enumValue(field: DescField, value: number, place: Place): unknown {
+    const desc = field.enum;
+    if (desc === undefined) return value;
+    const name = desc.value[value]?.name;
+    const supported = SUPPORTED_ENUM_VALUES[desc.typeName];
+    if (name !== undefined && supported !== undefined && !words(supported).has(name)) {
+      this.unsupported(`${field.name}: ${name}`, place, `; supported: ${[...words(supported)].join(', ')}`);
+      return desc.value[0].name;
+    }
+    return name ?? value;
+  }
+
+  private unsupportedField(field: DescField, place: Place): void {
+    this.report(`${fullName(field)} is not supported by Sluice yet`, whereOfKey(place));
+  }
+
+  private unsupported(what: string, place: Place, more = ''): void {
+    this.report(`${what} is not supported by Sluice yet${more}`, whereOf(place));
+  }
+
+  private report(reason: string, where: { path: string; file?: string; line?: number; column?: number }): void {
+    if (this.options.allowUnsupported) this.diagnostics.warn(`${reason}: left out`, where);
+    else this.diagnostics.error(reason, where);
+  }
+}
+
+const WORDS = new Map<string, ReadonlySet<string>>();
+
+/** The table's cells are words between white space. */
+export function words(cell: string): ReadonlySet<string> {
+  let set = WORDS.get(cell);
+  if (set === undefined) {
+    set = new Set(cell.split(/\s+/).filter((word) => word !== ''));
+    WORDS.set(cell, set);
+  }
+  return set;
+}
+
+function supportedFields(type: DescMessage): ReadonlySet<string> | undefined {
+  const cell = SUPPORTED_FIELDS[type.typeName];
+  return cell === undefined ? undefined : words(cell);
+}
+
+function isRegistered(point: string, typeName: string): boolean {
+  const cell = EXTENSION_POINTS[point];
+  return cell !== undefined && words(cell).has(typeName);
+}
+
+export function fullName(field: DescField): string {
+  return `${field.parent.typeName}.${field.name}`;
+}
+
+/** A TypedExtensionConfig takes the name of the field that holds it: by itself it could be anything. */
+export function pointOf(message: { desc: DescMessage }, field: DescField, outer: string): string {
+  return message.desc.typeName === TYPED_EXTENSION_CONFIG ? outer : fullName(field);
+}
+
+export const TYPED_EXTENSION_CONFIG = 'envoy.config.core.v3.TypedExtensionConfig';
+
+function isExtensionHolder(message: ReflectMessage): boolean {
+  return message.desc.typeName === 'envoy.config.cluster.v3.LoadBalancingPolicy.Policy';
+}
+
+function extensionName(message: ReflectMessage): string | undefined {
+  const field = message.desc.fields.find(({ name }) => name === 'name');
+  return field?.scalar === ScalarType.STRING ? (message.get(field) as string) : undefined;
+}
+
+function isAccepted(message: ReflectMessage, field: DescField): boolean {
+  const accepted = ACCEPTED_VALUES[fullName(field)];
+  if (accepted === undefined) return false;
+  const value = message.get(field);
+  if (field.fieldKind === 'scalar') return accepted.includes(value as boolean | number | string);
+  if (field.fieldKind === 'enum') return accepted.includes(field.enum.value[value as number]?.name ?? '');
+  if (field.fieldKind === 'message' && isWrapper(field.message)) {
+    return accepted.includes((value as ReflectMessage).get(field.message.fields[0]) as boolean | number | string);
+  }
+  return false;
+}
+
+/** What an unset field reads as; undefined: it is left out. */
+function unsetValue(field: DescField): unknown {
+  if (field.fieldKind === 'list') return [];
+  if (field.fieldKind === 'map') return {};
+  if (field.fieldKind === 'message' || field.oneof !== undefined || field.proto.proto3Optional) return undefined;
+  if (field.fieldKind === 'enum') return field.enum.values[0].name;
+  return scalarDefault(field.scalar);
+}
+
+function scalarDefault(type: ScalarType): unknown {
+  if (type === ScalarType.STRING) return '';
+  if (type === ScalarType.BOOL) return false;
+  return type === ScalarType.BYTES ? new Uint8Array() : 0;
+}
+
+function scalarValue(type: ScalarType, value: unknown): unknown {
+  if (typeof value === 'bigint') return Number(value);
+  // A copy of its own, so that it can be cloned without the buffer it was cut from.
+  return type === ScalarType.BYTES ? (value as Uint8Array).slice() : value;
+}
+
+/** Messages with a value of their own; undefined: an ordinary message. */
+function wellKnownValue(api: Api, message: ReflectMessage): unknown {
+  const type = message.desc;
+  if (isWrapper(type)) {
+    const field = type.fields[0];
+    return scalarValue(field.scalar ?? ScalarType.STRING, message.get(field));
+  }
+  switch (type.typeName) {
+    case 'google.protobuf.Duration': {
+      const { seconds, nanos } = message.message as Duration;
+      return Number(seconds) * 1000 + nanos / 1e6;
+    }
+    case 'google.protobuf.Timestamp': {
+      const { seconds, nanos } = message.message as Timestamp;
+      return Number(seconds) * 1000 + nanos / 1e6;
+    }
+    case 'google.protobuf.Struct':
+    case 'google.protobuf.Value':
+    case 'google.protobuf.ListValue':
+    case 'google.protobuf.FieldMask':
+      return toJson(type, message.message, { registry: api.registry });
+    default:
+      return undefined;
+  }
+}

@@ -1,0 +1,381 @@
+/**
+ * What Sluice honours: for every message its fields, by their proto names. A valid field that is not here is refused ("... is not
+ * supported by Sluice yet"), so nothing is ever ignored. Whoever implements a field adds it here and runs
+ * `node scripts/gen-config-types.ts`, which writes the TypeScript types of everything below.
+ */
+
+/** Message -> its supported fields. A message that is not here cannot be used at all. */
+export const SUPPORTED_FIELDS: Record<string, string> = {
+  // ---- bootstrap
+  'envoy.config.bootstrap.v3.Bootstrap': `
+    node static_resources cluster_manager layered_runtime admin stats_config stats_flush_interval stats_flush_on_admin
+    default_socket_interface bootstrap_extensions application_log_config enable_dispatcher_stats header_prefix
+    stats_server_version_override typed_dns_resolver_config`,
+  'envoy.config.bootstrap.v3.Bootstrap.StaticResources': 'listeners clusters',
+  'envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig': 'log_format',
+  'envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig.LogFormat': 'text_format json_format',
+  'envoy.config.bootstrap.v3.Admin': 'access_log access_log_path address socket_options ignore_global_conn_limit',
+  'envoy.config.bootstrap.v3.ClusterManager': 'upstream_bind_config',
+  'envoy.config.bootstrap.v3.LayeredRuntime': 'layers',
+  'envoy.config.bootstrap.v3.RuntimeLayer': 'name static_layer disk_layer admin_layer',
+  'envoy.config.bootstrap.v3.RuntimeLayer.DiskLayer': 'symlink_root subdirectory append_service_cluster',
+  'envoy.config.bootstrap.v3.RuntimeLayer.AdminLayer': '',
+  'envoy.config.metrics.v3.StatsConfig': 'stats_tags use_all_default_tags stats_matcher histogram_bucket_settings',
+  'envoy.config.metrics.v3.TagSpecifier': 'tag_name regex fixed_value',
+  'envoy.config.metrics.v3.StatsMatcher': 'reject_all exclusion_list inclusion_list',
+  'envoy.config.metrics.v3.HistogramBucketSettings': 'match buckets',
+  'envoy.extensions.network.socket_interface.v3.DefaultSocketInterface': 'io_uring_options',
+  'envoy.extensions.network.socket_interface.v3.IoUringOptions':
+    'io_uring_size enable_submission_queue_polling read_buffer_size write_timeout_ms',
+  'envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig': '',
+  'envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig':
+    'resolvers use_resolvers_as_fallback filter_unroutable_families',
+
+  // ---- core
+  'envoy.config.core.v3.Node': `
+    id cluster metadata dynamic_parameters locality user_agent_name user_agent_version user_agent_build_version extensions
+    client_features listening_addresses`,
+  'envoy.config.core.v3.BuildVersion': 'version metadata',
+  'envoy.type.v3.SemanticVersion': 'major_number minor_number patch',
+  'envoy.config.core.v3.Extension': 'name category type_descriptor version disabled type_urls',
+  'xds.core.v3.ContextParams': 'params',
+  'envoy.config.core.v3.Locality': 'region zone sub_zone',
+  'envoy.config.core.v3.Address': 'socket_address pipe',
+  'envoy.config.core.v3.SocketAddress': 'protocol address port_value named_port ipv4_compat',
+  'envoy.config.core.v3.Pipe': 'path mode',
+  'envoy.config.core.v3.BindConfig': 'source_address freebind socket_options',
+  'envoy.config.core.v3.SocketOption': 'description level name int_value buf_value state',
+  'envoy.config.core.v3.TcpKeepalive': 'keepalive_probes keepalive_time keepalive_interval',
+  'envoy.config.core.v3.CidrRange': 'address_prefix prefix_len',
+  'envoy.config.core.v3.DataSource': 'filename inline_bytes inline_string environment_variable',
+  'envoy.config.core.v3.HeaderValueOption': 'header append append_action keep_empty_value',
+  'envoy.config.core.v3.HeaderValue': 'key value raw_value',
+  'envoy.config.core.v3.Metadata': 'filter_metadata',
+  'envoy.config.core.v3.RuntimeFractionalPercent': 'default_value runtime_key',
+  'envoy.config.core.v3.RuntimeUInt32': 'default_value runtime_key',
+  'envoy.config.core.v3.RuntimeFeatureFlag': 'default_value runtime_key',
+  'envoy.config.core.v3.RuntimeDouble': 'default_value runtime_key',
+  'envoy.config.core.v3.SubstitutionFormatString': `
+    text_format text_format_source json_format omit_empty_values content_type formatters json_format_options`,
+  'envoy.config.core.v3.JsonFormatOptions': 'sort_properties',
+  'envoy.config.core.v3.TypedExtensionConfig': 'name typed_config',
+  'envoy.config.core.v3.TransportSocket': 'name typed_config',
+  'envoy.config.core.v3.BackoffStrategy': 'base_interval max_interval',
+  'envoy.config.core.v3.ProxyProtocolConfig': 'version',
+  'envoy.config.core.v3.SchemeHeaderTransformation': 'scheme_to_overwrite match_upstream',
+  'envoy.config.core.v3.HttpProtocolOptions': `
+    idle_timeout max_connection_duration max_headers_count max_stream_duration headers_with_underscores_action
+    max_requests_per_connection max_response_headers_kb`,
+  'envoy.config.core.v3.Http1ProtocolOptions': `
+    allow_absolute_url accept_http_10 default_host_for_http_10 header_key_format enable_trailers allow_chunked_length
+    override_stream_error_on_invalid_http_message send_fully_qualified_url allow_custom_methods ignore_http_11_upgrade`,
+  'envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat': 'proper_case_words stateful_formatter',
+  'envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords': '',
+  'envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig':
+    'forward_reason_phrase formatter_type_on_envoy_headers',
+
+  // ---- types and matchers
+  'envoy.type.v3.Percent': 'value',
+  'envoy.type.v3.FractionalPercent': 'numerator denominator',
+  'envoy.type.v3.Int64Range': 'start end',
+  'envoy.type.v3.DoubleRange': 'start end',
+  'envoy.type.matcher.v3.RegexMatcher': 'google_re2 regex',
+  'envoy.type.matcher.v3.RegexMatcher.GoogleRE2': 'max_program_size',
+  'envoy.type.matcher.v3.RegexMatchAndSubstitute': 'pattern substitution',
+  'envoy.type.matcher.v3.StringMatcher': 'exact prefix suffix safe_regex contains ignore_case',
+  'envoy.type.matcher.v3.ListStringMatcher': 'patterns',
+  'envoy.type.matcher.v3.MetadataMatcher': 'filter path value invert',
+  'envoy.type.matcher.v3.MetadataMatcher.PathSegment': 'key',
+  'envoy.type.matcher.v3.ValueMatcher': 'null_match double_match string_match bool_match present_match list_match or_match',
+  'envoy.type.matcher.v3.ValueMatcher.NullMatch': '',
+  'envoy.type.matcher.v3.DoubleMatcher': 'range exact',
+  'envoy.type.matcher.v3.ListMatcher': 'one_of',
+  'envoy.type.matcher.v3.OrMatcher': 'value_matchers',
+
+  // ---- listeners
+  'envoy.config.listener.v3.Listener': `
+    name address additional_addresses stat_prefix filter_chains use_original_dst default_filter_chain
+    per_connection_buffer_limit_bytes metadata drain_type listener_filters listener_filters_timeout
+    continue_on_listener_filters_timeout transparent freebind socket_options tcp_fast_open_queue_length traffic_direction
+    connection_balance_config reuse_port enable_reuse_port access_log tcp_backlog_size
+    max_connections_to_accept_per_socket_event bind_to_port deprecated_v1 ignore_global_conn_limit`,
+  'envoy.config.listener.v3.AdditionalAddress': 'address socket_options',
+  'envoy.config.core.v3.SocketOptionsOverride': 'socket_options',
+  'envoy.config.listener.v3.Listener.DeprecatedV1': 'bind_to_port',
+  'envoy.config.listener.v3.Listener.ConnectionBalanceConfig': 'exact_balance',
+  'envoy.config.listener.v3.Listener.ConnectionBalanceConfig.ExactBalance': '',
+  'envoy.config.listener.v3.FilterChain':
+    'filter_chain_match filters use_proxy_proto metadata transport_socket transport_socket_connect_timeout name',
+  'envoy.config.listener.v3.FilterChainMatch': `
+    destination_port prefix_ranges direct_source_prefix_ranges source_type source_prefix_ranges source_ports server_names
+    transport_protocol application_protocols`,
+  'envoy.config.listener.v3.Filter': 'name typed_config',
+  'envoy.config.listener.v3.ListenerFilter': 'name typed_config filter_disabled',
+  'envoy.config.listener.v3.ListenerFilterChainMatchPredicate': 'or_match and_match not_match any_match destination_port_range',
+  'envoy.config.listener.v3.ListenerFilterChainMatchPredicate.MatchSet': 'rules',
+  'envoy.type.v3.Int32Range': 'start end',
+  'envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer': '',
+
+  // ---- listener filters
+  'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector':
+    'initial_read_buffer_size max_client_hello_size close_connection_on_client_hello_parsing_errors',
+  'envoy.extensions.filters.listener.http_inspector.v3.HttpInspector': '',
+  'envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol':
+    'rules allow_requests_without_proxy_protocol disallowed_versions stat_prefix',
+  'envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.Rule': 'tlv_type on_tlv_present',
+  'envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.KeyValuePair': 'metadata_namespace key',
+  'envoy.extensions.filters.listener.original_dst.v3.OriginalDst': '',
+
+  // ---- network filters
+  'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy': `
+    stat_prefix cluster weighted_clusters metadata_match idle_timeout access_log max_connect_attempts backoff_options
+    max_downstream_connection_duration access_log_flush_interval flush_access_log_on_connected access_log_options`,
+  'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster': 'clusters',
+  'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight': 'name weight metadata_match',
+  'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TcpAccessLogOptions':
+    'access_log_flush_interval flush_access_log_on_connected',
+  'envoy.extensions.filters.network.echo.v3.Echo': '',
+  'envoy.extensions.filters.network.direct_response.v3.Config': 'response',
+  'envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit': 'stat_prefix max_connections delay runtime_enabled',
+  'envoy.extensions.filters.network.sni_cluster.v3.SniCluster': '',
+
+  // ---- HTTP connection manager
+  'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager': `
+    codec_type stat_prefix route_config http_filters add_user_agent common_http_protocol_options http_protocol_options
+    server_name server_header_transformation scheme_header_transformation max_request_headers_kb stream_idle_timeout
+    stream_flush_timeout request_timeout request_headers_timeout drain_timeout delayed_close_timeout access_log
+    access_log_flush_interval flush_access_log_on_new_request access_log_options use_remote_address xff_num_trusted_hops
+    original_ip_detection_extensions internal_address_config skip_xff_append via generate_request_id
+    preserve_external_request_id always_set_request_id_in_response proxy_100_continue
+    represent_ipv4_remote_address_as_ipv4_mapped_ipv6 upgrade_configs normalize_path merge_slashes
+    path_with_escaped_slashes_action request_id_extension local_reply_config strip_matching_host_port strip_any_host_port
+    stream_error_on_invalid_http_message strip_trailing_host_dot append_x_forwarded_port http1_safe_max_connection_duration`,
+  'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.InternalAddressConfig':
+    'unix_sockets cidr_ranges',
+  'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig': 'upgrade_type enabled',
+  'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.HcmAccessLogOptions':
+    'access_log_flush_interval flush_access_log_on_new_request flush_log_on_tunnel_successfully_established',
+  'envoy.extensions.filters.network.http_connection_manager.v3.LocalReplyConfig': 'mappers body_format',
+  'envoy.extensions.filters.network.http_connection_manager.v3.ResponseMapper':
+    'filter status_code body body_format_override headers_to_add',
+  'envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter': 'name typed_config is_optional disabled',
+  'envoy.extensions.filters.network.http_connection_manager.v3.RequestIDExtension': 'typed_config',
+  'envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig': 'pack_trace_reason use_request_id_for_trace_sampling',
+  'envoy.extensions.http.original_ip_detection.xff.v3.XffConfig': 'xff_num_trusted_hops skip_xff_append',
+  'envoy.extensions.http.original_ip_detection.custom_header.v3.CustomHeaderConfig':
+    'header_name allow_extension_to_set_address_as_trusted reject_with_status',
+  'envoy.type.v3.HttpStatus': 'code',
+
+  // ---- HTTP filters
+  'envoy.extensions.filters.http.router.v3.Router': `
+    dynamic_stats upstream_log upstream_log_options suppress_envoy_headers strict_check_headers respect_expected_rq_timeout
+    suppress_grpc_request_failure_code_stats`,
+  'envoy.extensions.filters.http.router.v3.Router.UpstreamAccessLogOptions':
+    'flush_upstream_log_on_upstream_stream upstream_log_flush_interval',
+
+  // ---- routes
+  'envoy.config.route.v3.RouteConfiguration': `
+    name virtual_hosts internal_only_headers response_headers_to_add response_headers_to_remove request_headers_to_add
+    request_headers_to_remove most_specific_header_mutations_wins validate_clusters max_direct_response_body_size_bytes
+    ignore_port_in_host_matching ignore_path_parameters_in_path_matching typed_per_filter_config metadata`,
+  'envoy.config.route.v3.VirtualHost': `
+    name domains routes require_tls virtual_clusters request_headers_to_add request_headers_to_remove response_headers_to_add
+    response_headers_to_remove typed_per_filter_config include_request_attempt_count include_attempt_count_in_response
+    retry_policy include_is_timeout_retry_header per_request_buffer_limit_bytes request_body_buffer_limit metadata`,
+  'envoy.config.route.v3.VirtualCluster': 'headers name',
+  'envoy.config.route.v3.Route': `
+    name match route redirect direct_response metadata decorator typed_per_filter_config request_headers_to_add
+    request_headers_to_remove response_headers_to_add response_headers_to_remove per_request_buffer_limit_bytes
+    request_body_buffer_limit stat_prefix`,
+  'envoy.config.route.v3.Decorator': 'operation propagate',
+  'envoy.config.route.v3.FilterConfig': 'config is_optional disabled',
+  'envoy.config.route.v3.RouteMatch': `
+    prefix path safe_regex connect_matcher path_separated_prefix case_sensitive runtime_fraction headers query_parameters grpc
+    dynamic_metadata`,
+  'envoy.config.route.v3.RouteMatch.ConnectMatcher': '',
+  'envoy.config.route.v3.RouteMatch.GrpcRouteMatchOptions': '',
+  'envoy.config.route.v3.HeaderMatcher': `
+    name exact_match safe_regex_match range_match present_match prefix_match suffix_match contains_match string_match
+    invert_match treat_missing_header_as_empty`,
+  'envoy.config.route.v3.QueryParameterMatcher': 'name string_match present_match',
+  'envoy.config.route.v3.RouteAction': `
+    cluster cluster_header weighted_clusters cluster_not_found_response_code metadata_match prefix_rewrite regex_rewrite
+    host_rewrite_literal auto_host_rewrite host_rewrite_header host_rewrite_path_regex append_x_forwarded_host timeout
+    idle_timeout retry_policy priority upgrade_configs internal_redirect_policy max_stream_duration max_grpc_timeout
+    grpc_timeout_offset`,
+  'envoy.config.route.v3.WeightedCluster': 'clusters total_weight runtime_key_prefix header_name',
+  'envoy.config.route.v3.WeightedCluster.ClusterWeight': `
+    name cluster_header weight metadata_match request_headers_to_add request_headers_to_remove response_headers_to_add
+    response_headers_to_remove typed_per_filter_config host_rewrite_literal`,
+  'envoy.config.route.v3.RouteAction.UpgradeConfig': 'upgrade_type enabled connect_config',
+  'envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig': 'proxy_protocol_config allow_post',
+  'envoy.config.route.v3.RouteAction.MaxStreamDuration': 'max_stream_duration grpc_timeout_header_max grpc_timeout_header_offset',
+  'envoy.config.route.v3.InternalRedirectPolicy':
+    'max_internal_redirects redirect_response_codes allow_cross_scheme_redirect response_headers_to_copy',
+  'envoy.config.route.v3.RetryPolicy': `
+    retry_on num_retries per_try_timeout per_try_idle_timeout retry_host_predicate host_selection_retry_max_attempts
+    retriable_status_codes retry_back_off rate_limited_retry_back_off retriable_headers retriable_request_headers`,
+  'envoy.config.route.v3.RetryPolicy.RetryHostPredicate': 'name typed_config',
+  'envoy.config.route.v3.RetryPolicy.RetryBackOff': 'base_interval max_interval',
+  'envoy.config.route.v3.RetryPolicy.RateLimitedRetryBackOff': 'reset_headers max_interval',
+  'envoy.config.route.v3.RetryPolicy.ResetHeader': 'name format',
+  'envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate': '',
+  'envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate': '',
+  'envoy.config.route.v3.RedirectAction': `
+    https_redirect scheme_redirect host_redirect port_redirect path_redirect prefix_rewrite regex_rewrite response_code
+    strip_query`,
+  'envoy.config.route.v3.DirectResponseAction': 'status body',
+
+  // ---- clusters
+  'envoy.config.cluster.v3.Cluster': `
+    name alt_stat_name type cluster_type connect_timeout per_connection_buffer_limit_bytes lb_policy load_assignment
+    max_requests_per_connection circuit_breakers common_http_protocol_options http_protocol_options
+    typed_extension_protocol_options dns_refresh_rate dns_failure_refresh_rate respect_dns_ttl dns_lookup_family dns_jitter
+    typed_dns_resolver_config wait_for_warm_on_init cleanup_interval upstream_bind_config original_dst_lb_config
+    least_request_lb_config round_robin_lb_config common_lb_config transport_socket metadata upstream_connection_options
+    load_balancing_policy track_timeout_budgets track_cluster_stats`,
+  'envoy.config.cluster.v3.Cluster.CustomClusterType': 'name typed_config',
+  'envoy.extensions.clusters.dns.v3.DnsCluster': `
+    dns_refresh_rate dns_failure_refresh_rate respect_dns_ttl dns_jitter typed_dns_resolver_config dns_lookup_family
+    all_addresses_in_single_endpoint`,
+  'envoy.extensions.clusters.dns.v3.DnsCluster.RefreshRate': 'base_interval max_interval',
+  'envoy.config.cluster.v3.Cluster.RefreshRate': 'base_interval max_interval',
+  'envoy.config.cluster.v3.Cluster.RoundRobinLbConfig': '',
+  'envoy.config.cluster.v3.Cluster.LeastRequestLbConfig': 'choice_count active_request_bias',
+  'envoy.config.cluster.v3.Cluster.OriginalDstLbConfig': 'use_http_header http_header_name upstream_port_override',
+  'envoy.config.cluster.v3.Cluster.CommonLbConfig': 'healthy_panic_threshold',
+  'envoy.config.cluster.v3.CircuitBreakers': 'thresholds per_host_thresholds',
+  'envoy.config.cluster.v3.CircuitBreakers.Thresholds': `
+    priority max_connections max_pending_requests max_requests max_retries retry_budget track_remaining max_connection_pools`,
+  'envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget': 'budget_percent min_retry_concurrency',
+  'envoy.config.cluster.v3.UpstreamConnectionOptions': 'tcp_keepalive set_local_interface_name_on_upstream_connections',
+  'envoy.config.cluster.v3.TrackClusterStats': 'timeout_budgets request_response_sizes',
+  'envoy.config.cluster.v3.LoadBalancingPolicy': 'policies',
+  'envoy.config.cluster.v3.LoadBalancingPolicy.Policy': 'typed_extension_config',
+  'envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin': '',
+  'envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest': 'choice_count active_request_bias',
+  'envoy.extensions.load_balancing_policies.random.v3.Random': '',
+  'envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided': '',
+  'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': 'common_http_protocol_options explicit_http_config',
+  'envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig': 'http_protocol_options',
+  'envoy.config.endpoint.v3.ClusterLoadAssignment': 'cluster_name endpoints policy',
+  'envoy.config.endpoint.v3.ClusterLoadAssignment.Policy': 'overprovisioning_factor',
+  'envoy.config.endpoint.v3.LocalityLbEndpoints': 'locality metadata lb_endpoints load_balancing_weight priority proximity',
+  'envoy.config.endpoint.v3.LbEndpoint': 'endpoint health_status metadata load_balancing_weight',
+  'envoy.config.endpoint.v3.Endpoint': 'address hostname health_check_config',
+  'envoy.config.endpoint.v3.Endpoint.HealthCheckConfig': 'port_value hostname address disable_active_health_check',
+
+  // ---- access logs
+  'envoy.config.accesslog.v3.AccessLog': 'name filter typed_config',
+  'envoy.config.accesslog.v3.AccessLogFilter': `
+    status_code_filter duration_filter not_health_check_filter traceable_filter runtime_filter and_filter or_filter
+    header_filter response_flag_filter grpc_status_filter metadata_filter log_type_filter`,
+  'envoy.config.accesslog.v3.StatusCodeFilter': 'comparison',
+  'envoy.config.accesslog.v3.DurationFilter': 'comparison',
+  'envoy.config.accesslog.v3.ComparisonFilter': 'op value',
+  'envoy.config.accesslog.v3.NotHealthCheckFilter': '',
+  'envoy.config.accesslog.v3.TraceableFilter': '',
+  'envoy.config.accesslog.v3.RuntimeFilter': 'runtime_key percent_sampled use_independent_randomness',
+  'envoy.config.accesslog.v3.AndFilter': 'filters',
+  'envoy.config.accesslog.v3.OrFilter': 'filters',
+  'envoy.config.accesslog.v3.HeaderFilter': 'header',
+  'envoy.config.accesslog.v3.ResponseFlagFilter': 'flags',
+  'envoy.config.accesslog.v3.GrpcStatusFilter': 'statuses exclude',
+  'envoy.config.accesslog.v3.MetadataFilter': 'matcher match_if_key_not_found',
+  'envoy.config.accesslog.v3.LogTypeFilter': 'types exclude',
+  'envoy.extensions.access_loggers.file.v3.FileAccessLog': 'path format json_format typed_json_format log_format',
+  'envoy.extensions.access_loggers.stream.v3.StdoutAccessLog': 'log_format',
+  'envoy.extensions.access_loggers.stream.v3.StderrAccessLog': 'log_format',
+  'envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery': '',
+  'envoy.extensions.formatter.metadata.v3.Metadata': '',
+};
+
+const HCM = 'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager';
+
+const DNS_RESOLVERS = `
+  envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig
+  envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig`;
+
+/**
+ * Where extensions go: the field that holds an Any (or a TypedExtensionConfig) -> the messages registered there. An Any in a field
+ * that is not here cannot be used.
+ */
+export const EXTENSION_POINTS: Record<string, string> = {
+  'envoy.config.bootstrap.v3.Bootstrap.bootstrap_extensions':
+    'envoy.extensions.network.socket_interface.v3.DefaultSocketInterface',
+  'envoy.config.bootstrap.v3.Bootstrap.typed_dns_resolver_config': DNS_RESOLVERS,
+  'envoy.config.listener.v3.ListenerFilter.typed_config': `
+    envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector
+    envoy.extensions.filters.listener.http_inspector.v3.HttpInspector
+    envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol
+    envoy.extensions.filters.listener.original_dst.v3.OriginalDst`,
+  'envoy.config.listener.v3.Filter.typed_config': `
+    envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
+    envoy.extensions.filters.network.echo.v3.Echo
+    envoy.extensions.filters.network.direct_response.v3.Config
+    envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit
+    envoy.extensions.filters.network.sni_cluster.v3.SniCluster
+    ${HCM}`,
+  'envoy.config.core.v3.TransportSocket.typed_config': 'envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer',
+  'envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter.typed_config':
+    'envoy.extensions.filters.http.router.v3.Router',
+  'envoy.extensions.filters.network.http_connection_manager.v3.RequestIDExtension.typed_config':
+    'envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig',
+  [`${HCM}.original_ip_detection_extensions`]: `
+    envoy.extensions.http.original_ip_detection.xff.v3.XffConfig
+    envoy.extensions.http.original_ip_detection.custom_header.v3.CustomHeaderConfig`,
+  'envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.stateful_formatter':
+    'envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig',
+  'envoy.config.route.v3.RouteConfiguration.typed_per_filter_config': 'envoy.config.route.v3.FilterConfig',
+  'envoy.config.route.v3.VirtualHost.typed_per_filter_config': 'envoy.config.route.v3.FilterConfig',
+  'envoy.config.route.v3.Route.typed_per_filter_config': 'envoy.config.route.v3.FilterConfig',
+  'envoy.config.route.v3.WeightedCluster.ClusterWeight.typed_per_filter_config': 'envoy.config.route.v3.FilterConfig',
+  'envoy.config.route.v3.FilterConfig.config': '',
+  'envoy.config.route.v3.RetryPolicy.RetryHostPredicate.typed_config': `
+    envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate
+    envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate`,
+  'envoy.config.cluster.v3.Cluster.CustomClusterType.typed_config': 'envoy.extensions.clusters.dns.v3.DnsCluster',
+  'envoy.config.cluster.v3.Cluster.typed_dns_resolver_config': DNS_RESOLVERS,
+  'envoy.extensions.clusters.dns.v3.DnsCluster.typed_dns_resolver_config': DNS_RESOLVERS,
+  'envoy.config.cluster.v3.Cluster.typed_extension_protocol_options': 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions',
+  'envoy.config.cluster.v3.LoadBalancingPolicy.Policy.typed_extension_config': `
+    envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin
+    envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest
+    envoy.extensions.load_balancing_policies.random.v3.Random
+    envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided`,
+  'envoy.config.accesslog.v3.AccessLog.typed_config': `
+    envoy.extensions.access_loggers.file.v3.FileAccessLog
+    envoy.extensions.access_loggers.stream.v3.StdoutAccessLog
+    envoy.extensions.access_loggers.stream.v3.StderrAccessLog`,
+  'envoy.config.core.v3.SubstitutionFormatString.formatters': `
+    envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery
+    envoy.extensions.formatter.metadata.v3.Metadata`,
+};
+
+/** Lists of which the first supported element is used: one that is not supported is no mistake as long as another is. */
+export const FIRST_SUPPORTED_WINS: ReadonlySet<string> = new Set(['envoy.config.cluster.v3.LoadBalancingPolicy.policies']);
+
+/** Enum -> supported values, for enums of which not all are. */
+export const SUPPORTED_ENUM_VALUES: Record<string, string> = {
+  [`${HCM}.CodecType`]: 'AUTO HTTP1',
+  'envoy.config.core.v3.SocketAddress.Protocol': 'TCP',
+  'envoy.config.cluster.v3.Cluster.DiscoveryType': 'STATIC STRICT_DNS LOGICAL_DNS ORIGINAL_DST',
+  'envoy.config.cluster.v3.Cluster.LbPolicy': 'ROUND_ROBIN LEAST_REQUEST RANDOM CLUSTER_PROVIDED LOAD_BALANCING_POLICY_CONFIG',
+};
+
+/**
+ * Fields that are not supported, with the values that say no more than what Sluice does anyway (bool, number, string or enum name;
+ * `{}` stands for an empty message): accepted and left out.
+ */
+export const ACCEPTED_VALUES: Record<string, readonly (boolean | number | string)[]> = {
+  'envoy.config.bootstrap.v3.Bootstrap.use_tcp_for_dns_lookups': [false],
+  'envoy.config.listener.v3.Listener.enable_mptcp': [false],
+  'envoy.config.listener.v3.Listener.bypass_overload_manager': [true, false],
+  [`${HCM}.forward_client_cert_details`]: ['SANITIZE'],
+  'envoy.config.cluster.v3.Cluster.protocol_selection': ['USE_CONFIGURED_PROTOCOL'],
+  'envoy.config.cluster.v3.Cluster.close_connections_on_host_health_failure': [false],
+  'envoy.config.cluster.v3.Cluster.ignore_health_on_host_removal': [true, false],
+  'envoy.config.cluster.v3.Cluster.connection_pool_per_downstream_connection': [false],
+  'envoy.config.bootstrap.v3.ClusterManager.enable_deferred_cluster_creation': [false],
+  'envoy.config.bootstrap.v3.Bootstrap.DeferredStatOptions.enable_deferred_creation_stats': [true, false],
+};

@@ -1,0 +1,1462 @@
+// biome-ignore-all format: generated
+/**
+ * The plain form of every supported message (the conventions are in plain.ts).
+ * Written by scripts/gen-config-types.ts from supported.ts: do not edit.
+ */
+/** Arbitrary JSON (Struct and Value). */
+export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+
+/** envoy.config.bootstrap.v3.Bootstrap */
+export interface Bootstrap {
+  node?: Node;
+  staticResources?: BootstrapStaticResources;
+  clusterManager?: ClusterManager;
+  layeredRuntime?: LayeredRuntime;
+  admin?: Admin;
+  statsConfig?: StatsConfig;
+  statsFlushInterval?: number;
+  statsFlushOnAdmin?: boolean;
+  defaultSocketInterface: string;
+  bootstrapExtensions: TypedExtensionConfig<({ '@type': 'envoy.extensions.network.socket_interface.v3.DefaultSocketInterface' } & DefaultSocketInterface)>[];
+  applicationLogConfig?: BootstrapApplicationLogConfig;
+  enableDispatcherStats: boolean;
+  headerPrefix: string;
+  statsServerVersionOverride?: number;
+  typedDnsResolverConfig?: TypedExtensionConfig<({ '@type': 'envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig' } & GetAddrInfoDnsResolverConfig) | ({ '@type': 'envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig' } & CaresDnsResolverConfig)>;
+}
+
+/** envoy.config.bootstrap.v3.Bootstrap.StaticResources */
+export interface BootstrapStaticResources {
+  listeners: Listener[];
+  clusters: Cluster[];
+}
+
+/** envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig */
+export interface BootstrapApplicationLogConfig {
+  logFormat?: BootstrapApplicationLogConfigLogFormat;
+}
+
+/** envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig.LogFormat */
+export interface BootstrapApplicationLogConfigLogFormat {
+  textFormat?: string;
+  jsonFormat?: { [key: string]: Json };
+}
+
+/** envoy.config.bootstrap.v3.Admin */
+export interface Admin {
+  accessLog: AccessLog[];
+  accessLogPath: string;
+  address?: Address;
+  socketOptions: SocketOption[];
+  ignoreGlobalConnLimit: boolean;
+}
+
+/** envoy.config.bootstrap.v3.ClusterManager */
+export interface ClusterManager {
+  upstreamBindConfig?: BindConfig;
+}
+
+/** envoy.config.bootstrap.v3.LayeredRuntime */
+export interface LayeredRuntime {
+  layers: RuntimeLayer[];
+}
+
+/** envoy.config.bootstrap.v3.RuntimeLayer */
+export interface RuntimeLayer {
+  name: string;
+  staticLayer?: { [key: string]: Json };
+  diskLayer?: RuntimeLayerDiskLayer;
+  adminLayer?: RuntimeLayerAdminLayer;
+}
+
+/** envoy.config.bootstrap.v3.RuntimeLayer.DiskLayer */
+export interface RuntimeLayerDiskLayer {
+  symlinkRoot: string;
+  subdirectory: string;
+  appendServiceCluster: boolean;
+}
+
+/** envoy.config.bootstrap.v3.RuntimeLayer.AdminLayer */
+export type RuntimeLayerAdminLayer = Record<never, never>;
+
+/** envoy.config.metrics.v3.StatsConfig */
+export interface StatsConfig {
+  statsTags: TagSpecifier[];
+  useAllDefaultTags?: boolean;
+  statsMatcher?: StatsMatcher;
+  histogramBucketSettings: HistogramBucketSettings[];
+}
+
+/** envoy.config.metrics.v3.TagSpecifier */
+export interface TagSpecifier {
+  tagName: string;
+  regex?: string;
+  fixedValue?: string;
+}
+
+/** envoy.config.metrics.v3.StatsMatcher */
+export interface StatsMatcher {
+  rejectAll?: boolean;
+  exclusionList?: ListStringMatcher;
+  inclusionList?: ListStringMatcher;
+}
+
+/** envoy.config.metrics.v3.HistogramBucketSettings */
+export interface HistogramBucketSettings {
+  match?: StringMatcher;
+  buckets: number[];
+}
+
+/** envoy.extensions.network.socket_interface.v3.DefaultSocketInterface */
+export interface DefaultSocketInterface {
+  ioUringOptions?: IoUringOptions;
+}
+
+/** envoy.extensions.network.socket_interface.v3.IoUringOptions */
+export interface IoUringOptions {
+  ioUringSize?: number;
+  enableSubmissionQueuePolling: boolean;
+  readBufferSize?: number;
+  writeTimeoutMs?: number;
+}
+
+/** envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig */
+export type GetAddrInfoDnsResolverConfig = Record<never, never>;
+
+/** envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig */
+export interface CaresDnsResolverConfig {
+  resolvers: Address[];
+  useResolversAsFallback: boolean;
+  filterUnroutableFamilies: boolean;
+}
+
+/** envoy.config.core.v3.Node */
+export interface Node {
+  id: string;
+  cluster: string;
+  metadata?: { [key: string]: Json };
+  dynamicParameters: Record<string, ContextParams>;
+  locality?: Locality;
+  userAgentName: string;
+  userAgentVersion?: string;
+  userAgentBuildVersion?: BuildVersion;
+  extensions: Extension[];
+  clientFeatures: string[];
+  listeningAddresses: Address[];
+}
+
+/** envoy.config.core.v3.BuildVersion */
+export interface BuildVersion {
+  version?: SemanticVersion;
+  metadata?: { [key: string]: Json };
+}
+
+/** envoy.type.v3.SemanticVersion */
+export interface SemanticVersion {
+  majorNumber: number;
+  minorNumber: number;
+  patch: number;
+}
+
+/** envoy.config.core.v3.Extension */
+export interface Extension {
+  name: string;
+  category: string;
+  typeDescriptor: string;
+  version?: BuildVersion;
+  disabled: boolean;
+  typeUrls: string[];
+}
+
+/** xds.core.v3.ContextParams */
+export interface ContextParams {
+  params: Record<string, string>;
+}
+
+/** envoy.config.core.v3.Locality */
+export interface Locality {
+  region: string;
+  zone: string;
+  subZone: string;
+}
+
+/** envoy.config.core.v3.Address */
+export interface Address {
+  socketAddress?: SocketAddress;
+  pipe?: Pipe;
+}
+
+/** envoy.config.core.v3.SocketAddress */
+export interface SocketAddress {
+  protocol: SocketAddressProtocol;
+  address: string;
+  portValue?: number;
+  namedPort?: string;
+  ipv4Compat: boolean;
+}
+
+/** envoy.config.core.v3.Pipe */
+export interface Pipe {
+  path: string;
+  mode: number;
+}
+
+/** envoy.config.core.v3.BindConfig */
+export interface BindConfig {
+  sourceAddress?: SocketAddress;
+  freebind?: boolean;
+  socketOptions: SocketOption[];
+}
+
+/** envoy.config.core.v3.SocketOption */
+export interface SocketOption {
+  description: string;
+  level: number;
+  name: number;
+  intValue?: number;
+  bufValue?: Uint8Array;
+  state: SocketOptionSocketState;
+}
+
+/** envoy.config.core.v3.TcpKeepalive */
+export interface TcpKeepalive {
+  keepaliveProbes?: number;
+  keepaliveTime?: number;
+  keepaliveInterval?: number;
+}
+
+/** envoy.config.core.v3.CidrRange */
+export interface CidrRange {
+  addressPrefix: string;
+  prefixLen?: number;
+}
+
+/** envoy.config.core.v3.DataSource */
+export interface DataSource {
+  filename?: string;
+  inlineBytes?: Uint8Array;
+  inlineString?: string;
+  environmentVariable?: string;
+}
+
+/** envoy.config.core.v3.HeaderValueOption */
+export interface HeaderValueOption {
+  header?: HeaderValue;
+  append?: boolean;
+  appendAction: HeaderValueOptionHeaderAppendAction;
+  keepEmptyValue: boolean;
+}
+
+/** envoy.config.core.v3.HeaderValue */
+export interface HeaderValue {
+  key: string;
+  value: string;
+  rawValue: Uint8Array;
+}
+
+/** envoy.config.core.v3.Metadata */
+export interface CoreMetadata {
+  filterMetadata: Record<string, { [key: string]: Json }>;
+}
+
+/** envoy.config.core.v3.RuntimeFractionalPercent */
+export interface RuntimeFractionalPercent {
+  defaultValue?: FractionalPercent;
+  runtimeKey: string;
+}
+
+/** envoy.config.core.v3.RuntimeUInt32 */
+export interface RuntimeUInt32 {
+  defaultValue: number;
+  runtimeKey: string;
+}
+
+/** envoy.config.core.v3.RuntimeFeatureFlag */
+export interface RuntimeFeatureFlag {
+  defaultValue?: boolean;
+  runtimeKey: string;
+}
+
+/** envoy.config.core.v3.RuntimeDouble */
+export interface RuntimeDouble {
+  defaultValue: number;
+  runtimeKey: string;
+}
+
+/** envoy.config.core.v3.SubstitutionFormatString */
+export interface SubstitutionFormatString {
+  textFormat?: string;
+  textFormatSource?: DataSource;
+  jsonFormat?: { [key: string]: Json };
+  omitEmptyValues: boolean;
+  contentType: string;
+  formatters: TypedExtensionConfig<({ '@type': 'envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery' } & ReqWithoutQuery) | ({ '@type': 'envoy.extensions.formatter.metadata.v3.Metadata' } & MetadataMetadata)>[];
+  jsonFormatOptions?: JsonFormatOptions;
+}
+
+/** envoy.config.core.v3.JsonFormatOptions */
+export interface JsonFormatOptions {
+  sortProperties: boolean;
+}
+
+/** envoy.config.core.v3.TypedExtensionConfig */
+export interface TypedExtensionConfig<T> {
+  name: string;
+  typedConfig?: T;
+}
+
+/** envoy.config.core.v3.TransportSocket */
+export interface TransportSocket {
+  name: string;
+  typedConfig?: ({ '@type': 'envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer' } & RawBuffer);
+}
+
+/** envoy.config.core.v3.BackoffStrategy */
+export interface BackoffStrategy {
+  baseInterval?: number;
+  maxInterval?: number;
+}
+
+/** envoy.config.core.v3.ProxyProtocolConfig */
+export interface ProxyProtocolConfig {
+  version: ProxyProtocolConfigVersion;
+}
+
+/** envoy.config.core.v3.SchemeHeaderTransformation */
+export interface SchemeHeaderTransformation {
+  schemeToOverwrite?: string;
+  matchUpstream: boolean;
+}
+
+/** envoy.config.core.v3.HttpProtocolOptions */
+export interface CoreHttpProtocolOptions {
+  idleTimeout?: number;
+  maxConnectionDuration?: number;
+  maxHeadersCount?: number;
+  maxStreamDuration?: number;
+  headersWithUnderscoresAction: HttpProtocolOptionsHeadersWithUnderscoresAction;
+  maxRequestsPerConnection?: number;
+  maxResponseHeadersKb?: number;
+}
+
+/** envoy.config.core.v3.Http1ProtocolOptions */
+export interface Http1ProtocolOptions {
+  allowAbsoluteUrl?: boolean;
+  acceptHttp10: boolean;
+  defaultHostForHttp10: string;
+  headerKeyFormat?: Http1ProtocolOptionsHeaderKeyFormat;
+  enableTrailers: boolean;
+  allowChunkedLength: boolean;
+  overrideStreamErrorOnInvalidHttpMessage?: boolean;
+  sendFullyQualifiedUrl: boolean;
+  allowCustomMethods: boolean;
+  ignoreHttp11Upgrade: StringMatcher[];
+}
+
+/** envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat */
+export interface Http1ProtocolOptionsHeaderKeyFormat {
+  properCaseWords?: Http1ProtocolOptionsHeaderKeyFormatProperCaseWords;
+  statefulFormatter?: TypedExtensionConfig<({ '@type': 'envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig' } & PreserveCaseFormatterConfig)>;
+}
+
+/** envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords */
+export type Http1ProtocolOptionsHeaderKeyFormatProperCaseWords = Record<never, never>;
+
+/** envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig */
+export interface PreserveCaseFormatterConfig {
+  forwardReasonPhrase: boolean;
+  formatterTypeOnEnvoyHeaders: PreserveCaseFormatterConfigFormatterTypeOnEnvoyHeaders;
+}
+
+/** envoy.type.v3.Percent */
+export interface Percent {
+  value: number;
+}
+
+/** envoy.type.v3.FractionalPercent */
+export interface FractionalPercent {
+  numerator: number;
+  denominator: FractionalPercentDenominatorType;
+}
+
+/** envoy.type.v3.Int64Range */
+export interface Int64Range {
+  start: number;
+  end: number;
+}
+
+/** envoy.type.v3.DoubleRange */
+export interface DoubleRange {
+  start: number;
+  end: number;
+}
+
+/** envoy.type.matcher.v3.RegexMatcher */
+export interface RegexMatcher {
+  googleRe2?: RegexMatcherGoogleRE2;
+  regex: string;
+}
+
+/** envoy.type.matcher.v3.RegexMatcher.GoogleRE2 */
+export interface RegexMatcherGoogleRE2 {
+  maxProgramSize?: number;
+}
+
+/** envoy.type.matcher.v3.RegexMatchAndSubstitute */
+export interface RegexMatchAndSubstitute {
+  pattern?: RegexMatcher;
+  substitution: string;
+}
+
+/** envoy.type.matcher.v3.StringMatcher */
+export interface StringMatcher {
+  exact?: string;
+  prefix?: string;
+  suffix?: string;
+  safeRegex?: RegexMatcher;
+  contains?: string;
+  ignoreCase: boolean;
+}
+
+/** envoy.type.matcher.v3.ListStringMatcher */
+export interface ListStringMatcher {
+  patterns: StringMatcher[];
+}
+
+/** envoy.type.matcher.v3.MetadataMatcher */
+export interface MetadataMatcher {
+  filter: string;
+  path: MetadataMatcherPathSegment[];
+  value?: ValueMatcher;
+  invert: boolean;
+}
+
+/** envoy.type.matcher.v3.MetadataMatcher.PathSegment */
+export interface MetadataMatcherPathSegment {
+  key?: string;
+}
+
+/** envoy.type.matcher.v3.ValueMatcher */
+export interface ValueMatcher {
+  nullMatch?: ValueMatcherNullMatch;
+  doubleMatch?: DoubleMatcher;
+  stringMatch?: StringMatcher;
+  boolMatch?: boolean;
+  presentMatch?: boolean;
+  listMatch?: ListMatcher;
+  orMatch?: OrMatcher;
+}
+
+/** envoy.type.matcher.v3.ValueMatcher.NullMatch */
+export type ValueMatcherNullMatch = Record<never, never>;
+
+/** envoy.type.matcher.v3.DoubleMatcher */
+export interface DoubleMatcher {
+  range?: DoubleRange;
+  exact?: number;
+}
+
+/** envoy.type.matcher.v3.ListMatcher */
+export interface ListMatcher {
+  oneOf?: ValueMatcher;
+}
+
+/** envoy.type.matcher.v3.OrMatcher */
+export interface OrMatcher {
+  valueMatchers: ValueMatcher[];
+}
+
+/** envoy.config.listener.v3.Listener */
+export interface Listener {
+  name: string;
+  address?: Address;
+  additionalAddresses: AdditionalAddress[];
+  statPrefix: string;
+  filterChains: FilterChain[];
+  useOriginalDst?: boolean;
+  defaultFilterChain?: FilterChain;
+  perConnectionBufferLimitBytes?: number;
+  metadata?: CoreMetadata;
+  drainType: ListenerDrainType;
+  listenerFilters: ListenerFilter[];
+  listenerFiltersTimeout?: number;
+  continueOnListenerFiltersTimeout: boolean;
+  transparent?: boolean;
+  freebind?: boolean;
+  socketOptions: SocketOption[];
+  tcpFastOpenQueueLength?: number;
+  trafficDirection: TrafficDirection;
+  connectionBalanceConfig?: ListenerConnectionBalanceConfig;
+  reusePort: boolean;
+  enableReusePort?: boolean;
+  accessLog: AccessLog[];
+  tcpBacklogSize?: number;
+  maxConnectionsToAcceptPerSocketEvent?: number;
+  bindToPort?: boolean;
+  deprecatedV1?: ListenerDeprecatedV1;
+  ignoreGlobalConnLimit: boolean;
+}
+
+/** envoy.config.listener.v3.AdditionalAddress */
+export interface AdditionalAddress {
+  address?: Address;
+  socketOptions?: SocketOptionsOverride;
+}
+
+/** envoy.config.core.v3.SocketOptionsOverride */
+export interface SocketOptionsOverride {
+  socketOptions: SocketOption[];
+}
+
+/** envoy.config.listener.v3.Listener.DeprecatedV1 */
+export interface ListenerDeprecatedV1 {
+  bindToPort?: boolean;
+}
+
+/** envoy.config.listener.v3.Listener.ConnectionBalanceConfig */
+export interface ListenerConnectionBalanceConfig {
+  exactBalance?: ListenerConnectionBalanceConfigExactBalance;
+}
+
+/** envoy.config.listener.v3.Listener.ConnectionBalanceConfig.ExactBalance */
+export type ListenerConnectionBalanceConfigExactBalance = Record<never, never>;
+
+/** envoy.config.listener.v3.FilterChain */
+export interface FilterChain {
+  filterChainMatch?: FilterChainMatch;
+  filters: Filter[];
+  useProxyProto?: boolean;
+  metadata?: CoreMetadata;
+  transportSocket?: TransportSocket;
+  transportSocketConnectTimeout?: number;
+  name: string;
+}
+
+/** envoy.config.listener.v3.FilterChainMatch */
+export interface FilterChainMatch {
+  destinationPort?: number;
+  prefixRanges: CidrRange[];
+  directSourcePrefixRanges: CidrRange[];
+  sourceType: FilterChainMatchConnectionSourceType;
+  sourcePrefixRanges: CidrRange[];
+  sourcePorts: number[];
+  serverNames: string[];
+  transportProtocol: string;
+  applicationProtocols: string[];
+}
+
+/** envoy.config.listener.v3.Filter */
+export interface Filter {
+  name: string;
+  typedConfig?: ({ '@type': 'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy' } & TcpProxy) | ({ '@type': 'envoy.extensions.filters.network.echo.v3.Echo' } & Echo) | ({ '@type': 'envoy.extensions.filters.network.direct_response.v3.Config' } & DirectResponseConfig) | ({ '@type': 'envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit' } & ConnectionLimit) | ({ '@type': 'envoy.extensions.filters.network.sni_cluster.v3.SniCluster' } & SniCluster) | ({ '@type': 'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager' } & HttpConnectionManager);
+}
+
+/** envoy.config.listener.v3.ListenerFilter */
+export interface ListenerFilter {
+  name: string;
+  typedConfig?: ({ '@type': 'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector' } & TlsInspector) | ({ '@type': 'envoy.extensions.filters.listener.http_inspector.v3.HttpInspector' } & HttpInspector) | ({ '@type': 'envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol' } & ProxyProtocol) | ({ '@type': 'envoy.extensions.filters.listener.original_dst.v3.OriginalDst' } & OriginalDst);
+  filterDisabled?: ListenerFilterChainMatchPredicate;
+}
+
+/** envoy.config.listener.v3.ListenerFilterChainMatchPredicate */
+export interface ListenerFilterChainMatchPredicate {
+  orMatch?: ListenerFilterChainMatchPredicateMatchSet;
+  andMatch?: ListenerFilterChainMatchPredicateMatchSet;
+  notMatch?: ListenerFilterChainMatchPredicate;
+  anyMatch?: boolean;
+  destinationPortRange?: Int32Range;
+}
+
+/** envoy.config.listener.v3.ListenerFilterChainMatchPredicate.MatchSet */
+export interface ListenerFilterChainMatchPredicateMatchSet {
+  rules: ListenerFilterChainMatchPredicate[];
+}
+
+/** envoy.type.v3.Int32Range */
+export interface Int32Range {
+  start: number;
+  end: number;
+}
+
+/** envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer */
+export type RawBuffer = Record<never, never>;
+
+/** envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector */
+export interface TlsInspector {
+  initialReadBufferSize?: number;
+  maxClientHelloSize?: number;
+  closeConnectionOnClientHelloParsingErrors: boolean;
+}
+
+/** envoy.extensions.filters.listener.http_inspector.v3.HttpInspector */
+export type HttpInspector = Record<never, never>;
+
+/** envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol */
+export interface ProxyProtocol {
+  rules: ProxyProtocolRule[];
+  allowRequestsWithoutProxyProtocol: boolean;
+  disallowedVersions: ProxyProtocolConfigVersion[];
+  statPrefix: string;
+}
+
+/** envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.Rule */
+export interface ProxyProtocolRule {
+  tlvType: number;
+  onTlvPresent?: ProxyProtocolKeyValuePair;
+}
+
+/** envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.KeyValuePair */
+export interface ProxyProtocolKeyValuePair {
+  metadataNamespace: string;
+  key: string;
+}
+
+/** envoy.extensions.filters.listener.original_dst.v3.OriginalDst */
+export type OriginalDst = Record<never, never>;
+
+/** envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy */
+export interface TcpProxy {
+  statPrefix: string;
+  cluster?: string;
+  weightedClusters?: TcpProxyWeightedCluster;
+  metadataMatch?: CoreMetadata;
+  idleTimeout?: number;
+  accessLog: AccessLog[];
+  maxConnectAttempts?: number;
+  backoffOptions?: BackoffStrategy;
+  maxDownstreamConnectionDuration?: number;
+  accessLogFlushInterval?: number;
+  flushAccessLogOnConnected: boolean;
+  accessLogOptions?: TcpProxyTcpAccessLogOptions;
+}
+
+/** envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster */
+export interface TcpProxyWeightedCluster {
+  clusters: TcpProxyWeightedClusterClusterWeight[];
+}
+
+/** envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight */
+export interface TcpProxyWeightedClusterClusterWeight {
+  name: string;
+  weight: number;
+  metadataMatch?: CoreMetadata;
+}
+
+/** envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TcpAccessLogOptions */
+export interface TcpProxyTcpAccessLogOptions {
+  accessLogFlushInterval?: number;
+  flushAccessLogOnConnected: boolean;
+}
+
+/** envoy.extensions.filters.network.echo.v3.Echo */
+export type Echo = Record<never, never>;
+
+/** envoy.extensions.filters.network.direct_response.v3.Config */
+export interface DirectResponseConfig {
+  response?: DataSource;
+}
+
+/** envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit */
+export interface ConnectionLimit {
+  statPrefix: string;
+  maxConnections?: number;
+  delay?: number;
+  runtimeEnabled?: RuntimeFeatureFlag;
+}
+
+/** envoy.extensions.filters.network.sni_cluster.v3.SniCluster */
+export type SniCluster = Record<never, never>;
+
+/** envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager */
+export interface HttpConnectionManager {
+  codecType: HttpConnectionManagerCodecType;
+  statPrefix: string;
+  routeConfig?: RouteConfiguration;
+  httpFilters: HttpFilter[];
+  addUserAgent?: boolean;
+  commonHttpProtocolOptions?: CoreHttpProtocolOptions;
+  httpProtocolOptions?: Http1ProtocolOptions;
+  serverName: string;
+  serverHeaderTransformation: HttpConnectionManagerServerHeaderTransformation;
+  schemeHeaderTransformation?: SchemeHeaderTransformation;
+  maxRequestHeadersKb?: number;
+  streamIdleTimeout?: number;
+  streamFlushTimeout?: number;
+  requestTimeout?: number;
+  requestHeadersTimeout?: number;
+  drainTimeout?: number;
+  delayedCloseTimeout?: number;
+  accessLog: AccessLog[];
+  accessLogFlushInterval?: number;
+  flushAccessLogOnNewRequest: boolean;
+  accessLogOptions?: HttpConnectionManagerHcmAccessLogOptions;
+  useRemoteAddress?: boolean;
+  xffNumTrustedHops: number;
+  originalIpDetectionExtensions: TypedExtensionConfig<({ '@type': 'envoy.extensions.http.original_ip_detection.xff.v3.XffConfig' } & XffConfig) | ({ '@type': 'envoy.extensions.http.original_ip_detection.custom_header.v3.CustomHeaderConfig' } & CustomHeaderConfig)>[];
+  internalAddressConfig?: HttpConnectionManagerInternalAddressConfig;
+  skipXffAppend: boolean;
+  via: string;
+  generateRequestId?: boolean;
+  preserveExternalRequestId: boolean;
+  alwaysSetRequestIdInResponse: boolean;
+  proxy100Continue: boolean;
+  representIpv4RemoteAddressAsIpv4MappedIpv6: boolean;
+  upgradeConfigs: HttpConnectionManagerUpgradeConfig[];
+  normalizePath?: boolean;
+  mergeSlashes: boolean;
+  pathWithEscapedSlashesAction: HttpConnectionManagerPathWithEscapedSlashesAction;
+  requestIdExtension?: RequestIDExtension;
+  localReplyConfig?: LocalReplyConfig;
+  stripMatchingHostPort: boolean;
+  stripAnyHostPort?: boolean;
+  streamErrorOnInvalidHttpMessage?: boolean;
+  stripTrailingHostDot: boolean;
+  appendXForwardedPort: boolean;
+  http1SafeMaxConnectionDuration: boolean;
+}
+
+/** envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.InternalAddressConfig */
+export interface HttpConnectionManagerInternalAddressConfig {
+  unixSockets: boolean;
+  cidrRanges: CidrRange[];
+}
+
+/** envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig */
+export interface HttpConnectionManagerUpgradeConfig {
+  upgradeType: string;
+  enabled?: boolean;
+}
+
+/** envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.HcmAccessLogOptions */
+export interface HttpConnectionManagerHcmAccessLogOptions {
+  accessLogFlushInterval?: number;
+  flushAccessLogOnNewRequest: boolean;
+  flushLogOnTunnelSuccessfullyEstablished: boolean;
+}
+
+/** envoy.extensions.filters.network.http_connection_manager.v3.LocalReplyConfig */
+export interface LocalReplyConfig {
+  mappers: ResponseMapper[];
+  bodyFormat?: SubstitutionFormatString;
+}
+
+/** envoy.extensions.filters.network.http_connection_manager.v3.ResponseMapper */
+export interface ResponseMapper {
+  filter?: AccessLogFilter;
+  statusCode?: number;
+  body?: DataSource;
+  bodyFormatOverride?: SubstitutionFormatString;
+  headersToAdd: HeaderValueOption[];
+}
+
+/** envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter */
+export interface HttpFilter {
+  name: string;
+  typedConfig?: ({ '@type': 'envoy.extensions.filters.http.router.v3.Router' } & Router);
+  isOptional: boolean;
+  disabled: boolean;
+}
+
+/** envoy.extensions.filters.network.http_connection_manager.v3.RequestIDExtension */
+export interface RequestIDExtension {
+  typedConfig?: ({ '@type': 'envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig' } & UuidRequestIdConfig);
+}
+
+/** envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig */
+export interface UuidRequestIdConfig {
+  packTraceReason?: boolean;
+  useRequestIdForTraceSampling?: boolean;
+}
+
+/** envoy.extensions.http.original_ip_detection.xff.v3.XffConfig */
+export interface XffConfig {
+  xffNumTrustedHops: number;
+  skipXffAppend?: boolean;
+}
+
+/** envoy.extensions.http.original_ip_detection.custom_header.v3.CustomHeaderConfig */
+export interface CustomHeaderConfig {
+  headerName: string;
+  allowExtensionToSetAddressAsTrusted: boolean;
+  rejectWithStatus?: HttpStatus;
+}
+
+/** envoy.type.v3.HttpStatus */
+export interface HttpStatus {
+  code: StatusCode;
+}
+
+/** envoy.extensions.filters.http.router.v3.Router */
+export interface Router {
+  dynamicStats?: boolean;
+  upstreamLog: AccessLog[];
+  upstreamLogOptions?: RouterUpstreamAccessLogOptions;
+  suppressEnvoyHeaders: boolean;
+  strictCheckHeaders: string[];
+  respectExpectedRqTimeout: boolean;
+  suppressGrpcRequestFailureCodeStats: boolean;
+}
+
+/** envoy.extensions.filters.http.router.v3.Router.UpstreamAccessLogOptions */
+export interface RouterUpstreamAccessLogOptions {
+  flushUpstreamLogOnUpstreamStream: boolean;
+  upstreamLogFlushInterval?: number;
+}
+
+/** envoy.config.route.v3.RouteConfiguration */
+export interface RouteConfiguration {
+  name: string;
+  virtualHosts: VirtualHost[];
+  internalOnlyHeaders: string[];
+  responseHeadersToAdd: HeaderValueOption[];
+  responseHeadersToRemove: string[];
+  requestHeadersToAdd: HeaderValueOption[];
+  requestHeadersToRemove: string[];
+  mostSpecificHeaderMutationsWins: boolean;
+  validateClusters?: boolean;
+  maxDirectResponseBodySizeBytes?: number;
+  ignorePortInHostMatching: boolean;
+  ignorePathParametersInPathMatching: boolean;
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & FilterConfig)>;
+  metadata?: CoreMetadata;
+}
+
+/** envoy.config.route.v3.VirtualHost */
+export interface VirtualHost {
+  name: string;
+  domains: string[];
+  routes: Route[];
+  requireTls: VirtualHostTlsRequirementType;
+  virtualClusters: VirtualCluster[];
+  requestHeadersToAdd: HeaderValueOption[];
+  requestHeadersToRemove: string[];
+  responseHeadersToAdd: HeaderValueOption[];
+  responseHeadersToRemove: string[];
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & FilterConfig)>;
+  includeRequestAttemptCount: boolean;
+  includeAttemptCountInResponse: boolean;
+  retryPolicy?: RetryPolicy;
+  includeIsTimeoutRetryHeader: boolean;
+  perRequestBufferLimitBytes?: number;
+  requestBodyBufferLimit?: number;
+  metadata?: CoreMetadata;
+}
+
+/** envoy.config.route.v3.VirtualCluster */
+export interface VirtualCluster {
+  headers: HeaderMatcher[];
+  name: string;
+}
+
+/** envoy.config.route.v3.Route */
+export interface Route {
+  name: string;
+  match?: RouteMatch;
+  route?: RouteAction;
+  redirect?: RedirectAction;
+  directResponse?: DirectResponseAction;
+  metadata?: CoreMetadata;
+  decorator?: Decorator;
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & FilterConfig)>;
+  requestHeadersToAdd: HeaderValueOption[];
+  requestHeadersToRemove: string[];
+  responseHeadersToAdd: HeaderValueOption[];
+  responseHeadersToRemove: string[];
+  perRequestBufferLimitBytes?: number;
+  requestBodyBufferLimit?: number;
+  statPrefix: string;
+}
+
+/** envoy.config.route.v3.Decorator */
+export interface Decorator {
+  operation: string;
+  propagate?: boolean;
+}
+
+/** envoy.config.route.v3.FilterConfig */
+export interface FilterConfig {
+  config?: never;
+  isOptional: boolean;
+  disabled: boolean;
+}
+
+/** envoy.config.route.v3.RouteMatch */
+export interface RouteMatch {
+  prefix?: string;
+  path?: string;
+  safeRegex?: RegexMatcher;
+  connectMatcher?: RouteMatchConnectMatcher;
+  pathSeparatedPrefix?: string;
+  caseSensitive?: boolean;
+  runtimeFraction?: RuntimeFractionalPercent;
+  headers: HeaderMatcher[];
+  queryParameters: QueryParameterMatcher[];
+  grpc?: RouteMatchGrpcRouteMatchOptions;
+  dynamicMetadata: MetadataMatcher[];
+}
+
+/** envoy.config.route.v3.RouteMatch.ConnectMatcher */
+export type RouteMatchConnectMatcher = Record<never, never>;
+
+/** envoy.config.route.v3.RouteMatch.GrpcRouteMatchOptions */
+export type RouteMatchGrpcRouteMatchOptions = Record<never, never>;
+
+/** envoy.config.route.v3.HeaderMatcher */
+export interface HeaderMatcher {
+  name: string;
+  exactMatch?: string;
+  safeRegexMatch?: RegexMatcher;
+  rangeMatch?: Int64Range;
+  presentMatch?: boolean;
+  prefixMatch?: string;
+  suffixMatch?: string;
+  containsMatch?: string;
+  stringMatch?: StringMatcher;
+  invertMatch: boolean;
+  treatMissingHeaderAsEmpty: boolean;
+}
+
+/** envoy.config.route.v3.QueryParameterMatcher */
+export interface QueryParameterMatcher {
+  name: string;
+  stringMatch?: StringMatcher;
+  presentMatch?: boolean;
+}
+
+/** envoy.config.route.v3.RouteAction */
+export interface RouteAction {
+  cluster?: string;
+  clusterHeader?: string;
+  weightedClusters?: WeightedCluster;
+  clusterNotFoundResponseCode: RouteActionClusterNotFoundResponseCode;
+  metadataMatch?: CoreMetadata;
+  prefixRewrite: string;
+  regexRewrite?: RegexMatchAndSubstitute;
+  hostRewriteLiteral?: string;
+  autoHostRewrite?: boolean;
+  hostRewriteHeader?: string;
+  hostRewritePathRegex?: RegexMatchAndSubstitute;
+  appendXForwardedHost: boolean;
+  timeout?: number;
+  idleTimeout?: number;
+  retryPolicy?: RetryPolicy;
+  priority: RoutingPriority;
+  upgradeConfigs: RouteActionUpgradeConfig[];
+  internalRedirectPolicy?: InternalRedirectPolicy;
+  maxStreamDuration?: RouteActionMaxStreamDuration;
+  maxGrpcTimeout?: number;
+  grpcTimeoutOffset?: number;
+}
+
+/** envoy.config.route.v3.WeightedCluster */
+export interface WeightedCluster {
+  clusters: WeightedClusterClusterWeight[];
+  totalWeight?: number;
+  runtimeKeyPrefix: string;
+  headerName?: string;
+}
+
+/** envoy.config.route.v3.WeightedCluster.ClusterWeight */
+export interface WeightedClusterClusterWeight {
+  name: string;
+  clusterHeader: string;
+  weight?: number;
+  metadataMatch?: CoreMetadata;
+  requestHeadersToAdd: HeaderValueOption[];
+  requestHeadersToRemove: string[];
+  responseHeadersToAdd: HeaderValueOption[];
+  responseHeadersToRemove: string[];
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & FilterConfig)>;
+  hostRewriteLiteral?: string;
+}
+
+/** envoy.config.route.v3.RouteAction.UpgradeConfig */
+export interface RouteActionUpgradeConfig {
+  upgradeType: string;
+  enabled?: boolean;
+  connectConfig?: RouteActionUpgradeConfigConnectConfig;
+}
+
+/** envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig */
+export interface RouteActionUpgradeConfigConnectConfig {
+  proxyProtocolConfig?: ProxyProtocolConfig;
+  allowPost: boolean;
+}
+
+/** envoy.config.route.v3.RouteAction.MaxStreamDuration */
+export interface RouteActionMaxStreamDuration {
+  maxStreamDuration?: number;
+  grpcTimeoutHeaderMax?: number;
+  grpcTimeoutHeaderOffset?: number;
+}
+
+/** envoy.config.route.v3.InternalRedirectPolicy */
+export interface InternalRedirectPolicy {
+  maxInternalRedirects?: number;
+  redirectResponseCodes: number[];
+  allowCrossSchemeRedirect: boolean;
+  responseHeadersToCopy: string[];
+}
+
+/** envoy.config.route.v3.RetryPolicy */
+export interface RetryPolicy {
+  retryOn: string;
+  numRetries?: number;
+  perTryTimeout?: number;
+  perTryIdleTimeout?: number;
+  retryHostPredicate: RetryPolicyRetryHostPredicate[];
+  hostSelectionRetryMaxAttempts: number;
+  retriableStatusCodes: number[];
+  retryBackOff?: RetryPolicyRetryBackOff;
+  rateLimitedRetryBackOff?: RetryPolicyRateLimitedRetryBackOff;
+  retriableHeaders: HeaderMatcher[];
+  retriableRequestHeaders: HeaderMatcher[];
+}
+
+/** envoy.config.route.v3.RetryPolicy.RetryHostPredicate */
+export interface RetryPolicyRetryHostPredicate {
+  name: string;
+  typedConfig?: ({ '@type': 'envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate' } & PreviousHostsPredicate) | ({ '@type': 'envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate' } & OmitCanaryHostsPredicate);
+}
+
+/** envoy.config.route.v3.RetryPolicy.RetryBackOff */
+export interface RetryPolicyRetryBackOff {
+  baseInterval?: number;
+  maxInterval?: number;
+}
+
+/** envoy.config.route.v3.RetryPolicy.RateLimitedRetryBackOff */
+export interface RetryPolicyRateLimitedRetryBackOff {
+  resetHeaders: RetryPolicyResetHeader[];
+  maxInterval?: number;
+}
+
+/** envoy.config.route.v3.RetryPolicy.ResetHeader */
+export interface RetryPolicyResetHeader {
+  name: string;
+  format: RetryPolicyResetHeaderFormat;
+}
+
+/** envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate */
+export type PreviousHostsPredicate = Record<never, never>;
+
+/** envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate */
+export type OmitCanaryHostsPredicate = Record<never, never>;
+
+/** envoy.config.route.v3.RedirectAction */
+export interface RedirectAction {
+  httpsRedirect?: boolean;
+  schemeRedirect?: string;
+  hostRedirect: string;
+  portRedirect: number;
+  pathRedirect?: string;
+  prefixRewrite?: string;
+  regexRewrite?: RegexMatchAndSubstitute;
+  responseCode: RedirectActionRedirectResponseCode;
+  stripQuery: boolean;
+}
+
+/** envoy.config.route.v3.DirectResponseAction */
+export interface DirectResponseAction {
+  status: number;
+  body?: DataSource;
+}
+
+/** envoy.config.cluster.v3.Cluster */
+export interface Cluster {
+  name: string;
+  altStatName: string;
+  type?: ClusterDiscoveryType;
+  clusterType?: ClusterCustomClusterType;
+  connectTimeout?: number;
+  perConnectionBufferLimitBytes?: number;
+  lbPolicy: ClusterLbPolicy;
+  loadAssignment?: ClusterLoadAssignment;
+  maxRequestsPerConnection?: number;
+  circuitBreakers?: CircuitBreakers;
+  commonHttpProtocolOptions?: CoreHttpProtocolOptions;
+  httpProtocolOptions?: Http1ProtocolOptions;
+  typedExtensionProtocolOptions: Record<string, ({ '@type': 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions' } & HttpHttpProtocolOptions)>;
+  dnsRefreshRate?: number;
+  dnsFailureRefreshRate?: ClusterRefreshRate;
+  respectDnsTtl: boolean;
+  dnsLookupFamily: ClusterDnsLookupFamily;
+  dnsJitter?: number;
+  typedDnsResolverConfig?: TypedExtensionConfig<({ '@type': 'envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig' } & GetAddrInfoDnsResolverConfig) | ({ '@type': 'envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig' } & CaresDnsResolverConfig)>;
+  waitForWarmOnInit?: boolean;
+  cleanupInterval?: number;
+  upstreamBindConfig?: BindConfig;
+  originalDstLbConfig?: ClusterOriginalDstLbConfig;
+  leastRequestLbConfig?: ClusterLeastRequestLbConfig;
+  roundRobinLbConfig?: ClusterRoundRobinLbConfig;
+  commonLbConfig?: ClusterCommonLbConfig;
+  transportSocket?: TransportSocket;
+  metadata?: CoreMetadata;
+  upstreamConnectionOptions?: UpstreamConnectionOptions;
+  loadBalancingPolicy?: LoadBalancingPolicy;
+  trackTimeoutBudgets: boolean;
+  trackClusterStats?: TrackClusterStats;
+}
+
+/** envoy.config.cluster.v3.Cluster.CustomClusterType */
+export interface ClusterCustomClusterType {
+  name: string;
+  typedConfig?: ({ '@type': 'envoy.extensions.clusters.dns.v3.DnsCluster' } & DnsCluster);
+}
+
+/** envoy.extensions.clusters.dns.v3.DnsCluster */
+export interface DnsCluster {
+  dnsRefreshRate?: number;
+  dnsFailureRefreshRate?: DnsClusterRefreshRate;
+  respectDnsTtl: boolean;
+  dnsJitter?: number;
+  typedDnsResolverConfig?: TypedExtensionConfig<({ '@type': 'envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig' } & GetAddrInfoDnsResolverConfig) | ({ '@type': 'envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig' } & CaresDnsResolverConfig)>;
+  dnsLookupFamily: DnsLookupFamily;
+  allAddressesInSingleEndpoint: boolean;
+}
+
+/** envoy.extensions.clusters.dns.v3.DnsCluster.RefreshRate */
+export interface DnsClusterRefreshRate {
+  baseInterval?: number;
+  maxInterval?: number;
+}
+
+/** envoy.config.cluster.v3.Cluster.RefreshRate */
+export interface ClusterRefreshRate {
+  baseInterval?: number;
+  maxInterval?: number;
+}
+
+/** envoy.config.cluster.v3.Cluster.RoundRobinLbConfig */
+export type ClusterRoundRobinLbConfig = Record<never, never>;
+
+/** envoy.config.cluster.v3.Cluster.LeastRequestLbConfig */
+export interface ClusterLeastRequestLbConfig {
+  choiceCount?: number;
+  activeRequestBias?: RuntimeDouble;
+}
+
+/** envoy.config.cluster.v3.Cluster.OriginalDstLbConfig */
+export interface ClusterOriginalDstLbConfig {
+  useHttpHeader: boolean;
+  httpHeaderName: string;
+  upstreamPortOverride?: number;
+}
+
+/** envoy.config.cluster.v3.Cluster.CommonLbConfig */
+export interface ClusterCommonLbConfig {
+  healthyPanicThreshold?: Percent;
+}
+
+/** envoy.config.cluster.v3.CircuitBreakers */
+export interface CircuitBreakers {
+  thresholds: CircuitBreakersThresholds[];
+  perHostThresholds: CircuitBreakersThresholds[];
+}
+
+/** envoy.config.cluster.v3.CircuitBreakers.Thresholds */
+export interface CircuitBreakersThresholds {
+  priority: RoutingPriority;
+  maxConnections?: number;
+  maxPendingRequests?: number;
+  maxRequests?: number;
+  maxRetries?: number;
+  retryBudget?: CircuitBreakersThresholdsRetryBudget;
+  trackRemaining: boolean;
+  maxConnectionPools?: number;
+}
+
+/** envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget */
+export interface CircuitBreakersThresholdsRetryBudget {
+  budgetPercent?: Percent;
+  minRetryConcurrency?: number;
+}
+
+/** envoy.config.cluster.v3.UpstreamConnectionOptions */
+export interface UpstreamConnectionOptions {
+  tcpKeepalive?: TcpKeepalive;
+  setLocalInterfaceNameOnUpstreamConnections: boolean;
+}
+
+/** envoy.config.cluster.v3.TrackClusterStats */
+export interface TrackClusterStats {
+  timeoutBudgets: boolean;
+  requestResponseSizes: boolean;
+}
+
+/** envoy.config.cluster.v3.LoadBalancingPolicy */
+export interface LoadBalancingPolicy {
+  policies: LoadBalancingPolicyPolicy[];
+}
+
+/** envoy.config.cluster.v3.LoadBalancingPolicy.Policy */
+export interface LoadBalancingPolicyPolicy {
+  typedExtensionConfig?: TypedExtensionConfig<({ '@type': 'envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin' } & RoundRobin) | ({ '@type': 'envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest' } & LeastRequest) | ({ '@type': 'envoy.extensions.load_balancing_policies.random.v3.Random' } & Random) | ({ '@type': 'envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided' } & ClusterProvided)>;
+}
+
+/** envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin */
+export type RoundRobin = Record<never, never>;
+
+/** envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest */
+export interface LeastRequest {
+  choiceCount?: number;
+  activeRequestBias?: RuntimeDouble;
+}
+
+/** envoy.extensions.load_balancing_policies.random.v3.Random */
+export type Random = Record<never, never>;
+
+/** envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided */
+export type ClusterProvided = Record<never, never>;
+
+/** envoy.extensions.upstreams.http.v3.HttpProtocolOptions */
+export interface HttpHttpProtocolOptions {
+  commonHttpProtocolOptions?: CoreHttpProtocolOptions;
+  explicitHttpConfig?: HttpProtocolOptionsExplicitHttpConfig;
+}
+
+/** envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig */
+export interface HttpProtocolOptionsExplicitHttpConfig {
+  httpProtocolOptions?: Http1ProtocolOptions;
+}
+
+/** envoy.config.endpoint.v3.ClusterLoadAssignment */
+export interface ClusterLoadAssignment {
+  clusterName: string;
+  endpoints: LocalityLbEndpoints[];
+  policy?: ClusterLoadAssignmentPolicy;
+}
+
+/** envoy.config.endpoint.v3.ClusterLoadAssignment.Policy */
+export interface ClusterLoadAssignmentPolicy {
+  overprovisioningFactor?: number;
+}
+
+/** envoy.config.endpoint.v3.LocalityLbEndpoints */
+export interface LocalityLbEndpoints {
+  locality?: Locality;
+  metadata?: CoreMetadata;
+  lbEndpoints: LbEndpoint[];
+  loadBalancingWeight?: number;
+  priority: number;
+  proximity?: number;
+}
+
+/** envoy.config.endpoint.v3.LbEndpoint */
+export interface LbEndpoint {
+  endpoint?: Endpoint;
+  healthStatus: HealthStatus;
+  metadata?: CoreMetadata;
+  loadBalancingWeight?: number;
+}
+
+/** envoy.config.endpoint.v3.Endpoint */
+export interface Endpoint {
+  address?: Address;
+  hostname: string;
+  healthCheckConfig?: EndpointHealthCheckConfig;
+}
+
+/** envoy.config.endpoint.v3.Endpoint.HealthCheckConfig */
+export interface EndpointHealthCheckConfig {
+  portValue: number;
+  hostname: string;
+  address?: Address;
+  disableActiveHealthCheck: boolean;
+}
+
+/** envoy.config.accesslog.v3.AccessLog */
+export interface AccessLog {
+  name: string;
+  filter?: AccessLogFilter;
+  typedConfig?: ({ '@type': 'envoy.extensions.access_loggers.file.v3.FileAccessLog' } & FileAccessLog) | ({ '@type': 'envoy.extensions.access_loggers.stream.v3.StdoutAccessLog' } & StdoutAccessLog) | ({ '@type': 'envoy.extensions.access_loggers.stream.v3.StderrAccessLog' } & StderrAccessLog);
+}
+
+/** envoy.config.accesslog.v3.AccessLogFilter */
+export interface AccessLogFilter {
+  statusCodeFilter?: StatusCodeFilter;
+  durationFilter?: DurationFilter;
+  notHealthCheckFilter?: NotHealthCheckFilter;
+  traceableFilter?: TraceableFilter;
+  runtimeFilter?: RuntimeFilter;
+  andFilter?: AndFilter;
+  orFilter?: OrFilter;
+  headerFilter?: HeaderFilter;
+  responseFlagFilter?: ResponseFlagFilter;
+  grpcStatusFilter?: GrpcStatusFilter;
+  metadataFilter?: MetadataFilter;
+  logTypeFilter?: LogTypeFilter;
+}
+
+/** envoy.config.accesslog.v3.StatusCodeFilter */
+export interface StatusCodeFilter {
+  comparison?: ComparisonFilter;
+}
+
+/** envoy.config.accesslog.v3.DurationFilter */
+export interface DurationFilter {
+  comparison?: ComparisonFilter;
+}
+
+/** envoy.config.accesslog.v3.ComparisonFilter */
+export interface ComparisonFilter {
+  op: ComparisonFilterOp;
+  value?: RuntimeUInt32;
+}
+
+/** envoy.config.accesslog.v3.NotHealthCheckFilter */
+export type NotHealthCheckFilter = Record<never, never>;
+
+/** envoy.config.accesslog.v3.TraceableFilter */
+export type TraceableFilter = Record<never, never>;
+
+/** envoy.config.accesslog.v3.RuntimeFilter */
+export interface RuntimeFilter {
+  runtimeKey: string;
+  percentSampled?: FractionalPercent;
+  useIndependentRandomness: boolean;
+}
+
+/** envoy.config.accesslog.v3.AndFilter */
+export interface AndFilter {
+  filters: AccessLogFilter[];
+}
+
+/** envoy.config.accesslog.v3.OrFilter */
+export interface OrFilter {
+  filters: AccessLogFilter[];
+}
+
+/** envoy.config.accesslog.v3.HeaderFilter */
+export interface HeaderFilter {
+  header?: HeaderMatcher;
+}
+
+/** envoy.config.accesslog.v3.ResponseFlagFilter */
+export interface ResponseFlagFilter {
+  flags: string[];
+}
+
+/** envoy.config.accesslog.v3.GrpcStatusFilter */
+export interface GrpcStatusFilter {
+  statuses: GrpcStatusFilterStatus[];
+  exclude: boolean;
+}
+
+/** envoy.config.accesslog.v3.MetadataFilter */
+export interface MetadataFilter {
+  matcher?: MetadataMatcher;
+  matchIfKeyNotFound?: boolean;
+}
+
+/** envoy.config.accesslog.v3.LogTypeFilter */
+export interface LogTypeFilter {
+  types: AccessLogType[];
+  exclude: boolean;
+}
+
+/** envoy.extensions.access_loggers.file.v3.FileAccessLog */
+export interface FileAccessLog {
+  path: string;
+  format?: string;
+  jsonFormat?: { [key: string]: Json };
+  typedJsonFormat?: { [key: string]: Json };
+  logFormat?: SubstitutionFormatString;
+}
+
+/** envoy.extensions.access_loggers.stream.v3.StdoutAccessLog */
+export interface StdoutAccessLog {
+  logFormat?: SubstitutionFormatString;
+}
+
+/** envoy.extensions.access_loggers.stream.v3.StderrAccessLog */
+export interface StderrAccessLog {
+  logFormat?: SubstitutionFormatString;
+}
+
+/** envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery */
+export type ReqWithoutQuery = Record<never, never>;
+
+/** envoy.extensions.formatter.metadata.v3.Metadata */
+export type MetadataMetadata = Record<never, never>;
+
+/** envoy.config.core.v3.SocketAddress.Protocol */
+export type SocketAddressProtocol = 'TCP';
+
+/** envoy.config.core.v3.SocketOption.SocketState */
+export type SocketOptionSocketState = 'STATE_PREBIND' | 'STATE_BOUND' | 'STATE_LISTENING';
+
+/** envoy.config.core.v3.HeaderValueOption.HeaderAppendAction */
+export type HeaderValueOptionHeaderAppendAction = 'APPEND_IF_EXISTS_OR_ADD' | 'ADD_IF_ABSENT' | 'OVERWRITE_IF_EXISTS_OR_ADD' | 'OVERWRITE_IF_EXISTS';
+
+/** envoy.config.core.v3.ProxyProtocolConfig.Version */
+export type ProxyProtocolConfigVersion = 'V1' | 'V2';
+
+/** envoy.config.core.v3.HttpProtocolOptions.HeadersWithUnderscoresAction */
+export type HttpProtocolOptionsHeadersWithUnderscoresAction = 'ALLOW' | 'REJECT_REQUEST' | 'DROP_HEADER';
+
+/** envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig.FormatterTypeOnEnvoyHeaders */
+export type PreserveCaseFormatterConfigFormatterTypeOnEnvoyHeaders = 'DEFAULT' | 'PROPER_CASE';
+
+/** envoy.type.v3.FractionalPercent.DenominatorType */
+export type FractionalPercentDenominatorType = 'HUNDRED' | 'TEN_THOUSAND' | 'MILLION';
+
+/** envoy.config.listener.v3.Listener.DrainType */
+export type ListenerDrainType = 'DEFAULT' | 'MODIFY_ONLY';
+
+/** envoy.config.core.v3.TrafficDirection */
+export type TrafficDirection = 'UNSPECIFIED' | 'INBOUND' | 'OUTBOUND';
+
+/** envoy.config.listener.v3.FilterChainMatch.ConnectionSourceType */
+export type FilterChainMatchConnectionSourceType = 'ANY' | 'SAME_IP_OR_LOOPBACK' | 'EXTERNAL';
+
+/** envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.CodecType */
+export type HttpConnectionManagerCodecType = 'AUTO' | 'HTTP1';
+
+/** envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.ServerHeaderTransformation */
+export type HttpConnectionManagerServerHeaderTransformation = 'OVERWRITE' | 'APPEND_IF_ABSENT' | 'PASS_THROUGH';
+
+/** envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.PathWithEscapedSlashesAction */
+export type HttpConnectionManagerPathWithEscapedSlashesAction = 'IMPLEMENTATION_SPECIFIC_DEFAULT' | 'KEEP_UNCHANGED' | 'REJECT_REQUEST' | 'UNESCAPE_AND_REDIRECT' | 'UNESCAPE_AND_FORWARD';
+
+/** envoy.type.v3.StatusCode */
+export type StatusCode = 'Empty' | 'Continue' | 'OK' | 'Created' | 'Accepted' | 'NonAuthoritativeInformation' | 'NoContent' | 'ResetContent' | 'PartialContent' | 'MultiStatus' | 'AlreadyReported' | 'IMUsed' | 'MultipleChoices' | 'MovedPermanently' | 'Found' | 'SeeOther' | 'NotModified' | 'UseProxy' | 'TemporaryRedirect' | 'PermanentRedirect' | 'BadRequest' | 'Unauthorized' | 'PaymentRequired' | 'Forbidden' | 'NotFound' | 'MethodNotAllowed' | 'NotAcceptable' | 'ProxyAuthenticationRequired' | 'RequestTimeout' | 'Conflict' | 'Gone' | 'LengthRequired' | 'PreconditionFailed' | 'PayloadTooLarge' | 'URITooLong' | 'UnsupportedMediaType' | 'RangeNotSatisfiable' | 'ExpectationFailed' | 'MisdirectedRequest' | 'UnprocessableEntity' | 'Locked' | 'FailedDependency' | 'UpgradeRequired' | 'PreconditionRequired' | 'TooManyRequests' | 'RequestHeaderFieldsTooLarge' | 'InternalServerError' | 'NotImplemented' | 'BadGateway' | 'ServiceUnavailable' | 'GatewayTimeout' | 'HTTPVersionNotSupported' | 'VariantAlsoNegotiates' | 'InsufficientStorage' | 'LoopDetected' | 'NotExtended' | 'NetworkAuthenticationRequired';
+
+/** envoy.config.route.v3.VirtualHost.TlsRequirementType */
+export type VirtualHostTlsRequirementType = 'NONE' | 'EXTERNAL_ONLY' | 'ALL';
+
+/** envoy.config.route.v3.RouteAction.ClusterNotFoundResponseCode */
+export type RouteActionClusterNotFoundResponseCode = 'SERVICE_UNAVAILABLE' | 'NOT_FOUND' | 'INTERNAL_SERVER_ERROR';
+
+/** envoy.config.core.v3.RoutingPriority */
+export type RoutingPriority = 'DEFAULT' | 'HIGH';
+
+/** envoy.config.route.v3.RetryPolicy.ResetHeaderFormat */
+export type RetryPolicyResetHeaderFormat = 'SECONDS' | 'UNIX_TIMESTAMP';
+
+/** envoy.config.route.v3.RedirectAction.RedirectResponseCode */
+export type RedirectActionRedirectResponseCode = 'MOVED_PERMANENTLY' | 'FOUND' | 'SEE_OTHER' | 'TEMPORARY_REDIRECT' | 'PERMANENT_REDIRECT';
+
+/** envoy.config.cluster.v3.Cluster.DiscoveryType */
+export type ClusterDiscoveryType = 'STATIC' | 'STRICT_DNS' | 'LOGICAL_DNS' | 'ORIGINAL_DST';
+
+/** envoy.config.cluster.v3.Cluster.LbPolicy */
+export type ClusterLbPolicy = 'ROUND_ROBIN' | 'LEAST_REQUEST' | 'RANDOM' | 'CLUSTER_PROVIDED' | 'LOAD_BALANCING_POLICY_CONFIG';
+
+/** envoy.config.cluster.v3.Cluster.DnsLookupFamily */
+export type ClusterDnsLookupFamily = 'AUTO' | 'V4_ONLY' | 'V6_ONLY' | 'V4_PREFERRED' | 'ALL';
+
+/** envoy.extensions.clusters.common.dns.v3.DnsLookupFamily */
+export type DnsLookupFamily = 'UNSPECIFIED' | 'AUTO' | 'V4_ONLY' | 'V6_ONLY' | 'V4_PREFERRED' | 'ALL';
+
+/** envoy.config.core.v3.HealthStatus */
+export type HealthStatus = 'UNKNOWN' | 'HEALTHY' | 'UNHEALTHY' | 'DRAINING' | 'TIMEOUT' | 'DEGRADED';
+
+/** envoy.config.accesslog.v3.ComparisonFilter.Op */
+export type ComparisonFilterOp = 'EQ' | 'GE' | 'LE' | 'NE';
+
+/** envoy.config.accesslog.v3.GrpcStatusFilter.Status */
+export type GrpcStatusFilterStatus = 'OK' | 'CANCELED' | 'UNKNOWN' | 'INVALID_ARGUMENT' | 'DEADLINE_EXCEEDED' | 'NOT_FOUND' | 'ALREADY_EXISTS' | 'PERMISSION_DENIED' | 'RESOURCE_EXHAUSTED' | 'FAILED_PRECONDITION' | 'ABORTED' | 'OUT_OF_RANGE' | 'UNIMPLEMENTED' | 'INTERNAL' | 'UNAVAILABLE' | 'DATA_LOSS' | 'UNAUTHENTICATED';
+
+/** envoy.data.accesslog.v3.AccessLogType */
+export type AccessLogType = 'NotSet' | 'TcpUpstreamConnected' | 'TcpPeriodic' | 'TcpConnectionEnd' | 'DownstreamStart' | 'DownstreamPeriodic' | 'DownstreamEnd' | 'UpstreamPoolReady' | 'UpstreamPeriodic' | 'UpstreamEnd' | 'DownstreamTunnelSuccessfullyEstablished' | 'UdpTunnelUpstreamConnected' | 'UdpPeriodic' | 'UdpSessionEnd';
