@@ -64,7 +64,11 @@ export class SliceBuffer {
       return;
     }
     const tail = this.head + this.count - 1;
-    if (this.count > 0 && this.offsets[tail] + this.lengths[tail] === offset && offset >> BLOCK_SHIFT === this.offsets[tail] >> BLOCK_SHIFT) {
+    if (
+      this.count > 0 &&
+      this.offsets[tail] + this.lengths[tail] === offset &&
+      offset >> BLOCK_SHIFT === this.offsets[tail] >> BLOCK_SHIFT
+    ) {
       this.lengths[tail] += length;
       this.slab.release(offset);
     } else {

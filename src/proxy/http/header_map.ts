@@ -11,7 +11,6 @@ import type { Slab } from '../../core/buffer/slab.ts';
 import { H, HEADER_NAMES, headerId, headerIdOfBytes, headerNameBytes } from './header_names.ts';
 
 const STRIDE = 6;
-const ID = 0;
 const NAME_START = 1;
 const NAME_LENGTH = 2;
 const VALUE_START = 3;
@@ -326,7 +325,14 @@ export class HeaderMap {
     return at + length;
   }
 
-  private push(id: number, nameStart: number, nameLength: number, valueStart: number, valueLength: number, flags: number): number {
+  private push(
+    id: number,
+    nameStart: number,
+    nameLength: number,
+    valueStart: number,
+    valueLength: number,
+    flags: number,
+  ): number {
     const i = this.count++;
     const m = i * STRIDE;
     if (m + STRIDE > this.meta.length) {

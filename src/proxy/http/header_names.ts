@@ -92,7 +92,10 @@ export const H = Object.fromEntries(HEADER_NAMES.map((name, id) => [name, id])) 
 
 const IDS = new Map<string, number>(HEADER_NAMES.map((name, id) => [name as string, id]));
 
-/** The number of a lower-case name, or 0. */
+// Configuration and filters may say `host`; a message has it as `:authority` (Envoy: HeaderMap's legacy host).
+IDS.set('host', HEADER_NAMES.indexOf(':authority'));
+
+/** The number of a lower-case name, or 0. `host` gives that of `:authority`. */
 export function headerId(name: string): number {
   return IDS.get(name) ?? 0;
 }
@@ -113,7 +116,7 @@ for (let id = 1; id < HEADER_NAMES.length; id++) {
   table[slot] = id;
 }
 
-/** The number of the lower-case name in `u8[start, start + length)`, or 0. */
+/** The number of the lower-case name in `u8[start, start + length)`, or 0. `host` is itself here. */
 export function headerIdOfBytes(u8: Uint8Array, start: number, length: number): number {
   if (length === 0) return 0;
   let id = table[slotOf(length, u8[start], u8[start + (length >> 1)], u8[start + length - 1])];
