@@ -74,8 +74,9 @@ export interface ClusterSettings {
 export type SocketOptions = NonNullable<ConnectOptions['socketOptions']>;
 
 /** `path` is where the message stands, such as `static_resources.clusters[0]`. `defaultBind`: of the bootstrap's cluster manager. */
-export function parseCluster(config: PlainCluster, path = '', defaultBind?: PlainBindConfig): ClusterSettings {
+export function parseCluster(given: PlainCluster, path = '', defaultBind?: PlainBindConfig): ClusterSettings {
   const at = (field: string): string => (path === '' ? field : `${path}.${field}`);
+  const config = withClusterType(given, at);
   refuseUnsupported(config as unknown as Record<string, unknown>, at);
   const type = clusterType(config, at);
   const lb = parseLbPolicy(config, at);
@@ -131,7 +132,6 @@ const TCP_OPTIONS = 'envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions';
 /** Fields of Cluster that are valid and not implemented, by plain name; refused when they are set to something. */
 const UNSUPPORTED = {
   transportSocketMatches: 'transport_socket_matches',
-  clusterType: 'cluster_type',
   edsClusterConfig: 'eds_cluster_config',
   healthChecks: 'health_checks',
   http2ProtocolOptions: 'http2_protocol_options',
@@ -181,6 +181,30 @@ function refuseUnsupported(config: Record<string, unknown>, at: (field: string) 
   if (socket !== undefined && socketType === undefined && socket.name !== 'envoy.transport_sockets.raw_buffer') {
     throw unsupported(`transport socket ${socket.name}`, at('transport_socket'));
   }
+}
+
+const DNS_CLUSTER = 'envoy.extensions.clusters.dns.v3.DnsCluster';
+
+/** `cluster_type` with a DnsCluster says what the older fields of Cluster say. */
+function withClusterType(config: PlainCluster, at: (field: string) => string): PlainCluster {
+  const typed = config.clusterType?.typedConfig;
+  if (config.clusterType === undefined) return config;
+  if (typed?.['@type'] !== DNS_CLUSTER) {
+    throw unsupported(`cluster type ${config.clusterType.name ?? typed?.['@type']}`, at('cluster_type'));
+  }
+  const dns = typed as { allAddressesInSingleEndpoint?: boolean } & Partial<PlainCluster>;
+  return {
+    ...config,
+    clusterType: undefined,
+    type: dns.allAddressesInSingleEndpoint ? 'LOGICAL_DNS' : 'STRICT_DNS',
+    dnsRefreshRate: dns.dnsRefreshRate,
+    dnsFailureRefreshRate: dns.dnsFailureRefreshRate,
+    respectDnsTtl: dns.respectDnsTtl,
+    dnsJitter: dns.dnsJitter,
+    // DnsCluster's default has its own name and means AUTO.
+    dnsLookupFamily: dns.dnsLookupFamily === 'UNSPECIFIED' ? 'AUTO' : dns.dnsLookupFamily,
+    typedDnsResolverConfig: dns.typedDnsResolverConfig,
+  };
 }
 
 function clusterType(config: PlainCluster, at: (field: string) => string): ClusterType {

@@ -11,6 +11,8 @@ export interface DnsSettings {
   readonly refreshRateMs: number;
   /** Null: failures are retried after `refreshRateMs`. */
   readonly failureRefresh: { readonly baseMs: number; readonly maxMs: number } | null;
+  /** Up to this much is added to each refresh interval. */
+  readonly jitterMs: number;
   readonly respectTtl: boolean;
   /** `ip:port` of name servers; empty: the system's resolver. */
   readonly servers: readonly string[];
@@ -34,6 +36,7 @@ export function parseDns(config: PlainCluster, type: ClusterType, at: (field: st
     family,
     refreshRateMs: config.dnsRefreshRate ?? 5000,
     failureRefresh: failure ? { baseMs, maxMs } : null,
+    jitterMs: config.dnsJitter ?? 0,
     respectTtl: config.respectDnsTtl ?? false,
     servers: servers(config, at),
   };

@@ -105,7 +105,7 @@ export interface PlainCluster {
   name: string;
   altStatName?: string;
   type?: string;
-  clusterType?: unknown;
+  clusterType?: PlainTypedConfig;
   connectTimeout?: number;
   perConnectionBufferLimitBytes?: number;
   lbPolicy?: string;
@@ -117,6 +117,7 @@ export interface PlainCluster {
   typedExtensionProtocolOptions?: Record<string, { '@type'?: string } & Record<string, unknown>>;
   dnsRefreshRate?: number;
   dnsFailureRefreshRate?: { baseInterval?: number; maxInterval?: number };
+  dnsJitter?: number;
   respectDnsTtl?: boolean;
   dnsLookupFamily?: string;
   dnsResolvers?: PlainAddress[];

@@ -14,7 +14,8 @@ export const HostHealth = { Unhealthy: 0, Degraded: 1, Healthy: 2 } as const;
 export type HostHealth = (typeof HostHealth)[keyof typeof HostHealth];
 
 export class HostImpl implements Host {
-  readonly address: Address;
+  /** Changes only for LOGICAL_DNS. */
+  address: Address;
   readonly stats: HostStats;
   readonly priority: number;
   hostname = '';
@@ -38,6 +39,7 @@ export class HostImpl implements Host {
   }
 
   update(description: HostDescription): void {
+    this.address = description.address;
     this.hostname = description.hostname;
     this.weight = description.weight;
     this.canary = description.canary;

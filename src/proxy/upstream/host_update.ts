@@ -20,8 +20,8 @@ export interface HostDescription {
 export interface HostUpdate {
   readonly cluster: string;
   readonly hosts: readonly HostDescription[];
-  /** LOGICAL_DNS: connections to addresses that went away are kept until they end. */
-  readonly keepConnections?: boolean;
+  /** LOGICAL_DNS: one host whose address changes for new connections; those it has stay in use. */
+  readonly logical?: boolean;
 }
 
 /** What makes a host the same host from one update to the next. */

@@ -1,0 +1,136 @@
+/** What admin's /clusters shows, as objects, text and JSON (Envoy: source/server/admin/clusters_handler.cc). */
+import type { Address } from '../../network/address.ts';
+import type { ClusterSettings, Thresholds } from '../cluster_config.ts';
+import type { HealthStatus, Locality } from '../endpoint_config.ts';
+import { healthFlagsText } from '../host.ts';
+import { HOST_STATS, type HostStatName, sumHostStat } from '../host_stats.ts';
+import type { HostDescription } from '../host_update.ts';
+
+export interface HostStatus {
+  readonly address: Address;
+  readonly hostname: string;
+  readonly stats: Readonly<Record<HostStatName, number>>;
+  readonly healthStatus: HealthStatus;
+  readonly weight: number;
+  readonly locality: Locality;
+  readonly canary: boolean;
+  readonly priority: number;
+}
+
+export interface ClusterStatus {
+  readonly name: string;
+  readonly observabilityName: string;
+  readonly addedViaApi: boolean;
+  /** Default, then high priority. */
+  readonly thresholds: readonly [Thresholds, Thresholds];
+  readonly hosts: readonly HostStatus[];
+}
+
+export function clusterStatus(settings: ClusterSettings, hosts: readonly HostDescription[]): ClusterStatus {
+  return {
+    name: settings.name,
+    observabilityName: settings.observabilityName,
+    addedViaApi: false,
+    thresholds: settings.thresholds,
+    hosts: hosts.map((host) => ({
+      address: host.address,
+      hostname: host.hostname,
+      stats: statsOf(host),
+      healthStatus: host.healthStatus,
+      weight: host.weight,
+      locality: host.locality,
+      canary: host.canary,
+      priority: host.priority,
+    })),
+  };
+}
+
+function statsOf(host: HostDescription): Record<HostStatName, number> {
+  const row = host.stats;
+  return Object.fromEntries(HOST_STATS.map((name) => [name, row === undefined ? 0 : sumHostStat(row, name)])) as Record<
+    HostStatName,
+    number
+  >;
+}
+
+const PRIORITIES = ['default', 'high'] as const;
+const LIMITS = [
+  ['max_connections', 'maxConnections'],
+  ['max_pending_requests', 'maxPendingRequests'],
+  ['max_requests', 'maxRequests'],
+  ['max_retries', 'maxRetries'],
+] as const;
+
+/** `/clusters` */
+export function clustersText(clusters: readonly ClusterStatus[]): string {
+  const lines: string[] = [];
+  for (const cluster of clusters) {
+    const put = (...parts: (string | number | boolean)[]): void => void lines.push(`${[cluster.name, ...parts].join('::')}\n`);
+    put('observability_name', cluster.observabilityName);
+    PRIORITIES.forEach((priority, i) => {
+      for (const [name, key] of LIMITS) put(`${priority}_priority`, name, cluster.thresholds[i][key]);
+    });
+    put('added_via_api', cluster.addedViaApi);
+    for (const host of cluster.hosts) {
+      const address = host.address.asString;
+      for (const name of HOST_STATS) put(address, name, host.stats[name]);
+      put(address, 'hostname', host.hostname);
+      put(address, 'health_flags', healthFlagsText(host.healthStatus));
+      put(address, 'weight', host.weight);
+      put(address, 'region', host.locality.region);
+      put(address, 'zone', host.locality.zone);
+      put(address, 'sub_zone', host.locality.subZone);
+      put(address, 'canary', host.canary);
+      put(address, 'priority', host.priority);
+      put(address, 'success_rate', '-1');
+      put(address, 'local_origin_success_rate', '-1');
+    }
+  }
+  return lines.join('');
+}
+
+const GAUGES: readonly HostStatName[] = ['cx_active', 'rq_active'];
+
+/** `/clusters?format=json`: envoy.admin.v3.Clusters in proto JSON, where defaults are absent and 64-bit numbers are strings. */
+export function clustersJson(clusters: readonly ClusterStatus[]): { cluster_statuses: Record<string, unknown>[] } {
+  return {
+    cluster_statuses: clusters.map((cluster) => ({
+      name: cluster.name,
+      ...(cluster.addedViaApi ? { added_via_api: true } : {}),
+      host_statuses: cluster.hosts.map(hostJson),
+      circuit_breakers: {
+        thresholds: cluster.thresholds.map((thresholds, i) => ({
+          ...(i === 1 ? { priority: 'HIGH' } : {}),
+          ...Object.fromEntries(LIMITS.map(([name, key]) => [name, thresholds[key]])),
+        })),
+      },
+      observability_name: cluster.observabilityName,
+    })),
+  };
+}
+
+function hostJson(host: HostStatus): Record<string, unknown> {
+  const metric = (name: HostStatName): Record<string, unknown> => ({
+    ...(GAUGES.includes(name) ? { type: 'GAUGE' } : {}),
+    ...(host.stats[name] === 0 ? {} : { value: String(host.stats[name]) }),
+    name,
+  });
+  const { region, zone, subZone } = host.locality;
+  return {
+    address:
+      host.address.kind === 'ip'
+        ? { socket_address: { address: host.address.ip, port_value: host.address.port } }
+        : { pipe: { path: host.address.path } },
+    stats: [...HOST_STATS.filter((name) => !GAUGES.includes(name)), ...GAUGES].map(metric),
+    health_status: { eds_health_status: edsStatus(host.healthStatus) },
+    weight: host.weight,
+    ...(host.hostname === '' ? {} : { hostname: host.hostname }),
+    ...(host.priority === 0 ? {} : { priority: host.priority }),
+    locality: { ...(region && { region }), ...(zone && { zone }), ...(subZone && { sub_zone: subZone }) },
+  };
+}
+
+function edsStatus(status: HealthStatus): string {
+  if (status === 'TIMEOUT') return 'UNHEALTHY';
+  return status === 'UNKNOWN' ? 'HEALTHY' : status;
+}

@@ -1,0 +1,165 @@
+/**
+ * A cluster on one worker: its hosts, its balancer, and the pools of each host (Envoy: ClusterManagerImpl::ThreadLocalClusterManagerImpl,
+ * ClusterEntry). Hosts that stay in an update keep their objects and connections; pools of those that go are drained.
+ */
+import type { ClusterInfoImpl } from './cluster_info.ts';
+import type { ConnPoolBase } from './conn_pool_base.ts';
+import { HostImpl } from './host.ts';
+import { type HostUpdate, hostKey } from './host_update.ts';
+import { Http1ConnPool } from './http1_conn_pool.ts';
+import type { LoadBalancer } from './lb/load_balancer.ts';
+import { prioritySetOf } from './priority_set.ts';
+import { TcpConnPool } from './tcp_conn_pool.ts';
+import type {
+  HttpConnectionPool,
+  LoadBalancerContext,
+  ResourcePriority,
+  TcpConnectionPool,
+  ThreadLocalCluster,
+} from './upstream.ts';
+import type { UpstreamContext } from './upstream_context.ts';
+
+export class ThreadLocalClusterImpl implements ThreadLocalCluster {
+  readonly info: ClusterInfoImpl;
+  private readonly context: UpstreamContext;
+  private readonly balancer: LoadBalancer;
+  private byKey = new Map<string, HostImpl>();
+  private all: readonly HostImpl[] = [];
+  /** Pools of hosts that are gone, until their last connection ends. */
+  private readonly drainingPools = new Set<ConnPoolBase>();
+
+  constructor(info: ClusterInfoImpl, context: UpstreamContext, balancer: LoadBalancer) {
+    this.info = info;
+    this.context = context;
+    this.balancer = balancer;
+  }
+
+  hosts(): readonly HostImpl[] {
+    return this.all;
+  }
+
+  applyHosts(update: HostUpdate): void {
+    const next = new Map<string, HostImpl>();
+    for (const description of update.hosts) {
+      const key = update.logical ? 'logical' : hostKey(description);
+      if (next.has(key)) continue;
+      const known = this.byKey.get(key);
+      known?.update(description);
+      next.set(key, known ?? new HostImpl(description, this.context.workerIndex));
+    }
+    this.replaceHosts(next);
+  }
+
+  /** For clusters that make their own hosts (ORIGINAL_DST). */
+  addHost(key: string, host: HostImpl): void {
+    this.replaceHosts(new Map(this.byKey).set(key, host));
+  }
+
+  removeHosts(keys: readonly string[]): void {
+    const next = new Map(this.byKey);
+    for (const key of keys) next.delete(key);
+    this.replaceHosts(next);
+  }
+
+  host(key: string): HostImpl | undefined {
+    return this.byKey.get(key);
+  }
+
+  hostEntries(): IterableIterator<[string, HostImpl]> {
+    return this.byKey.entries();
+  }
+
+  httpConnPool(priority: ResourcePriority, context: LoadBalancerContext | null): HttpConnectionPool | null {
+    const host = this.balancer.chooseHost(context);
+    if (host === null) {
+      this.info.stats.upstreamCxNoneHealthy.inc();
+      return null;
+    }
+    return host.httpPools[priority] ?? this.createHttpPool(host, priority);
+  }
+
+  tcpConnPool(priority: ResourcePriority, context: LoadBalancerContext | null): TcpConnectionPool | null {
+    const host = this.balancer.chooseHost(context);
+    if (host === null) {
+      this.info.stats.upstreamCxNoneHealthy.inc();
+      return null;
+    }
+    return host.tcpPools[priority] ?? this.createTcpPool(host, priority);
+  }
+
+  /** Ends all connections: the worker stops, or the cluster is gone. */
+  close(): void {
+    for (const host of this.all) for (const pool of poolsOf(host)) pool.closeAll();
+    for (const pool of [...this.drainingPools]) pool.closeAll();
+  }
+
+  /** Connections of this worker, those of removed hosts included. */
+  get connections(): number {
+    let n = 0;
+    const count = (pool: ConnPoolBase): void => {
+      n += pool.readyConnections + pool.busyConnections + pool.connectingConnections;
+    };
+    for (const host of this.all) for (const pool of poolsOf(host)) count(pool);
+    for (const pool of this.drainingPools) count(pool);
+    return n;
+  }
+
+  private replaceHosts(next: Map<string, HostImpl>): void {
+    const before = this.byKey;
+    this.byKey = next;
+    this.all = [...next.values()];
+    this.balancer.update(prioritySetOf(this.all));
+    let changed = before.size !== next.size;
+    for (const [key, host] of before) {
+      if (next.get(key) === host) continue;
+      changed = true;
+      for (const pool of poolsOf(host)) {
+        this.drainingPools.add(pool);
+        pool.drain();
+      }
+    }
+    if (changed && this.info.settings.closeConnectionsOnHostSetChange) {
+      for (const host of this.all) for (const pool of poolsOf(host)) pool.drainConnections();
+    }
+  }
+
+  private createHttpPool(host: HostImpl, priority: ResourcePriority): Http1ConnPool | null {
+    if (!this.roomForPool(priority)) return null;
+    const pool = new Http1ConnPool(this.context, this.info, host, priority, (gone) => {
+      if (host.httpPools[priority] === gone) host.httpPools[priority] = null;
+      this.drainingPools.delete(gone);
+    });
+    host.httpPools[priority] = pool;
+    return pool;
+  }
+
+  private createTcpPool(host: HostImpl, priority: ResourcePriority): TcpConnPool | null {
+    if (!this.roomForPool(priority)) return null;
+    const pool = new TcpConnPool(this.context, this.info, host, priority, (gone) => {
+      if (host.tcpPools[priority] === gone) host.tcpPools[priority] = null;
+      this.drainingPools.delete(gone);
+    });
+    host.tcpPools[priority] = pool;
+    return pool;
+  }
+
+  /** `max_connection_pools`: when there is no room, a pool of this worker that does nothing makes some. */
+  private roomForPool(priority: ResourcePriority): boolean {
+    const limit = this.info.resourceManager(priority).connectionPools;
+    if (limit.canCreate()) return true;
+    for (const host of this.all) {
+      for (const pool of [host.httpPools[priority], host.tcpPools[priority]]) {
+        if (pool?.idle) {
+          pool.drain();
+          if (limit.canCreate()) return true;
+        }
+      }
+    }
+    this.info.stats.upstreamCxPoolOverflow.inc();
+    return false;
+  }
+}
+
+function poolsOf(host: HostImpl): ConnPoolBase[] {
+  return [...host.httpPools, ...host.tcpPools].filter((pool) => pool !== null);
+}
