@@ -192,7 +192,7 @@ class Normalizer {
       this.error(unknownTypeReason(this.api, extensionName, name), place, urlAt);
       return undefined;
     }
-    if (TYPED_STRUCTS.has(name)) return this.typedStruct(entries, node, place, extensionName);
+    if (TYPED_STRUCTS.has(name)) return this.typedStruct(type, entries, node, place, extensionName);
     if (hasSpecialJson(type)) {
       const value = entries.find((entry) => entry.key === 'value');
       const extra = entries.find((entry) => entry !== value);
@@ -206,19 +206,25 @@ class Normalizer {
     return { '@type': ANY_PREFIX + name, ...this.fields(type, entries, place) };
   }
 
-  private typedStruct(entries: readonly MapEntry[], node: MapNode, place: Place, extensionName: string): JsonValue | undefined {
+  /** One without type_url is configuration of its own (the golang filters take such): it stays what it is. */
+  private typedStruct(
+    type: DescMessage,
+    entries: readonly MapEntry[],
+    node: MapNode,
+    place: Place,
+    extensionName: string,
+  ): JsonValue | undefined {
     const url = entries.find((entry) => entry.key === 'type_url' || entry.key === 'typeUrl');
+    if (url === undefined) return { '@type': ANY_PREFIX + type.typeName, ...this.fields(type, entries, place) };
     const value = entries.find((entry) => entry.key === 'value');
     const extra = entries.find((entry) => entry !== url && entry !== value);
-    if (extra !== undefined) this.unknownField(this.api.message('xds.type.v3.TypedStruct'), extra, place);
-    if (url === undefined) {
-      this.error('a TypedStruct needs type_url', place);
-      return undefined;
+    if (extra !== undefined) this.unknownField(type, extra, place);
+    const inner = value?.value;
+    if (inner === undefined || (inner.kind === 'scalar' && inner.value === null)) {
+      return this.anyOf(scalarText(url.value), [], node, url.value.at, place, extensionName);
     }
-    const empty = value === undefined || (value.value.kind === 'scalar' && value.value.value === null);
-    if (!empty && value.value.kind !== 'map') return this.wrongKind('an object', value.value, place);
-    const inner = empty || value.value.kind !== 'map' ? [] : value.value.entries;
-    return this.anyOf(scalarText(url.value), inner, node, url.value.at, place, extensionName);
+    if (inner.kind !== 'map') return this.wrongKind('an object', inner, place);
+    return this.anyOf(scalarText(url.value), inner.entries, node, url.value.at, place, extensionName);
   }
 
   private plainJson(node: ConfigNode, place: Place): JsonValue | undefined {
@@ -301,9 +307,14 @@ function hasSpecialJson(type: DescMessage): boolean {
   return isWrapper(type) || SPECIAL_JSON.has(type.typeName);
 }
 
-/** Envoy's words; a type that exists nowhere gets the nearest one that does. */
+/** Envoy's words for an extension that nobody implements. */
+export function notRegisteredReason(extensionName: string, typeName: string): string {
+  return `Didn't find a registered implementation for '${extensionName}' with type URL: '${typeName}'`;
+}
+
+/** The same; a type that exists nowhere gets the nearest one that does. */
 export function unknownTypeReason(api: Api, extensionName: string, typeName: string): string {
-  const reason = `Didn't find a registered implementation for '${extensionName}' with type URL: '${typeName}'`;
+  const reason = notRegisteredReason(extensionName, typeName);
   if (/^envoy\..*\.v2(alpha)?\d*\./.test(typeName)) return `${reason} (the v2 API is gone: use the v3 message)`;
   const names: string[] = [];
   for (const type of api.registry) if (type.kind === 'message' && type.parent === undefined) names.push(type.typeName);

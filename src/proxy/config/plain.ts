@@ -11,7 +11,7 @@ import type { Any, Duration, Timestamp } from '@bufbuild/protobuf/wkt';
 import type { Api } from './api/registry.ts';
 import type { Diagnostics } from './errors.ts';
 import { isWrapper } from './json_scalar.ts';
-import { unknownTypeReason } from './normalize.ts';
+import { notRegisteredReason, unknownTypeReason } from './normalize.ts';
 import { fieldPlace, itemPlace, keyPlace, type Place, whereOf, whereOfKey } from './source.ts';
 import { ACCEPTED_VALUES, EXTENSION_POINTS, FIRST_SUPPORTED_WINS, SUPPORTED_ENUM_VALUES, SUPPORTED_FIELDS } from './supported.ts';
 
@@ -141,16 +141,7 @@ class PlainWriter {
       return DROPPED;
     }
     if (!isRegistered(point, typeName)) {
-      const misplaced = Object.values(EXTENSION_POINTS).some((names) => words(names).has(typeName));
-      if (misplaced) {
-        const allowed = [...words(EXTENSION_POINTS[point] ?? '')].join(', ');
-        this.diagnostics.error(
-          `${unknownTypeReason(this.api, name, typeName)}; it does not go here${allowed && `, these do: ${allowed}`}`,
-          whereOf(place),
-        );
-      } else {
-        this.unsupported(name === '' ? typeName : `'${name}' (${typeName})`, place);
-      }
+      this.notRegistered(typeName, place, point, name);
       return DROPPED;
     }
     const inner = reflect(type, fromBinary(type, any.value));
@@ -158,6 +149,17 @@ class PlainWriter {
     if (simple !== undefined) return { '@type': typeName, value: simple };
     const plain = this.message(inner, place, '', '');
     return plain === undefined ? DROPPED : { '@type': typeName, ...plain };
+  }
+
+  /** An extension that Sluice has, but for another place, or one that it does not have. */
+  private notRegistered(typeName: string, place: Place, point: string, name: string): void {
+    if (Object.values(EXTENSION_POINTS).some((names) => words(names).has(typeName))) {
+      const allowed = [...words(EXTENSION_POINTS[point] ?? '')].join(', ');
+      const hint = allowed === '' ? '' : `, these do: ${allowed}`;
+      this.diagnostics.error(`${notRegisteredReason(name, typeName)}: it does not go here${hint}`, whereOf(place));
+    } else {
+      this.unsupported(name === '' ? typeName : `'${name}' (${typeName})`, place);
+    }
   }
 
   /** Of a list in which the first supported element wins. */

@@ -369,6 +369,8 @@ export const SUPPORTED_ENUM_VALUES: Record<string, string> = {
  */
 export const ACCEPTED_VALUES: Record<string, readonly (boolean | number | string)[]> = {
   'envoy.config.bootstrap.v3.Bootstrap.use_tcp_for_dns_lookups': [false],
+  // Only means something with tracing, which is refused.
+  'envoy.extensions.filters.http.router.v3.Router.start_child_span': [true, false],
   'envoy.config.listener.v3.Listener.enable_mptcp': [false],
   'envoy.config.listener.v3.Listener.bypass_overload_manager': [true, false],
   [`${HCM}.forward_client_cert_details`]: ['SANITIZE'],

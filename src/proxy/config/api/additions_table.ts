@@ -265,6 +265,25 @@ export const NEWER_API: Record<string, string> = {
     host 2 string
     port 3 uint32
 `,
+  'envoy/extensions/filters/network/kafka_mesh/v3alpha/kafka_mesh.proto': `
+  message KafkaMesh
+    advertised_host 1 string
+    advertised_port 2 int32
+    upstream_clusters 3 repeated envoy.extensions.filters.network.kafka_mesh.v3alpha.KafkaClusterDefinition
+    forwarding_rules 4 repeated envoy.extensions.filters.network.kafka_mesh.v3alpha.ForwardingRule
+    consumer_proxy_mode 5 envoy.extensions.filters.network.kafka_mesh.v3alpha.KafkaMesh.ConsumerProxyMode
+  enum KafkaMesh.ConsumerProxyMode
+    StatefulConsumerProxy 0
+  message KafkaClusterDefinition
+    cluster_name 1 string
+    bootstrap_servers 2 string
+    partition_count 3 int32
+    producer_config 4 map string string
+    consumer_config 5 map string string
+  message ForwardingRule
+    target_cluster 1 string
+    topic_prefix 2 string in trigger
+`,
   'envoy/extensions/filters/network/mysql_proxy/v3/mysql_proxy.proto': `
   message MySQLProxy
     stat_prefix 1 string
