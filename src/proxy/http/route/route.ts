@@ -2,10 +2,11 @@
  * Result of routing one request (Envoy: envoy/router/router.h). Built from plain configuration by `route_config.ts`; immutable and
  * reused between requests, so that choosing a route allocates nothing unless it is a weighted one.
  */
-import type { HeaderMap } from '../header_map.ts';
-import type { StreamInfo } from '../../stream_info/stream_info.ts';
+
 import type { FormatterContext } from '../../access_log/access_log.ts';
+import type { StreamInfo } from '../../stream_info/stream_info.ts';
 import type { ResourcePriority } from '../../upstream/upstream.ts';
+import type { HeaderMap } from '../header_map.ts';
 
 export interface Route {
   readonly name: string;
@@ -49,7 +50,10 @@ export interface RouteEntry {
   readonly grpcTimeoutHeaderOffsetMs: number | undefined;
   readonly retryPolicy: RetryPolicy | null;
   readonly metadataMatch: Record<string, unknown> | null;
-  readonly hashPolicy: { generateHash(headers: HeaderMap, info: StreamInfo): number | null } | null;
+  /** `addCookie` receives the set-cookie value of a cookie that a policy generated; without it none is generated. */
+  readonly hashPolicy: {
+    generateHash(headers: HeaderMap, info: StreamInfo, addCookie?: (setCookie: string) => void): number | null;
+  } | null;
   /** Bytes of request body kept for retries; undefined: the connection's limit. */
   readonly requestBodyBufferLimit: number | undefined;
   /** Lower-case upgrade types allowed or forbidden on this route; absent: the connection manager decides. */
