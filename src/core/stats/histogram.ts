@@ -17,6 +17,7 @@ export const PERCENT_SCALE = 1e6;
 
 /** Envoy's supported quantiles, in percent. */
 export const QUANTILES = [0, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 100] as const;
+export const QUANTILE_FRACTIONS = [0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 1] as const;
 
 /** Upper bounds of the buckets of Prometheus and of `histogram_buckets`, unless configured. */
 export const DEFAULT_BUCKETS: readonly number[] = [
@@ -119,7 +120,7 @@ export class HistogramStatistics {
 
   /** Values at `QUANTILES`; NaN each when nothing was recorded. */
   quantiles(): number[] {
-    return QUANTILES.map((percent) => this.quantile(percent / 100));
+    return QUANTILE_FRACTIONS.map((fraction) => this.quantile(fraction));
   }
 
   /** The value below which the fraction `q` of the samples lies. */

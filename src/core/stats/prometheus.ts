@@ -2,8 +2,8 @@
  * Stats in Prometheus' text format (Envoy: source/server/admin/prometheus_stats.cc): one group per tag-extracted name with its TYPE
  * line, groups and lines sorted, `envoy_` before every name, `{}` always there.
  */
-import { QUANTILES } from './histogram.ts';
-import { type RenderOptions, selectStats } from './render.ts';
+import { QUANTILE_FRACTIONS } from './histogram.ts';
+import { type RenderOptions, selectStats } from './select.ts';
 import type { HistogramStat, Store } from './store.ts';
 import type { Tag } from './tags.ts';
 
@@ -61,9 +61,9 @@ function histogramLines(histogram: HistogramStat, name: string, labels: string):
 function summaryLines(histogram: HistogramStat, name: string, labels: string): string {
   const values = histogram.interval.quantiles();
   let text = '';
-  for (const [i, percent] of QUANTILES.entries()) {
+  for (const [i, fraction] of QUANTILE_FRACTIONS.entries()) {
     const value = Number.isNaN(values[i]) ? 'NaN' : values[i];
-    text += `${name}{${withComma(labels)}quantile="${percent / 100}"} ${value}\n`;
+    text += `${name}{${withComma(labels)}quantile="${fraction}"} ${value}\n`;
   }
   return text + totals(histogram, name, labels);
 }
