@@ -11,6 +11,9 @@ import { emitListenerLogs } from './listener_active_connection.ts';
 import { type ListenerFilter, type ListenerFilterCallbacks, ListenerFilterStatus } from './listener_filter.ts';
 import type { AcceptedSocket } from './server_connection.ts';
 
+/** Shorter reads than this are joined with what is there. */
+const SMALL_READ = 4096;
+
 export class ActiveSocket implements IoHandleCallbacks, ListenerFilterCallbacks {
   readonly socket: AcceptedSocket;
   readonly dispatcher: Dispatcher;
@@ -71,8 +74,18 @@ export class ActiveSocket implements IoHandleCallbacks, ListenerFilterCallbacks 
   }
 
   onRead(offset: number, length: number): void {
-    if (this.done) this.dispatcher.slab.release(offset);
-    else this.buffer.push(offset, length);
+    const { slab } = this.dispatcher;
+    if (this.done) {
+      slab.release(offset);
+    } else if (length >= SMALL_READ || this.buffer.length === 0) {
+      this.buffer.push(offset, length);
+    } else {
+      // A peer that sends byte by byte must not hold a block for each.
+      const copy = slab.reserve(length);
+      slab.u8.copyWithin(copy, offset, offset + length);
+      slab.release(offset);
+      this.buffer.push(copy, length);
+    }
   }
 
   onReadEnd(): void {
