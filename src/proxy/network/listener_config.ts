@@ -6,6 +6,7 @@
  */
 import type { Scope } from '../../core/stats/stats.ts';
 import type { AccessLog } from '../access_log/access_log.ts';
+import { type AccessLogConfig, createAccessLogs } from '../access_log/factory.ts';
 import { ConfigError } from '../config/error.ts';
 import type { FactoryContext } from '../server/factory_context.ts';
 import type { Address } from './address.ts';
@@ -20,7 +21,6 @@ import {
   socketOptions,
 } from './listener_address.ts';
 import {
-  type AccessLogConfig,
   atPath,
   type ExtensionConfig,
   findExtension,
@@ -145,9 +145,7 @@ export class ListenerConfig {
     this.drainType = proto.drainType ?? 'DEFAULT';
     this.trafficDirection = proto.trafficDirection ?? 'UNSPECIFIED';
 
-    this.accessLogs = (proto.accessLog ?? []).map((log, i) =>
-      atPath(`access_log[${i}]`, () => extensions.createAccessLog(log, this.context)),
-    );
+    this.accessLogs = createAccessLogs(proto.accessLog, this.context);
     this.listenerFilters = this.buildListenerFilters(proto, extensions);
     this.filterChains = this.buildFilterChains(proto, joined, extensions);
   }

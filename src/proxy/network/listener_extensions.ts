@@ -1,7 +1,7 @@
 /** What a listener's configuration can name, and the factory context that the named things are built with. */
 import type { Dispatcher } from '../../core/event/dispatcher.ts';
 import type { Scope } from '../../core/stats/stats.ts';
-import type { AccessLog, AccessLogManager } from '../access_log/access_log.ts';
+import type { AccessLogManager } from '../access_log/access_log.ts';
 import { ConfigError } from '../config/error.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import type { DrainDecision, FactoryContext, LocalInfo, Logger, NetworkFilterConfigFactory } from '../server/factory_context.ts';
@@ -9,14 +9,10 @@ import type { ClusterManager } from '../upstream/upstream.ts';
 import type { SocketInterface } from './io_handle.ts';
 import type { ListenerFilterConfigFactory } from './listener_filter.ts';
 
-/** `envoy.config.accesslog.v3.AccessLog` as a plain object: its owner reads it. */
-export type AccessLogConfig = Record<string, unknown>;
-
 /** Found by the full name of the configuration's message type. */
 export interface ListenerExtensions {
   networkFilter(typeName: string): NetworkFilterConfigFactory | undefined;
   listenerFilter(typeName: string): ListenerFilterConfigFactory | undefined;
-  createAccessLog(config: AccessLogConfig, context: FactoryContext): AccessLog;
 }
 
 /** `name` plus one of the ways to configure an extension. */
