@@ -6,18 +6,14 @@
  * checks, outlier detection, TLS and other transport sockets, HTTP/2, preconnecting, several addresses per endpoint.
  */
 import { ConfigError } from '../config/error.ts';
+import type { Http1Settings } from '../http/http1/settings.ts';
 import { type Address, ipAddress } from '../network/address.ts';
 import type { ConnectOptions } from '../network/io_handle.ts';
 import { type DnsSettings, parseDns } from './cluster_config_dns.ts';
 import { type LbSettings, parseLbPolicy } from './cluster_config_lb.ts';
-import type {
-  PlainBindConfig,
-  PlainCluster,
-  PlainHttp1ProtocolOptions,
-  PlainHttpProtocolOptions,
-  PlainThresholds,
-} from './cluster_types.ts';
+import type { PlainBindConfig, PlainCluster, PlainHttpProtocolOptions, PlainThresholds } from './cluster_types.ts';
 import { type EndpointSettings, parseEndpoints } from './endpoint_config.ts';
+import { type PlainHttp1ProtocolOptions, upstreamHttp1Settings } from './http1_settings.ts';
 import { unsupported } from './unsupported.ts';
 
 export const CLUSTER_TYPES = ['STATIC', 'STRICT_DNS', 'LOGICAL_DNS', 'ORIGINAL_DST'] as const;
@@ -43,8 +39,7 @@ export interface HttpSettings {
   readonly maxConnectionDurationMs: number;
   /** 0: unlimited. */
   readonly maxRequestsPerConnection: number;
-  readonly maxHeadersCount: number | undefined;
-  readonly http1: PlainHttp1ProtocolOptions | undefined;
+  readonly http1: Http1Settings;
 }
 
 export interface ClusterSettings {
@@ -290,8 +285,9 @@ function parseHttp(config: PlainCluster, at: (field: string) => string): HttpSet
     idleTimeoutMs: common?.idleTimeout ?? 3_600_000,
     maxConnectionDurationMs: common?.maxConnectionDuration ?? 0,
     maxRequestsPerConnection: common?.maxRequestsPerConnection ?? config.maxRequestsPerConnection ?? 0,
-    maxHeadersCount: common?.maxHeadersCount,
-    http1: typed ? chosen?.httpProtocolOptions : config.httpProtocolOptions,
+    http1: typed
+      ? upstreamHttp1Settings(chosen?.httpProtocolOptions, common ?? {}, where(`${chosenName}.http_protocol_options`))
+      : upstreamHttp1Settings(config.httpProtocolOptions, common ?? {}, at('http_protocol_options')),
   };
 }
 

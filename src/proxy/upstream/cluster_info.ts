@@ -1,5 +1,6 @@
 /** A cluster's settings, stats and circuit breakers on one thread (Envoy: ClusterInfoImpl). */
 import type { Scope } from '../../core/stats/stats.ts';
+import { type Http1Stats, http1Stats } from '../http/http1/settings.ts';
 import type { FractionalPercent, Runtime } from '../runtime/runtime.ts';
 import type { Protocol } from '../stream_info/stream_info.ts';
 import type { ClusterSettings } from './cluster_config.ts';
@@ -24,6 +25,7 @@ export class ClusterInfoImpl implements ClusterInfo {
   readonly metadata: Record<string, Record<string, unknown>>;
   readonly upstreamHttpProtocol: Protocol = 'HTTP/1.1';
   readonly maxRequestsPerConnection: number;
+  private codecStats: Http1Stats | null = null;
   private readonly context: ClusterInfoContext;
   private readonly maintenanceKey: string;
   private readonly resourceManagers: readonly [ResourceManagerImpl, ResourceManagerImpl];
@@ -53,6 +55,12 @@ export class ClusterInfoImpl implements ClusterInfo {
     return runtime !== null && runtime.snapshot.get(this.maintenanceKey) !== undefined
       ? runtime.snapshot.featureEnabled(this.maintenanceKey, NEVER, this.context.random())
       : false;
+  }
+
+  /** `http1.*` of this cluster; they appear with the first HTTP/1 connection. */
+  get http1Stats(): Http1Stats {
+    this.codecStats ??= http1Stats(this.statsScope);
+    return this.codecStats;
   }
 
   resourceManager(priority: ResourcePriority): ResourceManagerImpl {

@@ -3,6 +3,8 @@
  * unset messages and wrappers undefined. What else a Cluster may carry reaches `cluster_config.ts` too and is refused there.
  */
 
+import type { PlainHttp1ProtocolOptions } from './http1_settings.ts';
+
 export interface PlainSocketAddress {
   protocol?: string;
   address: string;
@@ -84,12 +86,10 @@ export interface PlainHttpProtocolOptions {
   idleTimeout?: number;
   maxConnectionDuration?: number;
   maxHeadersCount?: number;
+  maxResponseHeadersKb?: number;
   maxStreamDuration?: number;
   maxRequestsPerConnection?: number;
 }
-
-/** Http1ProtocolOptions; read by the codec. */
-export type PlainHttp1ProtocolOptions = Record<string, unknown>;
 
 export interface PlainTypedConfig {
   name?: string;

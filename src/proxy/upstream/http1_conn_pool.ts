@@ -8,7 +8,6 @@
  */
 import type { SliceBuffer } from '../../core/buffer/slice_buffer.ts';
 import {
-  type ClientConnection,
   type CodecStream,
   type CodecTransport,
   type RequestEncoder,
@@ -18,6 +17,7 @@ import {
 } from '../http/codec.ts';
 import type { HeaderMap } from '../http/header_map.ts';
 import { H } from '../http/header_names.ts';
+import { Http1ClientConnection } from '../http/http1/client_connection.ts';
 import { type Connection, ConnectionEvent, FilterStatus, type ReadFilter } from '../network/connection.ts';
 import type { Protocol } from '../stream_info/stream_info.ts';
 import { ActiveClient, ClientState, ConnPoolBase, PendingStream } from './conn_pool_base.ts';
@@ -60,9 +60,7 @@ export class Http1ConnPool extends ConnPoolBase implements HttpConnectionPool {
 
   protected createClient(connection: Connection): ActiveClient {
     this.stats.upstreamCxHttp1Total.inc();
-    return new Http1Client(this, connection, (transport) =>
-      this.context.createHttp1Codec(transport, this.dispatcher.slab, this.cluster.settings.http),
-    );
+    return new Http1Client(this, connection);
   }
 }
 
@@ -88,7 +86,7 @@ class Http1PendingStream extends PendingStream {
 }
 
 export class Http1Client extends ActiveClient implements ReadFilter, CodecTransport {
-  readonly codec: ClientConnection;
+  readonly codec: Http1ClientConnection;
   readonly stream: Http1Stream;
   private readonly http: Http1ConnPool;
   private protocolError = false;
@@ -97,10 +95,10 @@ export class Http1Client extends ActiveClient implements ReadFilter, CodecTransp
   /** Inside `codec.dispatch`: what the stream decided waits until it returned. */
   private dispatching = false;
 
-  constructor(pool: Http1ConnPool, connection: Connection, createCodec: (transport: CodecTransport) => ClientConnection) {
+  constructor(pool: Http1ConnPool, connection: Connection) {
     super(pool, connection, pool.cluster.maxRequestsPerConnection);
     this.http = pool;
-    this.codec = createCodec(this);
+    this.codec = new Http1ClientConnection(this, pool.dispatcher.slab, pool.cluster.settings.http.http1, pool.cluster.http1Stats);
     this.stream = new Http1Stream(this);
     connection.addReadFilter(this);
   }
@@ -193,7 +191,6 @@ class Http1Stream implements ResponseDecoder, RequestEncoder, StreamCallbacks {
   requestComplete = false;
   responseComplete = false;
   closeConnection = false;
-  private maySwitchProtocols = false;
   private readonly client: Http1Client;
   private decoder: ResponseDecoder = NO_DECODER;
   private encoder: RequestEncoder | null = null;
@@ -206,7 +203,6 @@ class Http1Stream implements ResponseDecoder, RequestEncoder, StreamCallbacks {
     this.requestComplete = false;
     this.responseComplete = false;
     this.closeConnection = false;
-    this.maySwitchProtocols = false;
     this.decoder = decoder;
     const encoder = this.client.codec.newStream(this);
     this.encoder = encoder;
@@ -231,7 +227,6 @@ class Http1Stream implements ResponseDecoder, RequestEncoder, StreamCallbacks {
   }
 
   encodeHeaders(headers: HeaderMap, endStream: boolean): string | null {
-    this.maySwitchProtocols = headers.hasId(H['upgrade']) || isConnect(headers);
     if (endStream) this.requestComplete = true;
     return this.codecEncoder().encodeHeaders(headers, endStream);
   }
@@ -258,12 +253,11 @@ class Http1Stream implements ResponseDecoder, RequestEncoder, StreamCallbacks {
   }
 
   decodeHeaders(headers: HeaderMap, endStream: boolean): void {
-    if (saysClose(headers, this.client.codec.protocol)) {
+    const codec = this.client.codec;
+    if (!codec.responseKeepsAlive) {
       this.closeConnection = true;
-      this.client.pool.stats.upstreamCxCloseNotify.inc();
+      if (saysClose(headers, codec.protocol)) this.client.pool.stats.upstreamCxCloseNotify.inc();
     }
-    // Bytes that follow are no HTTP/1 any more.
-    if (this.maySwitchProtocols && isSwitch(headers)) this.closeConnection = true;
     this.responseComplete = endStream;
     this.decoder.decodeHeaders(headers, endStream);
     if (endStream) this.client.onStreamOver();
@@ -299,30 +293,18 @@ const NO_DECODER: ResponseDecoder = {
   decodeTrailers: (trailers) => trailers.release(),
 };
 
-/** Whether a response ends the connection (Envoy: HeaderUtility::shouldCloseConnection). */
+/** Whether a response says that the connection ends (Envoy: HeaderUtility::shouldCloseConnection). */
 function saysClose(headers: HeaderMap, protocol: Protocol): boolean {
-  const has = headers.hasId(H['connection']);
-  if (protocol === 'HTTP/1.0') return !(has && hasToken(headers.getId(H['connection']), 'keep-alive'));
-  if (has && hasToken(headers.getId(H['connection']), 'close')) return true;
-  return headers.hasId(H['proxy-connection']) && hasToken(headers.getId(H['proxy-connection']), 'close');
+  const connection = headers.getId(H['connection']);
+  if (protocol === 'HTTP/1.0') return !hasToken(connection, 'keep-alive');
+  return hasToken(connection, 'close') || hasToken(headers.getId(H['proxy-connection']), 'close');
 }
 
 function hasToken(value: string | undefined, token: string): boolean {
-  if (value === undefined) return false;
-  if (value.length === token.length) return value.toLowerCase() === token;
-  return value
+  return (value ?? '')
     .toLowerCase()
     .split(',')
     .some((part) => part.trim() === token);
-}
-
-function isConnect(headers: HeaderMap): boolean {
-  return headers.valueByteLength(H[':method']) === 7 && headers.getId(H[':method']) === 'CONNECT';
-}
-
-function isSwitch(headers: HeaderMap): boolean {
-  const status = headers.getId(H[':status']);
-  return status === '101' || status?.charCodeAt(0) === 0x32;
 }
 
 const REQUEST_TIMEOUT = ' 408';

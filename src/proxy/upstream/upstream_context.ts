@@ -1,12 +1,9 @@
-/** What a worker's upstream side is built from: its event loop, sockets, codec, and randomness. */
-import type { Slab } from '../../core/buffer/slab.ts';
+/** What a worker's upstream side is built from: its event loop, sockets, stats and randomness. */
 import type { Dispatcher } from '../../core/event/dispatcher.ts';
 import type { Scope } from '../../core/stats/stats.ts';
-import type { ClientConnection, CodecTransport } from '../http/codec.ts';
 import type { Connection } from '../network/connection.ts';
 import type { ConnectOptions, SocketInterface } from '../network/io_handle.ts';
 import type { Runtime } from '../runtime/runtime.ts';
-import type { HttpSettings } from './cluster_config.ts';
 
 /** `proxy/network/connection_impl.ts`: `createClientConnection`. Throws SysError when no socket can be had or bound. */
 export type CreateClientConnection = (
@@ -15,14 +12,10 @@ export type CreateClientConnection = (
   options: ConnectOptions,
 ) => Connection;
 
-/** `proxy/http/http1`: a codec for one connection. */
-export type CreateHttp1Codec = (transport: CodecTransport, slab: Slab, settings: HttpSettings) => ClientConnection;
-
 export interface UpstreamContext {
   readonly dispatcher: Dispatcher;
   readonly socketInterface: SocketInterface;
   readonly createClientConnection: CreateClientConnection;
-  readonly createHttp1Codec: CreateHttp1Codec;
   /** Root scope (no prefix). */
   readonly scope: Scope;
   /** Null: runtime keys have their defaults. */
