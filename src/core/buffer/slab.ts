@@ -18,7 +18,8 @@ export const MAX_BLOCKS = 1 << 16;
 export class Slab {
   readonly memory: NativeMemory;
   readonly u8: Uint8Array<ArrayBuffer>;
-  private readonly view: DataView<ArrayBuffer>;
+  /** The same bytes, for access by several at a time. */
+  readonly view: DataView<ArrayBuffer>;
   readonly address: number;
   readonly blocks: number;
   private readonly references: Int32Array;

@@ -28,6 +28,7 @@ const TEXT_NAME = 8;
 /** Ids up to this one are no lines of their own: pseudo headers, and `host`, which codecs write from `:authority`. */
 const LAST_PSEUDO = H.host;
 const WORDS = (HEADER_NAMES.length + 31) >> 5;
+const NAME_LENGTHS = Uint8Array.from(HEADER_NAMES, (name) => name.length);
 
 export class HeaderMap {
   readonly slab: Slab;
@@ -36,8 +37,12 @@ export class HeaderMap {
   /** Names and values as text: of text entries, and of byte entries once somebody asked. `undefined` at and beyond `count`. */
   private names: (string | undefined)[] = [];
   private values: (string | undefined)[] = [];
-  /** Bit per known header: an entry with this id may exist (may be stale after remove). */
-  private present = new Int32Array(WORDS);
+  /** For each known header the position of its first entry plus one, or 0. A byte: entries beyond 254 are searched for. */
+  private readonly first = new Uint8Array(HEADER_NAMES.length);
+  /** Bit per known header: an entry with this id was added; stale after removals. */
+  private readonly present = new Int32Array(WORDS);
+  /** At least what all entries take as lines; removed ones are still counted. */
+  private lineBytes = 0;
   private deleted = 0;
   private heldBlock = -1;
   /** How an encoder spells the names of this message when they were kept as received (`preserve_case`); null: lower case. */
@@ -75,9 +80,11 @@ export class HeaderMap {
     for (let i = 0; i < this.count; i++) {
       this.names[i] = undefined;
       this.values[i] = undefined;
+      this.first[this.meta[i * STRIDE]] = 0;
     }
     this.count = 0;
     this.deleted = 0;
+    this.lineBytes = 0;
     for (let i = 0; i < WORDS; i++) this.present[i] = 0;
     this.nameFormatter = null;
   }
@@ -111,14 +118,14 @@ export class HeaderMap {
   /** Appends an entry. `name` must be lower case. */
   add(name: string, value: string): void {
     const id = headerId(name);
-    const i = this.push(id, 0, 0, 0, 0, id === 0 ? TEXT_VALUE | TEXT_NAME : TEXT_VALUE);
+    const i = this.push(id, 0, id === 0 ? name.length : 0, 0, value.length, id === 0 ? TEXT_VALUE | TEXT_NAME : TEXT_VALUE);
     this.values[i] = value;
     if (id === 0) this.names[i] = name;
   }
 
   /** Appends a known header. */
   addId(id: number, value: string): void {
-    this.values[this.push(id, 0, 0, 0, 0, TEXT_VALUE)] = value;
+    this.values[this.push(id, 0, 0, 0, value.length, TEXT_VALUE)] = value;
   }
 
   /** Replaces all entries of the name by one (in the place of the first). */
@@ -195,9 +202,7 @@ export class HeaderMap {
   removeId(id: number): number {
     const i = this.findId(id);
     if (i < 0) return 0;
-    const removed = this.removeAfter(i, id, '') + this.removeAt(i);
-    this.present[id >> 5] &= ~(1 << (id & 31));
-    return removed;
+    return this.removeAfter(i, id, '') + this.removeAt(i);
   }
 
   /** Removes all entries whose name starts with `prefix`. */
@@ -246,16 +251,9 @@ export class HeaderMap {
     return i < 0 ? 0 : this.valueLengthAt(i);
   }
 
-  /** At most this many bytes are written by `writeLines`. */
+  /** At most this many bytes are written by `writeLines` (without a formatter that makes names longer). */
   linesByteSize(): number {
-    let size = 0;
-    for (let i = 0; i < this.count; i++) {
-      const m = i * STRIDE;
-      if ((this.meta[m + FLAGS] & DELETED) === 0 && (this.meta[m] === 0 || this.meta[m] > LAST_PSEUDO)) {
-        size += this.nameLengthAt(i) + this.valueLengthAt(i) + 4;
-      }
-    }
-    return size;
+    return this.lineBytes;
   }
 
   /**
@@ -340,10 +338,7 @@ export class HeaderMap {
       grown.set(this.meta);
       this.meta = grown;
     }
-    if (i === this.values.length) {
-      this.names.push(undefined);
-      this.values.push(undefined);
-    }
+    if (i === this.values.length) this.growText();
     const meta = this.meta;
     meta[m] = id;
     meta[m + NAME_START] = nameStart;
@@ -351,8 +346,19 @@ export class HeaderMap {
     meta[m + VALUE_START] = valueStart;
     meta[m + VALUE_LENGTH] = valueLength;
     meta[m + FLAGS] = flags;
-    this.present[id >> 5] |= 1 << (id & 31);
+    this.lineBytes += nameLength + NAME_LENGTHS[id] + valueLength + 4;
+    if (id !== 0) {
+      this.present[id >> 5] |= 1 << (id & 31);
+      if (this.first[id] === 0) this.first[id] = i < 255 ? i + 1 : 255;
+    }
     return i;
+  }
+
+  private growText(): void {
+    for (let i = 0; i < 8; i++) {
+      this.names.push(undefined);
+      this.values.push(undefined);
+    }
   }
 
   private find(name: string): number {
@@ -361,10 +367,12 @@ export class HeaderMap {
   }
 
   private findId(id: number): number {
-    if ((this.present[id >> 5] & (1 << (id & 31))) === 0) return -1;
-    const meta = this.meta;
-    const end = this.count * STRIDE;
-    for (let m = 0; m < end; m += STRIDE) if (meta[m] === id && (meta[m + FLAGS] & DELETED) === 0) return m / STRIDE;
+    const first = this.first[id];
+    return first === 0 ? -1 : first < 255 ? first - 1 : this.searchId(id, 254);
+  }
+
+  private searchId(id: number, from: number): number {
+    for (let i = from; i < this.count; i++) if (this.meta[i * STRIDE] === id && this.isLive(i)) return i;
     return -1;
   }
 
@@ -378,9 +386,7 @@ export class HeaderMap {
   }
 
   private next(i: number, id: number, name: string): number {
-    if (id === 0) return this.findText(name, i + 1);
-    for (let k = i + 1; k < this.count; k++) if (this.meta[k * STRIDE] === id && this.isLive(k)) return k;
-    return -1;
+    return id === 0 ? this.findText(name, i + 1) : this.searchId(id, i + 1);
   }
 
   private joined(i: number, id: number, name: string): string | undefined {
@@ -402,6 +408,7 @@ export class HeaderMap {
   private setValueAt(i: number, value: string): void {
     const m = i * STRIDE;
     this.values[i] = value;
+    this.lineBytes += value.length;
     this.meta[m + FLAGS] = (this.meta[m + FLAGS] & ~RAW_LINE) | TEXT_VALUE;
   }
 
@@ -414,6 +421,11 @@ export class HeaderMap {
   private removeAt(i: number): number {
     this.meta[i * STRIDE + FLAGS] |= DELETED;
     this.deleted++;
+    const id = this.meta[i * STRIDE];
+    if (id !== 0 && this.findId(id) === i) {
+      const next = this.searchId(id, i + 1);
+      this.first[id] = next < 0 ? 0 : Math.min(next + 1, 255);
+    }
     return 1;
   }
 

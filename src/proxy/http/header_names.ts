@@ -116,16 +116,45 @@ for (let id = 1; id < HEADER_NAMES.length; id++) {
   table[slot] = id;
 }
 
+/** All names one after the other, and where each begins. */
+const allBytes = Uint8Array.from(Buffer.from(HEADER_NAMES.join('')));
+const starts = new Uint16Array(HEADER_NAMES.length);
+const lengths = new Uint8Array(HEADER_NAMES.length);
+for (let id = 1; id < HEADER_NAMES.length; id++) {
+  lengths[id] = nameBytes[id].length;
+  starts[id] = starts[id - 1] + lengths[id - 1];
+}
+
 /** The number of the lower-case name in `u8[start, start + length)`, or 0. `host` is itself here. */
 export function headerIdOfBytes(u8: Uint8Array, start: number, length: number): number {
   if (length === 0) return 0;
   let id = table[slotOf(length, u8[start], u8[start + (length >> 1)], u8[start + length - 1])];
   while (id !== 0) {
-    const bytes = nameBytes[id];
-    if (bytes.length === length) {
+    if (lengths[id] === length) {
+      const name = starts[id];
       let i = 0;
-      while (i < length && bytes[i] === u8[start + i]) i++;
+      while (i < length && allBytes[name + i] === u8[start + i]) i++;
       if (i === length) return id;
+    }
+    id = chained[id];
+  }
+  return 0;
+}
+
+const allView = new DataView(allBytes.buffer, allBytes.byteOffset, allBytes.length);
+
+/** As `headerIdOfBytes`; `view` is a view of the same bytes, for comparing four at a time. */
+export function headerIdAt(view: DataView, u8: Uint8Array, start: number, length: number): number {
+  let id = table[slotOf(length, u8[start], u8[start + (length >> 1)], u8[start + length - 1])];
+  while (id !== 0) {
+    if (lengths[id] === length) {
+      const name = starts[id];
+      let i = 0;
+      while (i + 4 <= length && allView.getInt32(name + i, true) === view.getInt32(start + i, true)) i += 4;
+      if (i + 4 > length) {
+        while (i < length && allBytes[name + i] === u8[start + i]) i++;
+        if (i === length) return id;
+      }
     }
     id = chained[id];
   }

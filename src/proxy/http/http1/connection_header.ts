@@ -4,6 +4,7 @@
  */
 import type { HeaderMap } from '../header_map.ts';
 import { H } from '../header_names.ts';
+import { equalsIgnoreCase } from './bytes.ts';
 
 const MAX_NOMINATED = 10;
 const MAX_TE_LENGTH = 256;
@@ -69,6 +70,10 @@ export function removeConnectionTokens(headers: HeaderMap, tokens: ReadonlySet<s
 /** True when the header has the token (lower case) in any case. */
 export function connectionHas(headers: HeaderMap, token: string): boolean {
   if (!headers.hasId(H.connection)) return false;
+  const start = headers.valueByteStart(H.connection);
+  // The usual header is one token.
+  if (start >= 0 && equalsIgnoreCase(headers.slab.u8, start, headers.valueByteLength(H.connection), token)) return true;
+  if (start >= 0 && equalsIgnoreCase(headers.slab.u8, start, headers.valueByteLength(H.connection), 'keep-alive')) return false;
   const value = headers.getId(H.connection) as string;
   return value.split(',').some((entry) => entry.trim().toLowerCase() === token);
 }

@@ -69,7 +69,7 @@ export abstract class EncoderStream implements StreamEncoder, CodecStream {
   protected abstract onReset(): boolean;
 
   begin(aboveWatermark: boolean): void {
-    this.callbacks.length = 0;
+    if (this.callbacks.length > 0) this.callbacks = [];
     this.aboveWatermark = aboveWatermark;
     this.chunkEncoding = false;
     this.discardBody = false;

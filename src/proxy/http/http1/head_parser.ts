@@ -8,7 +8,7 @@
  */
 
 import { type HeaderMap, latin1 } from '../header_map.ts';
-import { H, headerIdOfBytes } from '../header_names.ts';
+import { H, headerIdAt } from '../header_names.ts';
 import {
   AUTHORITY,
   allIn,
@@ -59,6 +59,7 @@ export class HeadParser {
 
   // Where the bytes are.
   u8: Uint8Array;
+  private view: DataView;
   end = 0;
   /** Start of the first line that is not understood yet; after COMPLETE the end of the head. */
   at = 0;
@@ -96,6 +97,7 @@ export class HeadParser {
     this.checkUnderscores = settings.headersWithUnderscoresAction !== 'ALLOW';
     this.map = map;
     this.u8 = map.slab.u8;
+    this.view = map.slab.view;
   }
 
   /** True when names must be recorded before they are lowered: then lines are only looked at when they are complete. */
@@ -107,7 +109,7 @@ export class HeadParser {
   begin(kind: MessageKind, map: HeaderMap, u8: Uint8Array, start: number, inSlab: boolean): void {
     this.kind = kind;
     this.map = map;
-    this.u8 = u8;
+    if (u8 !== this.u8) this.moved(u8);
     this.at = start;
     this.inSlab = inSlab;
     this.startLineDone = kind === MessageKind.Trailers;
@@ -126,6 +128,12 @@ export class HeadParser {
     this.tunnel = false;
     this.errorStatus = 400;
     this.errorDetails = Details.CodecError;
+  }
+
+  /** The bytes are in another array from now on, at the same positions. */
+  moved(u8: Uint8Array): void {
+    this.u8 = u8;
+    this.view = u8 === this.map.slab.u8 ? this.map.slab.view : new DataView(u8.buffer, u8.byteOffset, u8.length);
   }
 
   /** Starts the same message again after its bytes moved to `u8[0]`, outside the slab. */
@@ -169,6 +177,7 @@ export class HeadParser {
 
   private fields(): number {
     const u8 = this.u8;
+    const view = this.view;
     const end = this.end;
     const map = this.map;
     let p = this.at;
@@ -209,6 +218,20 @@ export class HeadParser {
         c = u8[p];
       }
       const valueStart = p;
+      // Four bytes at a time while none of them is a control character: (x - 0x20) & ~x has the top bit of those below 0x20, and
+      // y = x ^ 0x7f is zero for DEL. The lowest flag is exact (a borrow only reaches higher bytes).
+      while (p + 4 <= end) {
+        const x = view.getInt32(p, true);
+        const y = x ^ 0x7f7f7f7f;
+        const flags = (((x - 0x20202020) & ~x) | ((y - 0x01010101) & ~y)) & 0x80808080;
+        if (flags !== 0) {
+          p += (31 - Math.clz32(flags & -flags)) >> 3;
+          break;
+        }
+        p += 4;
+      }
+      if (p >= end) return INCOMPLETE;
+      c = u8[p];
       while (VALUE[c] !== 0) {
         if (++p >= end) return INCOMPLETE;
         c = u8[p];
@@ -231,7 +254,7 @@ export class HeadParser {
         return this.fail(400, Details.UnexpectedUnderscore);
       }
 
-      let id = headerIdOfBytes(u8, nameStart, nameLength);
+      let id = headerIdAt(view, u8, nameStart, nameLength);
       if (SPECIAL[id] !== 0) {
         if (this.kind === MessageKind.Trailers) continue;
         if (!this.special(id, valueStart, valueEnd - valueStart)) return FAILED;

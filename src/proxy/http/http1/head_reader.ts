@@ -128,7 +128,7 @@ export class HeadReader {
       const grown = new Uint8Array(Math.max(length, large.length * 2));
       grown.set(large);
       large = this.large = grown;
-      this.parser.u8 = grown;
+      this.parser.moved(grown);
     }
     return large;
   }
