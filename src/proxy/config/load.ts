@@ -4,10 +4,11 @@
  */
 import { readFileSync } from 'node:fs';
 import { extname } from 'node:path';
-import { type DescMessage, fromBinary, fromJson, type JsonObject, type Message, merge } from '@bufbuild/protobuf';
+import { type DescMessage, fromBinary, fromJson, type JsonObject, type Message, toBinary } from '@bufbuild/protobuf';
 import { reflect } from '@bufbuild/protobuf/reflect';
 import { type Api, api } from './api/registry.ts';
 import { toDumpJson } from './dump.ts';
+import { ConfigError } from './error.ts';
 import { Diagnostics } from './errors.ts';
 import { mergePositions } from './merge.ts';
 import { normalize } from './normalize.ts';
@@ -39,8 +40,8 @@ export interface LoadedBootstrap {
   unknownFields: number;
   /** The bootstrap as it was given, as proto JSON with proto field names and secrets redacted (`/config_dump`). */
   json: JsonObject;
-  /** The same for any message inside: adds file, line and column to a path such as `static_resources.clusters[0]`. */
-  locate(path: string): { path: string; file?: string; line?: number; column?: number };
+  /** Adds file, line and column to an error whose path goes on from `base`, such as `static_resources.clusters[0]`. */
+  locate(error: ConfigError, base?: string): ConfigError;
 }
 
 const BOOTSTRAP = 'envoy.config.bootstrap.v3.Bootstrap';
@@ -67,7 +68,7 @@ export function loadBootstrap(options: LoadOptions): LoadedBootstrap {
     warnings: diagnostics.warnings,
     unknownFields: diagnostics.unknownFields,
     json: toDumpJson(definitions, loaded.message),
-    locate: (path) => whereOf(placeAt(place, path)),
+    locate: (error, base = '') => locateError(error, base, place),
   };
 }
 
@@ -102,8 +103,9 @@ class MessageReader {
       base.positions,
       over.positions,
     );
-    merge(this.type, base.message, over.message);
-    return { message: base.message, positions };
+    // Concatenated binary is proto's own definition of a merge; `merge()` of the library forgets Struct fields.
+    const bytes = Buffer.concat([toBinary(this.type, base.message), toBinary(this.type, over.message)]);
+    return { message: fromBinary(this.type, bytes), positions };
   }
 
   private readFile(path: string): LoadedMessage {
@@ -163,6 +165,12 @@ class MessageReader {
   private nothing(): LoadedMessage {
     return { message: fromBinary(this.type, new Uint8Array()), positions: undefined };
   }
+}
+
+function locateError(error: ConfigError, base: string, root: Place): ConfigError {
+  if (error.file !== undefined) return error;
+  const separator = base === '' || error.path === '' || error.path.startsWith('[') ? '' : '.';
+  return new ConfigError(error.reason, whereOf(placeAt(root, base + separator + error.path)));
 }
 
 /** Follows a path's text into the positions, as far as they go. */

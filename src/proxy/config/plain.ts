@@ -68,7 +68,7 @@ class PlainWriter {
       }
       const value = this.field(message, field, fieldPlace(place, field.name), point, extensionName(message) ?? name);
       if (value === DROPPED) return undefined;
-      plain[field.localName] = value;
+      if (value !== undefined) plain[field.localName] = value;
     }
     return plain;
   }
@@ -80,12 +80,9 @@ class PlainWriter {
       case 'enum':
         return this.enumValue(field, message.get(field) as number, place);
       case 'message': {
-        const inner = message.get(field);
-        const value = this.messageValue(inner, place, pointOf(message, field, point), name);
-        // An extension without its configuration is none: the whole goes.
-        if (value === DROPPED && field.message.typeName !== 'google.protobuf.Any' && !isExtensionHolder(message))
-          return undefined;
-        return value;
+        const value = this.messageValue(message.get(field), place, pointOf(message, field, point), name);
+        // Without its configuration an extension is none: what holds it goes, and only that.
+        return value === DROPPED && !isExtensionHolder(message, field) ? undefined : value;
       }
       case 'list': {
         const here = pointOf(message, field, point);
@@ -236,8 +233,11 @@ export function pointOf(message: { desc: DescMessage }, field: DescField, outer:
 
 export const TYPED_EXTENSION_CONFIG = 'envoy.config.core.v3.TypedExtensionConfig';
 
-function isExtensionHolder(message: ReflectMessage): boolean {
-  return message.desc.typeName === 'envoy.config.cluster.v3.LoadBalancingPolicy.Policy';
+function isExtensionHolder(message: ReflectMessage, field: DescField): boolean {
+  return (
+    field.message?.typeName === 'google.protobuf.Any' ||
+    message.desc.typeName === 'envoy.config.cluster.v3.LoadBalancingPolicy.Policy'
+  );
 }
 
 function extensionName(message: ReflectMessage): string | undefined {

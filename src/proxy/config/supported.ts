@@ -10,8 +10,9 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.config.bootstrap.v3.Bootstrap': `
     node static_resources cluster_manager layered_runtime admin stats_config stats_flush_interval stats_flush_on_admin
     default_socket_interface bootstrap_extensions application_log_config enable_dispatcher_stats header_prefix
-    stats_server_version_override typed_dns_resolver_config`,
+    stats_server_version_override typed_dns_resolver_config deferred_stat_options`,
   'envoy.config.bootstrap.v3.Bootstrap.StaticResources': 'listeners clusters',
+  'envoy.config.bootstrap.v3.Bootstrap.DeferredStatOptions': '',
   'envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig': 'log_format',
   'envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig.LogFormat': 'text_format json_format',
   'envoy.config.bootstrap.v3.Admin': 'access_log access_log_path address socket_options ignore_global_conn_limit',
@@ -379,5 +380,6 @@ export const ACCEPTED_VALUES: Record<string, readonly (boolean | number | string
   'envoy.config.cluster.v3.Cluster.ignore_health_on_host_removal': [true, false],
   'envoy.config.cluster.v3.Cluster.connection_pool_per_downstream_connection': [false],
   'envoy.config.bootstrap.v3.ClusterManager.enable_deferred_cluster_creation': [false],
+  // When stats are created makes no difference to what they count.
   'envoy.config.bootstrap.v3.Bootstrap.DeferredStatOptions.enable_deferred_creation_stats': [true, false],
 };

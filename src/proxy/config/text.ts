@@ -42,11 +42,20 @@ function isJson(source: Source, diagnostics: Diagnostics): boolean {
     return true;
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    const offset = /at position (\d+)/.exec(reason)?.[1];
-    const at = offset === undefined ? source.text.length : Number(offset);
-    diagnostics.error(`Unable to read JSON: ${reason.replace(/ \(line \d+ column \d+\)$/, '')}`, source.where(at));
+    const text = reason.replace(/ \(line \d+ column \d+\)$/, '').replace(/, (\.\.\.)?".*"(\.\.\.)? is not valid JSON$/s, '');
+    diagnostics.error(`Unable to read JSON: ${text}`, source.where(jsonErrorOffset(reason, source.text)));
     return false;
   }
+}
+
+/** V8 tells the position, or shows the ten characters around it, or (at the very end) neither. */
+function jsonErrorOffset(reason: string, text: string): number {
+  const position = /at position (\d+)/.exec(reason)?.[1];
+  if (position !== undefined) return Number(position);
+  const shown = /^Unexpected token '(.+)', (\.\.\.)?"(.*)"(?:\.\.\.)? is not valid JSON$/s.exec(reason);
+  if (shown === null) return text.length;
+  const [, token, before, around] = shown;
+  return before === undefined ? Math.max(0, text.indexOf(token)) : text.indexOf(around) + 10;
 }
 
 class TextReader {

@@ -23,6 +23,7 @@ export interface Bootstrap {
   headerPrefix: string;
   statsServerVersionOverride?: number;
   typedDnsResolverConfig?: TypedExtensionConfig<({ '@type': 'envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig' } & GetAddrInfoDnsResolverConfig) | ({ '@type': 'envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig' } & CaresDnsResolverConfig)>;
+  deferredStatOptions?: BootstrapDeferredStatOptions;
 }
 
 /** envoy.config.bootstrap.v3.Bootstrap.StaticResources */
@@ -30,6 +31,9 @@ export interface BootstrapStaticResources {
   listeners: Listener[];
   clusters: Cluster[];
 }
+
+/** envoy.config.bootstrap.v3.Bootstrap.DeferredStatOptions */
+export type BootstrapDeferredStatOptions = Record<never, never>;
 
 /** envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig */
 export interface BootstrapApplicationLogConfig {

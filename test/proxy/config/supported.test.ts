@@ -1,0 +1,143 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { api } from '../../../src/proxy/config/api/registry.ts';
+import { words } from '../../../src/proxy/config/plain.ts';
+import {
+  ACCEPTED_VALUES,
+  EXTENSION_POINTS,
+  SUPPORTED_ENUM_VALUES,
+  SUPPORTED_FIELDS,
+} from '../../../src/proxy/config/supported.ts';
+import { configTypes } from '../../../src/proxy/config/type_writer.ts';
+import { errorsOf, load, withCluster, withHcm } from './helpers.ts';
+
+test('types.gen.ts is what the table says (else: node scripts/gen-config-types.ts)', () => {
+  const written = readFileSync(new URL('../../../src/proxy/config/types.gen.ts', import.meta.url), 'utf8');
+  assert.equal(written, configTypes());
+});
+
+test('the table names only what the API has, and every message it uses', () => {
+  for (const [name, cell] of Object.entries(SUPPORTED_FIELDS)) {
+    const fields = new Set(
+      api()
+        .message(name)
+        .fields.map((field) => field.name),
+    );
+    for (const field of words(cell)) assert.ok(fields.has(field), `${name}.${field}`);
+  }
+  for (const [point, cell] of Object.entries(EXTENSION_POINTS)) {
+    const at = point.lastIndexOf('.');
+    assert.ok(words(SUPPORTED_FIELDS[point.slice(0, at)]).has(point.slice(at + 1)), point);
+    for (const name of words(cell)) assert.ok(name in SUPPORTED_FIELDS, name);
+  }
+  for (const [name, cell] of Object.entries(SUPPORTED_ENUM_VALUES)) {
+    const values = new Set(
+      api()
+        .enum(name)
+        .values.map((value) => value.name),
+    );
+    for (const value of words(cell)) assert.ok(values.has(value), `${name}.${value}`);
+  }
+  for (const field of Object.keys(ACCEPTED_VALUES)) {
+    const at = field.lastIndexOf('.');
+    const name = field.slice(0, at);
+    assert.ok(
+      api()
+        .message(name)
+        .fields.some((each) => each.name === field.slice(at + 1)),
+      field,
+    );
+    assert.ok(!words(SUPPORTED_FIELDS[name]).has(field.slice(at + 1)), `${field} is supported anyway`);
+  }
+});
+
+test('a valid field that is not supported is an error at its key', () => {
+  assert.deepEqual(
+    errorsOf(
+      withCluster(
+        'type: STATIC\nhealth_checks:\n- { timeout: 1s, interval: 1s, unhealthy_threshold: 1, healthy_threshold: 1, tcp_health_check: {} }',
+      ),
+    ),
+    [
+      '5:5 static_resources.clusters[0].health_checks: envoy.config.cluster.v3.Cluster.health_checks is not supported by Sluice yet',
+    ],
+  );
+  assert.deepEqual(errorsOf('dynamic_resources: {}'), [
+    '1:1 dynamic_resources: envoy.config.bootstrap.v3.Bootstrap.dynamic_resources is not supported by Sluice yet',
+  ]);
+});
+
+test('enum values, and defaults that are fine', () => {
+  assert.deepEqual(errorsOf(withHcm('codec_type: AUTO')), []);
+  assert.deepEqual(errorsOf(withHcm('forward_client_cert_details: SANITIZE')), []);
+  assert.deepEqual(errorsOf(withHcm('codec_type: http2')), [
+    '14:23 static_resources.listeners[0].filter_chains[0].filters[0].typed_config.codec_type: codec_type: HTTP2 is not supported by Sluice yet; supported: AUTO, HTTP1',
+  ]);
+  assert.deepEqual(errorsOf(withCluster('lb_policy: RING_HASH')).length, 1);
+});
+
+test('extensions that Sluice does not have, and ones in the wrong place', () => {
+  const fault = withHcm('').replace(
+    'envoy.extensions.filters.http.router.v3.Router',
+    'envoy.extensions.filters.http.fault.v3.HTTPFault',
+  );
+  assert.match(
+    errorsOf(fault)[0],
+    /http_filters\[0\]\.typed_config: 'router' \(envoy\.extensions\.filters\.http\.fault\.v3\.HTTPFault\) is not supported by Sluice yet$/,
+  );
+  const echo = withHcm('').replace(
+    'envoy.extensions.filters.http.router.v3.Router',
+    'envoy.extensions.filters.network.echo.v3.Echo',
+  );
+  assert.match(
+    errorsOf(echo)[0],
+    /Didn't find a registered implementation for 'router' with type URL: 'envoy\.extensions\.filters\.network\.echo\.v3\.Echo': it does not go here, these do: .*Router$/,
+  );
+});
+
+test('allowUnsupported: a warning, and the field or the extension is gone', () => {
+  const loaded = load(
+    withCluster(
+      'type: STATIC\nignore_new: 1\ntransport_socket: { name: tls, typed_config: { "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext } }\nwait: 1'.replace(
+        /\n(ignore_new|wait): 1/g,
+        '',
+      ),
+    ),
+    {
+      allowUnsupported: true,
+    },
+  );
+  assert.equal(loaded.warnings.length, 1);
+  assert.match(loaded.warnings[0], /^--config-yaml:5:\d+: .*UpstreamTlsContext\) is not supported by Sluice yet: left out$/);
+  assert.equal('transportSocket' in (loaded.bootstrap.staticResources?.clusters[0] ?? {}), false);
+
+  const filters = withHcm('').replace(
+    'http_filters:\n',
+    `http_filters:
+          - { name: fault, typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault } }
+`,
+  );
+  const listener = load(filters, { allowUnsupported: true }).bootstrap.staticResources?.listeners[0];
+  const hcm = listener?.filterChains[0].filters[0].typedConfig;
+  assert.ok(hcm?.['@type'] === 'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager');
+  assert.deepEqual(
+    hcm.httpFilters.map(({ name }) => name),
+    ['router'],
+  );
+});
+
+test('load balancing policies: the first supported one is taken', () => {
+  const policy = (type: string) =>
+    `{ typed_extension_config: { name: p, typed_config: { "@type": type.googleapis.com/envoy.extensions.load_balancing_policies.${type} } } }`;
+  const both = `load_balancing_policy: { policies: [${policy('maglev.v3.Maglev')}, ${policy('random.v3.Random')}, ${policy('round_robin.v3.RoundRobin')}] }`;
+  const policies = load(withCluster(both)).bootstrap.staticResources?.clusters[0].loadBalancingPolicy?.policies;
+  assert.deepEqual(
+    policies?.map((each) => each.typedExtensionConfig?.typedConfig?.['@type']),
+    ['envoy.extensions.load_balancing_policies.random.v3.Random'],
+  );
+  assert.match(
+    errorsOf(withCluster(`load_balancing_policy: { policies: [${policy('maglev.v3.Maglev')}] }`))[0],
+    /Maglev\) is not supported/,
+  );
+});
