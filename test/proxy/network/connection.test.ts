@@ -1,0 +1,354 @@
+/** One suite for every socket interface: Connection over real loopback sockets, peers are node:net. */
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, type TestContext, test } from 'node:test';
+import { SliceBuffer } from '../../../src/core/buffer/slice_buffer.ts';
+import type { IoBackend } from '../../../src/core/event/create_dispatcher.ts';
+import { type Address, ipAddress, pipeAddress } from '../../../src/proxy/network/address.ts';
+import { type Connection, ConnectionCloseType, ConnectionEvent, FilterStatus, type ReadFilter } from '../../../src/proxy/network/connection.ts';
+import { createClientConnection, createServerConnection } from '../../../src/proxy/network/connection_impl.ts';
+import type { ListenSocket } from '../../../src/proxy/network/io_handle.ts';
+import { BACKENDS, type Loop, skipReason, startLoop, until } from '../../support/dispatchers.ts';
+
+interface Served {
+  loop: Loop;
+  listener: ListenSocket;
+  connections: Connection[];
+  events: ConnectionEvent[];
+}
+
+/** Listens and gives each connection the filter that `makeFilter` returns. */
+function serve(t: TestContext, backend: IoBackend, makeFilter: (connection: Connection) => Partial<ReadFilter>, setup?: (c: Connection) => void): Served {
+  return serveOn(t, backend, ipAddress('127.0.0.1', 0), makeFilter, setup);
+}
+
+function serveOn(
+  t: TestContext,
+  backend: IoBackend,
+  address: Address,
+  makeFilter: (connection: Connection) => Partial<ReadFilter>,
+  setup?: (c: Connection) => void,
+): Served {
+  const loop = startLoop(t, backend);
+  const connections: Connection[] = [];
+  const events: ConnectionEvent[] = [];
+  const listener = loop.sockets.listen(loop.dispatcher, { address, backlog: 128, reusePort: false }, (handle) => {
+    const connection = createServerConnection(loop.dispatcher, handle, { localAddress: listener.localAddress, remoteAddress: handle.remoteAddress() });
+    connections.push(connection);
+    connection.addConnectionCallbacks({ onEvent: (event) => events.push(event) });
+    setup?.(connection);
+    const filter = makeFilter(connection);
+    connection.addReadFilter({
+      initializeReadFilterCallbacks: () => {},
+      onNewConnection: () => FilterStatus.Continue,
+      onData: (data) => {
+        data.clear();
+        return FilterStatus.StopIteration;
+      },
+      ...filter,
+    });
+    connection.initializeReadFilters();
+  });
+  listener.setAccepting(true);
+  t.after(() => listener.close());
+  return { loop, listener, connections, events };
+}
+
+const portOf = (listener: ListenSocket): number => (listener.localAddress.kind === 'ip' ? listener.localAddress.port : 0);
+const echo = (c: Connection): Partial<ReadFilter> => ({
+  onData: (data, end) => {
+    c.write(data, end);
+    return FilterStatus.StopIteration;
+  },
+});
+
+async function readAll(socket: Socket): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of socket) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks);
+}
+
+for (const backend of BACKENDS) {
+  describe(`connection on ${backend}`, { skip: skipReason(backend) }, () => {
+    test('echo of megabytes is byte-exact, half-close reaches both sides, nothing leaks', async (t) => {
+      const { loop, listener, events } = serve(t, backend, echo, (c) => c.enableHalfClose(true));
+      const sent = Buffer.alloc(3_000_001);
+      for (let i = 0; i < sent.length; i++) sent[i] = (i * 7 + (i >> 9)) & 0xff;
+      const socket = connect(portOf(listener), '127.0.0.1');
+      socket.end(sent);
+      const got = await readAll(socket);
+      assert.equal(createHash('sha256').update(got).digest('hex'), createHash('sha256').update(sent).digest('hex'));
+      await until(loop.dispatcher, () => events.length === 1 && loop.dispatcher.blocksHeld <= 1, 'the end');
+      assert.deepEqual(loop.errors, []);
+    });
+
+    test('without half-close the peer\'s FIN closes the connection', async (t) => {
+      const { loop, listener, events } = serve(t, backend, echo);
+      const socket = connect(portOf(listener), '127.0.0.1');
+      socket.end('x');
+      await readAll(socket);
+      await until(loop.dispatcher, () => events.length === 1);
+      assert.deepEqual(events, [ConnectionEvent.RemoteClose]);
+    });
+
+    test('a reset is a remote close, also while reading is disabled', async (t) => {
+      const { loop, listener, events, connections } = serve(t, backend, () => ({}));
+      const socket = connect(portOf(listener), '127.0.0.1');
+      await until(loop.dispatcher, () => connections.length === 1);
+      connections[0].readDisable(true);
+      socket.resetAndDestroy();
+      await until(loop.dispatcher, () => events.length === 1, 'the reset');
+      assert.deepEqual(events, [ConnectionEvent.RemoteClose]);
+    });
+
+    test('readDisable is counted and loses nothing', async (t) => {
+      let received = 0;
+      const { loop, listener, connections } = serve(t, backend, () => ({
+        onData: (data) => {
+          received += data.length;
+          data.clear();
+          return FilterStatus.StopIteration;
+        },
+      }));
+      const socket = connect(portOf(listener), '127.0.0.1');
+      await until(loop.dispatcher, () => connections.length === 1);
+      connections[0].readDisable(true);
+      connections[0].readDisable(true);
+      const before = received;
+      socket.write(Buffer.alloc(500_000, 1));
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      connections[0].readDisable(false);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      assert.equal(received, before);
+      connections[0].readDisable(false);
+      await until(loop.dispatcher, () => received === 500_000, 'all bytes');
+      assert.throws(() => connections[0].readDisable(false), /without readDisable\(true\)/);
+      socket.destroy();
+    });
+
+    test('data and FIN that came while disabled arrive in order afterwards', async (t) => {
+      const seen: string[] = [];
+      const { loop, listener, connections } = serve(
+        t,
+        backend,
+        () => ({
+          onData: (data, end) => {
+            seen.push(`${data.toText()}${end ? '|end' : ''}`);
+            data.clear();
+            return FilterStatus.StopIteration;
+          },
+        }),
+        (c) => c.enableHalfClose(true),
+      );
+      const socket = connect(portOf(listener), '127.0.0.1');
+      await until(loop.dispatcher, () => connections.length === 1);
+      connections[0].readDisable(true);
+      socket.end('tail');
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      assert.deepEqual(seen, []);
+      connections[0].readDisable(false);
+      await until(loop.dispatcher, () => seen.join('').endsWith('|end'), 'the end');
+      assert.equal(seen.join(''), 'tail|end');
+      socket.destroy();
+    });
+
+    test('write watermarks: above when the peer does not read, below when it does', async (t) => {
+      const marks: string[] = [];
+      const { loop, listener, connections } = serve(
+        t,
+        backend,
+        () => ({}),
+        (c) => {
+          c.setBufferLimits(100_000);
+          c.addConnectionCallbacks({
+            onEvent: () => {},
+            onAboveWriteBufferHighWatermark: () => marks.push('above'),
+            onBelowWriteBufferLowWatermark: () => marks.push('below'),
+          });
+        },
+      );
+      const socket = connect(portOf(listener), '127.0.0.1');
+      socket.pause();
+      await until(loop.dispatcher, () => connections.length === 1);
+      const total = 20_000_000;
+      loop.dispatcher.post(() => {
+        const data = new SliceBuffer(loop.dispatcher.slab);
+        data.append(Buffer.alloc(total, 7));
+        connections[0].write(data, false);
+      });
+      await until(loop.dispatcher, () => marks.length === 1, 'above');
+      let got = 0;
+      socket.on('data', (chunk) => {
+        got += chunk.length;
+      });
+      socket.resume();
+      await until(loop.dispatcher, () => got === total, 'all bytes');
+      assert.deepEqual(marks, ['above', 'below']);
+      socket.destroy();
+    });
+
+    test('FlushWrite sends everything first; NoFlush does not wait; AbortReset resets', async (t) => {
+      const { loop, listener, connections } = serve(t, backend, (c) => ({
+        onData: (data) => {
+          const how = data.toText();
+          data.clear();
+          const answer = new SliceBuffer(loop.dispatcher.slab);
+          answer.append(Buffer.alloc(2_000_000, 9));
+          c.write(answer, false);
+          c.close(how === 'flush' ? ConnectionCloseType.FlushWrite : how === 'reset' ? ConnectionCloseType.AbortReset : ConnectionCloseType.NoFlush);
+          return FilterStatus.StopIteration;
+        },
+      }));
+      const flushed = connect(portOf(listener), '127.0.0.1');
+      flushed.write('flush');
+      assert.equal((await readAll(flushed)).length, 2_000_000);
+      const reset = connect(portOf(listener), '127.0.0.1');
+      reset.write('reset');
+      const [error] = (await once(reset.resume(), 'error')) as [NodeJS.ErrnoException];
+      assert.equal(error.code, 'ECONNRESET');
+      const dropped = connect(portOf(listener), '127.0.0.1');
+      dropped.write('now');
+      dropped.resume();
+      await once(dropped, 'close');
+      assert.ok(connections.every((c) => c.state === 'closed'));
+      await until(loop.dispatcher, () => loop.dispatcher.blocksHeld <= 1, 'all blocks back');
+    });
+
+    test('delayed close waits for the peer, and not for ever', async (t) => {
+      const { loop, listener, events } = serve(
+        t,
+        backend,
+        (c) => ({
+          onData: (data) => {
+            data.clear();
+            c.close(ConnectionCloseType.FlushWriteAndDelay);
+            return FilterStatus.StopIteration;
+          },
+        }),
+        (c) => c.setDelayedCloseTimeout(30),
+      );
+      const polite = connect(portOf(listener), '127.0.0.1');
+      polite.write('x');
+      await readAll(polite);
+      await until(loop.dispatcher, () => events.length === 1);
+      assert.deepEqual(events, [ConnectionEvent.RemoteClose]);
+      const stubborn = connect({ port: portOf(listener), host: '127.0.0.1', allowHalfOpen: true });
+      stubborn.write('x');
+      stubborn.resume();
+      await until(loop.dispatcher, () => events.length === 2, 'the timeout');
+      assert.equal(events[1], ConnectionEvent.LocalClose);
+      stubborn.destroy();
+    });
+
+    test('a read buffer above its limit stops reading', async (t) => {
+      const { loop, listener, connections } = serve(
+        t,
+        backend,
+        () => ({ onData: () => FilterStatus.StopIteration }),
+        (c) => c.setBufferLimits(50_000),
+      );
+      const socket = connect(portOf(listener), '127.0.0.1');
+      await until(loop.dispatcher, () => connections.length === 1);
+      socket.write(Buffer.alloc(30_000_000, 1));
+      await until(loop.dispatcher, () => loop.dispatcher.blocksHeld > 0);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      assert.ok(loop.dispatcher.blocksHeld < 40, `${loop.dispatcher.blocksHeld} blocks held`);
+      socket.destroy();
+    });
+
+    test('client connections: connected, refused, and closed while connecting', async (t) => {
+      const loop = startLoop(t, backend);
+      const server = createServer((socket) => socket.end('welcome')).listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const port = (server.address() as AddressInfo).port;
+      let text = '';
+      const events: ConnectionEvent[] = [];
+      const client = createClientConnection(loop.dispatcher, loop.sockets, { address: ipAddress('127.0.0.1', port) });
+      client.addConnectionCallbacks({ onEvent: (event) => events.push(event) });
+      client.addReadFilter({
+        initializeReadFilterCallbacks: () => {},
+        onNewConnection: () => FilterStatus.Continue,
+        onData: (data) => {
+          text += data.toText();
+          data.clear();
+          return FilterStatus.StopIteration;
+        },
+      });
+      client.initializeReadFilters();
+      client.connect();
+      await until(loop.dispatcher, () => events.length === 2, 'the close');
+      assert.equal(text, 'welcome');
+      assert.deepEqual(events, [ConnectionEvent.Connected, ConnectionEvent.RemoteClose]);
+      server.close();
+      await once(server, 'close');
+
+      const refusedEvents: ConnectionEvent[] = [];
+      const refused = createClientConnection(loop.dispatcher, loop.sockets, { address: ipAddress('127.0.0.1', port) });
+      refused.addConnectionCallbacks({ onEvent: (event) => refusedEvents.push(event) });
+      refused.connect();
+      await until(loop.dispatcher, () => refusedEvents.length === 1, 'the refusal');
+      assert.deepEqual(refusedEvents, [ConnectionEvent.RemoteClose]);
+      assert.match(refused.transportFailureReason, /Connection refused/);
+
+      const abandoned = createClientConnection(loop.dispatcher, loop.sockets, { address: ipAddress('127.0.0.1', port) });
+      abandoned.connect();
+      abandoned.close(ConnectionCloseType.NoFlush);
+      assert.equal(abandoned.state, 'closed');
+      await until(loop.dispatcher, () => loop.dispatcher.blocksHeld === 0);
+      assert.deepEqual(loop.errors, []);
+    });
+
+    test('unix sockets, by path and abstract', async (t) => {
+      for (const path of [join(tmpdir(), `sluice-test-${process.pid}-${backend}.sock`), `@sluice-test-${process.pid}-${backend}`]) {
+        const { listener } = serveOn(t, backend, pipeAddress(path), echo, (c) => c.enableHalfClose(true));
+        const socket = connect(path.startsWith('@') ? `\0${path.slice(1)}` : path);
+        socket.end('over a pipe');
+        assert.equal((await readAll(socket)).toString(), 'over a pipe');
+        assert.equal(listener.localAddress.asString, path);
+      }
+    });
+
+    test('a thousand connections at once', async (t) => {
+      const { loop, listener, events } = serve(t, backend, echo, (c) => c.enableHalfClose(true));
+      const answers = await Promise.all(
+        Array.from({ length: 1000 }, async (_, i) => {
+          const socket = connect(portOf(listener), '127.0.0.1');
+          socket.end(`hello ${i}`);
+          return (await readAll(socket)).toString();
+        }),
+      );
+      answers.forEach((answer, i) => assert.equal(answer, `hello ${i}`));
+      await until(loop.dispatcher, () => events.length === 1000 && loop.dispatcher.blocksHeld <= 1);
+    });
+
+    test('data already read by listener filters is delivered first', async (t) => {
+      const loop = startLoop(t, backend);
+      const seen: string[] = [];
+      const listener = loop.sockets.listen(loop.dispatcher, { address: ipAddress('127.0.0.1', 0), backlog: 1, reusePort: false }, (handle) => {
+        const initialData = new SliceBuffer(loop.dispatcher.slab);
+        initialData.appendUtf8('before ');
+        const connection = createServerConnection(loop.dispatcher, handle, { localAddress: listener.localAddress, remoteAddress: handle.remoteAddress(), initialData });
+        connection.addReadFilter({
+          initializeReadFilterCallbacks: () => {},
+          onNewConnection: () => FilterStatus.Continue,
+          onData: (data) => {
+            seen.push(data.toText());
+            data.clear();
+            return FilterStatus.StopIteration;
+          },
+        });
+        connection.initializeReadFilters();
+      });
+      listener.setAccepting(true);
+      t.after(() => listener.close());
+      const socket = connect(portOf(listener), '127.0.0.1');
+      socket.write('after');
+      await until(loop.dispatcher, () => seen.join('') === 'before after');
+      socket.destroy();
+    });
+  });
+}
