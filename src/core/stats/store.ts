@@ -75,6 +75,8 @@ class Family {
   readonly name: string;
   readonly unit: number;
   readonly parts: Part[] = [];
+  /** Counters: was written before a reset. */
+  wasUsed = false;
   /** Histograms: what `mergeHistograms` saw last, and what came between the last two calls. */
   merged: HistogramStatistics | null = null;
   interval: HistogramStatistics | null = null;
@@ -319,7 +321,7 @@ export class Store implements Scope {
     return sorted(this.families.counter).map((family) => ({
       name: family.name,
       value: counterSum(family),
-      used: family.parts.some((part) => part.cells[part.offset] !== 0),
+      used: counterUsed(family),
     }));
   }
 
@@ -366,7 +368,10 @@ export class Store implements Scope {
   /** `/reset_counters`: all counters read 0 on every thread. They stay used. */
   resetCounters(): void {
     this.sync();
-    for (const family of this.families.counter.values()) this.counter(family.name).add(-counterSum(family));
+    for (const family of this.families.counter.values()) {
+      family.wasUsed = counterUsed(family);
+      this.counter(family.name).add(-counterSum(family));
+    }
   }
 
   // ---- For the stat objects.
@@ -426,6 +431,10 @@ function counterSum(family: Family): number {
   let sum = 0;
   for (const part of family.parts) sum += part.cells[part.offset];
   return sum;
+}
+
+function counterUsed(family: Family): boolean {
+  return family.wasUsed || family.parts.some((part) => part.cells[part.offset] !== 0);
 }
 
 function gaugeSum(family: Family): number {

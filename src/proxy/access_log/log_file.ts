@@ -56,7 +56,7 @@ export class LogFile implements AccessLogFile {
     const length = text.length;
     if (this.used + length > this.buffer.length && !this.makeRoom(length)) return;
     if (this.used === 0) this.onFirstWrite(this);
-    this.used += this.buffer.latin1Write(text, this.used, length);
+    this.used += this.buffer.write(text, this.used, length, 'latin1');
     this.stats.writeBuffered.inc();
     this.stats.writeTotalBuffered.add(length);
     if (this.used >= this.flushSizeBytes) this.flush();
