@@ -131,12 +131,27 @@ export interface TestContext extends FactoryContext {
   readonly runtimeValues: Map<string, string>;
   readonly clusters: Map<string, ThreadLocalCluster>;
   randomValue: number;
+  /** Lines of all access log files. */
+  readonly logged: string[];
+}
+
+/** An access log of `format`, whose lines end up in `logged`. */
+export function fileLog(format: string): Record<string, unknown> {
+  return {
+    name: 'envoy.access_loggers.file',
+    typedConfig: {
+      '@type': 'envoy.extensions.access_loggers.file.v3.FileAccessLog',
+      path: '/test.log',
+      logFormat: { textFormatSource: { inlineString: `${format}\n` } },
+    },
+  };
 }
 
 export function testContext(dispatcher: Dispatcher, socketInterface?: SocketInterface): TestContext {
   const runtimeValues = new Map<string, string>();
   const clusters = new Map<string, ThreadLocalCluster>();
   const scope = new Store({});
+  const logged: string[] = [];
   const clusterManager: ClusterManager = { get: (name) => clusters.get(name) ?? null, names: () => [...clusters.keys()] };
   return {
     dispatcher,
@@ -145,9 +160,7 @@ export function testContext(dispatcher: Dispatcher, socketInterface?: SocketInte
     clusterManager,
     runtime: { snapshot: snapshotOf(runtimeValues) },
     accessLogManager: {
-      createAccessLog: () => {
-        throw new Error('no access log files in this test');
-      },
+      createAccessLog: () => ({ write: (text) => logged.push(text), flush: () => {}, reopen: () => {} }),
       reopen: () => {},
       flush: () => {},
     },
@@ -165,6 +178,7 @@ export function testContext(dispatcher: Dispatcher, socketInterface?: SocketInte
     onDestroy: () => {},
     runtimeValues,
     clusters,
+    logged,
     randomValue: 0,
   };
 }
