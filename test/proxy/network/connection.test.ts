@@ -36,7 +36,7 @@ function serveOn(
   const loop = startLoop(t, backend);
   const connections: Connection[] = [];
   const events: ConnectionEvent[] = [];
-  const listener = loop.sockets.listen(loop.dispatcher, { address, backlog: 128, reusePort: false }, (handle) => {
+  const listener = loop.sockets.listen(loop.dispatcher, { address, backlog: 4096, reusePort: false }, (handle) => {
     const connection = createServerConnection(loop.dispatcher, handle, { localAddress: listener.localAddress, remoteAddress: handle.remoteAddress() });
     connections.push(connection);
     connection.addConnectionCallbacks({ onEvent: (event) => events.push(event) });
@@ -256,7 +256,8 @@ for (const backend of BACKENDS) {
       socket.write(Buffer.alloc(30_000_000, 1));
       await until(loop.dispatcher, () => loop.dispatcher.blocksHeld > 0);
       await new Promise((resolve) => setTimeout(resolve, 50));
-      assert.ok(loop.dispatcher.blocksHeld < 40, `${loop.dispatcher.blocksHeld} blocks held`);
+      // The limit, plus what one multishot receive may deliver before its cancellation takes effect (32 blocks, twice).
+      assert.ok(loop.dispatcher.blocksHeld < 80, `${loop.dispatcher.blocksHeld} blocks held`);
       socket.destroy();
     });
 
