@@ -1,0 +1,41 @@
+/** Fields and values of the HttpConnectionManager message that are valid in Envoy and not honoured here: refused by name. */
+import { ConfigError } from '../../../config/error.ts';
+import type { HttpConnectionManager } from '../../../config/types.gen.ts';
+
+/** Proto names of fields that must not be set. */
+const FIELDS: readonly (readonly [field: string, name: string])[] = [
+  ['rds', 'rds'],
+  ['scopedRoutes', 'scoped_routes'],
+  ['tracing', 'tracing'],
+  ['http2ProtocolOptions', 'http2_protocol_options'],
+  ['http3ProtocolOptions', 'http3_protocol_options'],
+  ['streamFlushTimeout', 'stream_flush_timeout'],
+  ['accessLogFlushInterval', 'access_log_flush_interval'],
+  ['setCurrentClientCertDetails', 'set_current_client_cert_details'],
+  ['proxyStatusConfig', 'proxy_status_config'],
+  ['typedHeaderValidationConfig', 'typed_header_validation_config'],
+  ['addProxyProtocolConnectionState', 'add_proxy_protocol_connection_state'],
+];
+
+export function refuseUnsupported(config: HttpConnectionManager): void {
+  const fields = config as unknown as Record<string, unknown>;
+  for (const [field, name] of FIELDS) if (fields[field] !== undefined) throw unsupported(name);
+  if (fields.appendLocalOverload === true) throw unsupported('append_local_overload');
+  const early = fields.earlyHeaderMutationExtensions;
+  if (Array.isArray(early) && early.length > 0) throw unsupported('early_header_mutation_extensions');
+  const certificate = fields.forwardClientCertDetails;
+  if (certificate !== undefined && certificate !== 'SANITIZE') throw unsupported('forward_client_cert_details');
+  const codec = config.codecType as string | undefined;
+  if (codec === 'HTTP2' || codec === 'HTTP3')
+    throw new ConfigError(`${codec} is not supported by Sluice yet`, { path: 'codec_type' });
+  if (config.schemeHeaderTransformation?.matchUpstream === true) throw unsupported('scheme_header_transformation.match_upstream');
+  if (config.accessLogOptions?.accessLogFlushInterval !== undefined)
+    throw unsupported('access_log_options.access_log_flush_interval');
+  if (config.accessLogOptions?.flushLogOnTunnelSuccessfullyEstablished === true) {
+    throw unsupported('access_log_options.flush_log_on_tunnel_successfully_established');
+  }
+}
+
+function unsupported(path: string): ConfigError {
+  return new ConfigError('is not supported by Sluice yet', { path });
+}

@@ -1,0 +1,329 @@
+/**
+ * The HTTP connection manager: the network filter that turns a downstream connection's bytes into streams (Envoy:
+ * source/common/http/conn_manager_impl.cc). Owns the codec, the connection's timeouts and its draining.
+ *
+ * Left out: HTTP/2 (a connection that begins with its preface is refused), tracing, overload actions.
+ */
+import type { SliceBuffer } from '../../../core/buffer/slice_buffer.ts';
+import type { ConnectionCallbacks, ReadFilter, ReadFilterCallbacks } from '../../network/connection.ts';
+import { type Connection, ConnectionCloseType, ConnectionEvent, FilterStatus } from '../../network/connection.ts';
+import type { Protocol, ResponseFlag } from '../../stream_info/stream_info.ts';
+import {
+  type RequestDecoder,
+  type ResponseEncoder,
+  type ServerConnection,
+  type ServerConnectionCallbacks,
+  StreamResetReason,
+} from '../codec.ts';
+import type { HeaderMap } from '../header_map.ts';
+import { H } from '../header_names.ts';
+import { ActiveStream } from './active_stream.ts';
+import type { ConnectionManagerConfig } from './conn_manager_config.ts';
+import { ConnectionFacts, hasToken } from './conn_manager_utility.ts';
+import { LazyTimer } from './lazy_timer.ts';
+
+export const DrainState = { NotDraining: 0, Draining: 1, Closing: 2 } as const;
+export type DrainState = (typeof DrainState)[keyof typeof DrainState];
+
+const HTTP2_PREFACE = 'PRI * HTTP/2';
+
+/** A server codec that knows more about keep-alive than the headers still tell. */
+interface KeepAliveAware extends ServerConnection {
+  readonly requestKeepsAlive?: boolean;
+}
+
+export class ConnectionManagerImpl implements ReadFilter, ConnectionCallbacks, ServerConnectionCallbacks {
+  readonly config: ConnectionManagerConfig;
+  private readCallbacks: ReadFilterCallbacks | null = null;
+  private codec: KeepAliveAware | null = null;
+  facts!: ConnectionFacts;
+  drainState: DrainState = DrainState.NotDraining;
+  http1 = true;
+  private readonly streams: ActiveStream[] = [];
+  private accumulatedRequests = 0;
+  private softDrain = false;
+  private closed = false;
+  private startMs = 0;
+  private idleTimer: LazyTimer | null = null;
+  private drainTimer: LazyTimer | null = null;
+  private durationTimer: LazyTimer | null = null;
+
+  constructor(config: ConnectionManagerConfig) {
+    this.config = config;
+  }
+
+  get connection(): Connection {
+    return (this.readCallbacks as ReadFilterCallbacks).connection;
+  }
+
+  get protocol(): Protocol {
+    return this.codec === null ? '' : this.codec.protocol;
+  }
+
+  // ReadFilter.
+
+  initializeReadFilterCallbacks(callbacks: ReadFilterCallbacks): void {
+    this.readCallbacks = callbacks;
+    const config = this.config;
+    const stats = config.stats;
+    const connection = callbacks.connection;
+    connection.addConnectionCallbacks(this);
+    connection.setDelayedCloseTimeout(config.delayedCloseTimeoutMs);
+    this.startMs = config.dispatcher.nowMs;
+    stats.downstreamCxTotal.inc();
+    stats.downstreamCxActive.inc();
+    if (connection.ssl !== null) {
+      stats.downstreamCxSslTotal.inc();
+      stats.downstreamCxSslActive.inc();
+    }
+  }
+
+  onNewConnection(): FilterStatus {
+    const config = this.config;
+    this.facts = new ConnectionFacts(this.connection, config);
+    if (config.idleTimeoutMs > 0) {
+      this.idleTimer = new LazyTimer(config.dispatcher, () => this.onIdleTimeout());
+      this.idleTimer.set(config.idleTimeoutMs);
+    }
+    if (config.maxConnectionDurationMs > 0) {
+      this.durationTimer = new LazyTimer(config.dispatcher, () => this.onDurationTimeout());
+      this.durationTimer.set(config.maxConnectionDurationMs);
+    }
+    return FilterStatus.Continue;
+  }
+
+  onData(data: SliceBuffer, _endStream: boolean): FilterStatus {
+    if (this.codec === null) {
+      if (this.config.codecType === 'AUTO' && this.isHttp2(data)) return this.refuseHttp2(data);
+      this.createCodec();
+    }
+    const codec = this.codec as ServerConnection;
+    this.config.stats.downstreamCxRxBytesTotal.add(data.length);
+    const error = codec.dispatch(data);
+    if (error !== null) {
+      this.config.stats.downstreamCxProtocolError.inc();
+      const details = `codec_error:${error.details}`.replaceAll(' ', '_');
+      this.connection.streamInfo.setFlag('DownstreamProtocolError');
+      this.connection.streamInfo.connectionTerminationDetails = details;
+      this.doConnectionClose(ConnectionCloseType.FlushWriteAndDelay, 'DownstreamProtocolError', details);
+      return FilterStatus.StopIteration;
+    }
+    if (this.drainState === DrainState.Closing) this.checkForDeferredClose(false);
+    return FilterStatus.StopIteration;
+  }
+
+  private isHttp2(data: SliceBuffer): boolean {
+    if (this.connection.nextProtocol === 'h2') return true;
+    if (data.length < HTTP2_PREFACE.length) return false;
+    for (let i = 0; i < HTTP2_PREFACE.length; i++) if (data.byteAt(i) !== HTTP2_PREFACE.charCodeAt(i)) return false;
+    return true;
+  }
+
+  private refuseHttp2(data: SliceBuffer): FilterStatus {
+    data.clear();
+    this.config.stats.downstreamCxProtocolError.inc();
+    this.doConnectionClose(ConnectionCloseType.FlushWrite, 'DownstreamProtocolError', 'http2_not_supported');
+    return FilterStatus.StopIteration;
+  }
+
+  private createCodec(): void {
+    this.codec = this.config.codecFactory.create(this.connection, this);
+    const stats = this.config.stats;
+    this.connection.streamInfo.protocol = this.codec.protocol;
+    stats.downstreamCxHttp1Total.inc();
+    stats.downstreamCxHttp1Active.inc();
+  }
+
+  // ServerConnectionCallbacks.
+
+  newStream(encoder: ResponseEncoder): RequestDecoder {
+    const config = this.config;
+    const stats = config.stats;
+    if (this.idleTimer !== null) this.idleTimer.clear();
+    const stream = config.freeStreams.pop() ?? new ActiveStream(config);
+    stream.listIndex = this.streams.length;
+    this.streams.push(stream);
+    stats.downstreamRqTotal.inc();
+    stats.downstreamRqActive.inc();
+    stats.downstreamRqHttp1Total.inc();
+    stream.begin(this, encoder);
+    this.accumulatedRequests++;
+    if (config.maxRequestsPerConnection > 0 && this.accumulatedRequests >= config.maxRequestsPerConnection) {
+      stream.sawConnectionClose = true;
+      this.drainState = DrainState.Closing;
+      stats.downstreamCxMaxRequestsReached.inc();
+    }
+    if (this.softDrain) stream.sawConnectionClose = true;
+    return stream;
+  }
+
+  /** Whether this request lets the connection live on. */
+  requestKeepsAlive(headers: HeaderMap): boolean {
+    const codec = this.codec as KeepAliveAware;
+    const known = codec.requestKeepsAlive;
+    if (known === false) return false;
+    if (headers.hasId(H.connection) && hasToken(headers.getId(H.connection) as string, 'close')) return false;
+    if (headers.hasId(H['proxy-connection']) && hasToken(headers.getId(H['proxy-connection']) as string, 'close')) return false;
+    if (known !== undefined || codec.protocol !== 'HTTP/1.0') return true;
+    return headers.hasId(H.connection) && hasToken(headers.getId(H.connection) as string, 'keep-alive');
+  }
+
+  // Draining.
+
+  startDrainSequence(): void {
+    if (this.drainState !== DrainState.NotDraining) return;
+    this.drainState = DrainState.Draining;
+    this.codec?.shutdownNotice();
+    this.drainTimer = new LazyTimer(this.config.dispatcher, () => this.onDrainTimeout());
+    this.drainTimer.set(this.config.drainTimeoutMs);
+  }
+
+  setClosing(): void {
+    this.drainState = DrainState.Closing;
+  }
+
+  private onDrainTimeout(): void {
+    this.codec?.goAway();
+    this.drainState = DrainState.Closing;
+    this.checkForDeferredClose(false);
+  }
+
+  private onIdleTimeout(): void {
+    this.config.stats.downstreamCxIdleTimeout.inc();
+    if (this.codec === null) this.doConnectionClose(ConnectionCloseType.FlushWrite, null, 'on_idle_timeout');
+    else this.startDrainSequence();
+  }
+
+  private onDurationTimeout(): void {
+    this.config.stats.downstreamCxMaxDurationReached.inc();
+    if (this.codec === null) {
+      this.doConnectionClose(ConnectionCloseType.FlushWrite, 'DurationTimeout', 'max_connection_duration');
+    } else if (this.drainState === DrainState.NotDraining) {
+      if (this.config.http1SafeMaxConnectionDuration && this.http1) {
+        this.config.stats.downstreamCxHttp1SoftDrain.inc();
+        this.softDrain = true;
+        for (const stream of this.streams) stream.sawConnectionClose = true;
+      } else this.startDrainSequence();
+    }
+  }
+
+  // Ends of streams.
+
+  /** The response is complete, or the stream gives up: resets what is not finished, then closes when draining is done. */
+  doEndStream(stream: ActiveStream): void {
+    if (stream.listIndex < 0) return;
+    const encoder = stream.responseEncoder;
+    const filters = stream.filterManager;
+    const requestComplete = filters.remoteComplete;
+    const sawClose = stream.sawConnectionClose;
+    let reset = false;
+    if (encoder !== null && (!requestComplete || !stream.codecSawLocalComplete)) {
+      filters.localComplete = true;
+      const cleanly = stream.codecSawLocalComplete;
+      stream.codecSawLocalComplete = true;
+      reset = true;
+      // A complete response to a request that is not: the bytes that are out stay out, the rest of the request is not read.
+      if (cleanly) encoder.stream.removeCallbacks(stream);
+      const reason = stream.streamInfo.hasFlag('UpstreamProtocolError')
+        ? StreamResetReason.ProtocolError
+        : StreamResetReason.LocalReset;
+      encoder.stream.resetStream(reason);
+      if (cleanly) this.config.stats.downstreamRqTxReset.inc();
+    }
+    this.doDeferredStreamDestroy(stream);
+    if (reset && this.http1) this.drainState = DrainState.Closing;
+    if (this.drainState === DrainState.Closing) {
+      const http10 = stream.streamInfo.protocol === 'HTTP/1.0';
+      this.checkForDeferredClose(sawClose && (requestComplete || http10));
+    }
+  }
+
+  doDeferredStreamDestroy(stream: ActiveStream): void {
+    const at = stream.listIndex;
+    if (at < 0) return;
+    stream.listIndex = -1;
+    const streams = this.streams;
+    const last = streams.pop() as ActiveStream;
+    if (last !== stream) {
+      streams[at] = last;
+      last.listIndex = at;
+    }
+    stream.complete();
+    this.config.dispatcher.deferredDelete(stream);
+    if (streams.length === 0 && this.idleTimer !== null && !this.closed) this.idleTimer.set(this.config.idleTimeoutMs);
+  }
+
+  private checkForDeferredClose(skipDelay: boolean): void {
+    if (this.drainState !== DrainState.Closing || this.streams.length > 0 || this.closed) return;
+    this.doConnectionClose(skipDelay ? ConnectionCloseType.FlushWrite : ConnectionCloseType.FlushWriteAndDelay, null, '');
+  }
+
+  private doConnectionClose(type: ConnectionCloseType | null, flag: ResponseFlag | null, details: string): void {
+    this.idleTimer?.clear();
+    this.drainTimer?.clear();
+    this.durationTimer?.clear();
+    if (this.streams.length > 0) {
+      const stats = this.config.stats;
+      stats.downstreamCxDestroyActiveRq.inc();
+      if (type === null && this.remoteClose) stats.downstreamCxDestroyRemoteActiveRq.inc();
+      else stats.downstreamCxDestroyLocalActiveRq.inc();
+      this.resetAllStreams(flag, details);
+    }
+    if (type !== null && this.connection.state === 'open') this.connection.close(type, details);
+  }
+
+  private resetAllStreams(flag: ResponseFlag | null, details: string): void {
+    while (this.streams.length > 0) {
+      const stream = this.streams[this.streams.length - 1];
+      const info = stream.streamInfo;
+      stream.responseEncoder?.stream.removeCallbacks(stream);
+      if (details !== '') info.responseCodeDetails = details;
+      if (flag !== null) info.setFlag(flag);
+      stream.onResetStream(StreamResetReason.ConnectionTermination, '');
+      // `onResetStream` refuses a second call: never loop on a stream that is stuck.
+      if (stream.listIndex >= 0) this.doDeferredStreamDestroy(stream);
+    }
+  }
+
+  // ConnectionCallbacks.
+
+  private remoteClose = false;
+
+  onEvent(event: ConnectionEvent): void {
+    if (event === ConnectionEvent.Connected || this.closed) return;
+    this.closed = true;
+    const stats = this.config.stats;
+    const connection = this.connection;
+    this.remoteClose = event === ConnectionEvent.RemoteClose;
+    stats.downstreamCxDestroy.inc();
+    if (this.remoteClose) stats.downstreamCxDestroyRemote.inc();
+    else stats.downstreamCxDestroyLocal.inc();
+    this.doConnectionClose(
+      null,
+      'DownstreamConnectionTermination',
+      this.remoteClose ? 'downstream_remote_disconnect' : localDisconnect(connection.streamInfo.connectionTerminationDetails),
+    );
+    if (this.codec !== null) {
+      this.codec.onConnectionClosed();
+      stats.downstreamCxHttp1Active.dec();
+    }
+    this.idleTimer?.destroy();
+    this.drainTimer?.destroy();
+    this.durationTimer?.destroy();
+    stats.downstreamCxActive.dec();
+    if (connection.ssl !== null) stats.downstreamCxSslActive.dec();
+    stats.downstreamCxLengthMs.recordValue(Math.round(this.config.dispatcher.nowMs - this.startMs));
+  }
+
+  onAboveWriteBufferHighWatermark(): void {
+    this.codec?.onUnderlyingConnectionAboveWriteBufferHighWatermark();
+  }
+
+  onBelowWriteBufferLowWatermark(): void {
+    this.codec?.onUnderlyingConnectionBelowWriteBufferLowWatermark();
+  }
+}
+
+function localDisconnect(details: string): string {
+  return details === '' ? 'downstream_local_disconnect' : `downstream_local_disconnect(${details})`;
+}
