@@ -77,7 +77,7 @@ export function isNormalPath(u8: Uint8Array, start: number, length: number, opti
 export function unescapeSlashes(path: string): string {
   if (!path.includes('%')) return path;
   const end = queryStart(path);
-  const unescaped = path.slice(0, end).replace(/%(2[fF]|5[cC])/g, (escape) => (escape[1] === '2' ? '/' : '\\'));
+  const unescaped = path.slice(0, end).replace(/%(2[fF]|5[cC])/g, (code) => (code[1] === '2' ? '/' : '\\'));
   return unescaped + path.slice(end);
 }
 

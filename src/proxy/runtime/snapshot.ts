@@ -24,9 +24,6 @@ export function snapshotFromPlain(plain: PlainRuntime): RuntimeSnapshot {
   return new Snapshot(new Map(plain));
 }
 
-/** A snapshot without any key. */
-export const EMPTY_SNAPSHOT: RuntimeSnapshot = snapshotFromPlain([]);
-
 class Snapshot implements RuntimeSnapshot {
   private readonly entries: ReadonlyMap<string, RuntimeEntry>;
 
@@ -58,6 +55,9 @@ class Snapshot implements RuntimeSnapshot {
     return fractionContains(defaultValue.numerator, defaultValue.denominator, random);
   }
 }
+
+/** A snapshot without any key. */
+export const EMPTY_SNAPSHOT: RuntimeSnapshot = snapshotFromPlain([]);
 
 /** A value of a layer, as YAML or JSON gave it. `raw` is its text when it came as text. */
 export function runtimeEntry(value: string | number | boolean | Record<string, unknown>, raw?: string): RuntimeEntry {
