@@ -29,8 +29,9 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.extensions.network.socket_interface.v3.IoUringOptions':
     'io_uring_size enable_submission_queue_polling read_buffer_size write_timeout_ms',
   'envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig': '',
-  'envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig':
-    'resolvers use_resolvers_as_fallback filter_unroutable_families',
+  'envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig': 'resolvers dns_resolver_options',
+  'envoy.config.core.v3.DnsResolverOptions': 'no_default_search_domain',
+  'envoy.config.core.v3.DnsResolutionConfig': 'resolvers dns_resolver_options',
 
   // ---- core
   'envoy.config.core.v3.Node': `
@@ -42,7 +43,7 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'xds.core.v3.ContextParams': 'params',
   'envoy.config.core.v3.Locality': 'region zone sub_zone',
   'envoy.config.core.v3.Address': 'socket_address pipe',
-  'envoy.config.core.v3.SocketAddress': 'protocol address port_value named_port ipv4_compat',
+  'envoy.config.core.v3.SocketAddress': 'protocol address port_value ipv4_compat',
   'envoy.config.core.v3.Pipe': 'path mode',
   'envoy.config.core.v3.BindConfig': 'source_address freebind socket_options',
   'envoy.config.core.v3.SocketOption': 'description level name int_value buf_value state',
@@ -98,13 +99,11 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
     name address additional_addresses stat_prefix filter_chains use_original_dst default_filter_chain
     per_connection_buffer_limit_bytes metadata drain_type listener_filters listener_filters_timeout
     continue_on_listener_filters_timeout transparent freebind socket_options tcp_fast_open_queue_length traffic_direction
-    connection_balance_config reuse_port enable_reuse_port access_log tcp_backlog_size
+    reuse_port enable_reuse_port access_log tcp_backlog_size
     max_connections_to_accept_per_socket_event bind_to_port deprecated_v1 ignore_global_conn_limit`,
   'envoy.config.listener.v3.AdditionalAddress': 'address socket_options',
   'envoy.config.core.v3.SocketOptionsOverride': 'socket_options',
   'envoy.config.listener.v3.Listener.DeprecatedV1': 'bind_to_port',
-  'envoy.config.listener.v3.Listener.ConnectionBalanceConfig': 'exact_balance',
-  'envoy.config.listener.v3.Listener.ConnectionBalanceConfig.ExactBalance': '',
   'envoy.config.listener.v3.FilterChain':
     'filter_chain_match filters use_proxy_proto metadata transport_socket transport_socket_connect_timeout name',
   'envoy.config.listener.v3.FilterChainMatch': `
@@ -130,7 +129,8 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   // ---- network filters
   'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy': `
     stat_prefix cluster weighted_clusters metadata_match idle_timeout access_log max_connect_attempts backoff_options
-    max_downstream_connection_duration access_log_flush_interval flush_access_log_on_connected access_log_options`,
+    max_downstream_connection_duration max_downstream_connection_duration_jitter_percentage access_log_flush_interval
+    flush_access_log_on_connected access_log_options`,
   'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster': 'clusters',
   'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight': 'name weight metadata_match',
   'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TcpAccessLogOptions':
@@ -180,14 +180,13 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
     request_headers_to_remove most_specific_header_mutations_wins validate_clusters max_direct_response_body_size_bytes
     ignore_port_in_host_matching ignore_path_parameters_in_path_matching typed_per_filter_config metadata`,
   'envoy.config.route.v3.VirtualHost': `
-    name domains routes require_tls virtual_clusters request_headers_to_add request_headers_to_remove response_headers_to_add
+    name domains routes require_tls request_headers_to_add request_headers_to_remove response_headers_to_add
     response_headers_to_remove typed_per_filter_config include_request_attempt_count include_attempt_count_in_response
     retry_policy include_is_timeout_retry_header per_request_buffer_limit_bytes request_body_buffer_limit metadata`,
-  'envoy.config.route.v3.VirtualCluster': 'headers name',
   'envoy.config.route.v3.Route': `
     name match route redirect direct_response metadata decorator typed_per_filter_config request_headers_to_add
     request_headers_to_remove response_headers_to_add response_headers_to_remove per_request_buffer_limit_bytes
-    request_body_buffer_limit stat_prefix`,
+    request_body_buffer_limit`,
   'envoy.config.route.v3.Decorator': 'operation propagate',
   'envoy.config.route.v3.FilterConfig': 'config is_optional disabled',
   'envoy.config.route.v3.RouteMatch': `
@@ -202,9 +201,15 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.config.route.v3.RouteAction': `
     cluster cluster_header weighted_clusters cluster_not_found_response_code metadata_match prefix_rewrite regex_rewrite
     host_rewrite_literal auto_host_rewrite host_rewrite_header host_rewrite_path_regex append_x_forwarded_host timeout
-    idle_timeout retry_policy priority upgrade_configs internal_redirect_policy max_stream_duration max_grpc_timeout
-    grpc_timeout_offset`,
-  'envoy.config.route.v3.WeightedCluster': 'clusters total_weight runtime_key_prefix header_name',
+    idle_timeout retry_policy priority hash_policy upgrade_configs internal_redirect_policy internal_redirect_action
+    max_internal_redirects max_stream_duration`,
+  'envoy.config.route.v3.RouteAction.HashPolicy': 'header cookie connection_properties query_parameter terminal',
+  'envoy.config.route.v3.RouteAction.HashPolicy.Header': 'header_name regex_rewrite',
+  'envoy.config.route.v3.RouteAction.HashPolicy.Cookie': 'name ttl path attributes',
+  'envoy.config.route.v3.RouteAction.HashPolicy.CookieAttribute': 'name value',
+  'envoy.config.route.v3.RouteAction.HashPolicy.ConnectionProperties': 'source_ip',
+  'envoy.config.route.v3.RouteAction.HashPolicy.QueryParameter': 'name',
+  'envoy.config.route.v3.WeightedCluster': 'clusters total_weight runtime_key_prefix header_name use_hash_policy',
   'envoy.config.route.v3.WeightedCluster.ClusterWeight': `
     name cluster_header weight metadata_match request_headers_to_add request_headers_to_remove response_headers_to_add
     response_headers_to_remove typed_per_filter_config host_rewrite_literal`,
@@ -232,9 +237,9 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
     name alt_stat_name type cluster_type connect_timeout per_connection_buffer_limit_bytes lb_policy load_assignment
     max_requests_per_connection circuit_breakers common_http_protocol_options http_protocol_options
     typed_extension_protocol_options dns_refresh_rate dns_failure_refresh_rate respect_dns_ttl dns_lookup_family dns_jitter
-    typed_dns_resolver_config wait_for_warm_on_init cleanup_interval upstream_bind_config original_dst_lb_config
+    dns_resolvers dns_resolution_config typed_dns_resolver_config wait_for_warm_on_init cleanup_interval upstream_bind_config original_dst_lb_config
     least_request_lb_config round_robin_lb_config common_lb_config transport_socket metadata upstream_connection_options
-    load_balancing_policy track_timeout_budgets track_cluster_stats`,
+    load_balancing_policy track_cluster_stats`,
   'envoy.config.cluster.v3.Cluster.CustomClusterType': 'name typed_config',
   'envoy.extensions.clusters.dns.v3.DnsCluster': `
     dns_refresh_rate dns_failure_refresh_rate respect_dns_ttl dns_jitter typed_dns_resolver_config dns_lookup_family
@@ -244,21 +249,24 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.config.cluster.v3.Cluster.RoundRobinLbConfig': '',
   'envoy.config.cluster.v3.Cluster.LeastRequestLbConfig': 'choice_count active_request_bias',
   'envoy.config.cluster.v3.Cluster.OriginalDstLbConfig': 'use_http_header http_header_name upstream_port_override',
-  'envoy.config.cluster.v3.Cluster.CommonLbConfig': 'healthy_panic_threshold',
+  'envoy.config.cluster.v3.Cluster.CommonLbConfig': 'healthy_panic_threshold close_connections_on_host_set_change',
   'envoy.config.cluster.v3.CircuitBreakers': 'thresholds per_host_thresholds',
   'envoy.config.cluster.v3.CircuitBreakers.Thresholds': `
     priority max_connections max_pending_requests max_requests max_retries retry_budget track_remaining max_connection_pools`,
   'envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget': 'budget_percent min_retry_concurrency',
-  'envoy.config.cluster.v3.UpstreamConnectionOptions': 'tcp_keepalive set_local_interface_name_on_upstream_connections',
-  'envoy.config.cluster.v3.TrackClusterStats': 'timeout_budgets request_response_sizes',
+  'envoy.config.cluster.v3.UpstreamConnectionOptions': 'tcp_keepalive',
+  'envoy.config.cluster.v3.TrackClusterStats': '',
   'envoy.config.cluster.v3.LoadBalancingPolicy': 'policies',
   'envoy.config.cluster.v3.LoadBalancingPolicy.Policy': 'typed_extension_config',
   'envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin': '',
   'envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest': 'choice_count active_request_bias',
   'envoy.extensions.load_balancing_policies.random.v3.Random': '',
   'envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided': '',
-  'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': 'common_http_protocol_options explicit_http_config',
+  'envoy.extensions.upstreams.http.v3.HttpProtocolOptions':
+    'common_http_protocol_options explicit_http_config use_downstream_protocol_config',
   'envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig': 'http_protocol_options',
+  'envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig': 'http_protocol_options',
+  'envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions': 'idle_timeout',
   'envoy.config.endpoint.v3.ClusterLoadAssignment': 'cluster_name endpoints policy',
   'envoy.config.endpoint.v3.ClusterLoadAssignment.Policy': 'overprovisioning_factor',
   'envoy.config.endpoint.v3.LocalityLbEndpoints': 'locality metadata lb_endpoints load_balancing_weight priority proximity',
@@ -338,7 +346,9 @@ export const EXTENSION_POINTS: Record<string, string> = {
   'envoy.config.cluster.v3.Cluster.CustomClusterType.typed_config': 'envoy.extensions.clusters.dns.v3.DnsCluster',
   'envoy.config.cluster.v3.Cluster.typed_dns_resolver_config': DNS_RESOLVERS,
   'envoy.extensions.clusters.dns.v3.DnsCluster.typed_dns_resolver_config': DNS_RESOLVERS,
-  'envoy.config.cluster.v3.Cluster.typed_extension_protocol_options': 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions',
+  'envoy.config.cluster.v3.Cluster.typed_extension_protocol_options': `
+    envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+    envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions`,
   'envoy.config.cluster.v3.LoadBalancingPolicy.Policy.typed_extension_config': `
     envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin
     envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest
@@ -365,21 +375,17 @@ export const SUPPORTED_ENUM_VALUES: Record<string, string> = {
 };
 
 /**
- * Fields that are not supported, with the values that say no more than what Sluice does anyway (bool, number, string or enum name;
- * `{}` stands for an empty message): accepted and left out.
+ * Fields that are not supported, with the values that say no more than what Sluice does anyway (bool, number, string or enum name):
+ * accepted and left out. A scalar without presence that has its default needs no entry: it counts as not set.
  */
 export const ACCEPTED_VALUES: Record<string, readonly (boolean | number | string)[]> = {
-  'envoy.config.bootstrap.v3.Bootstrap.use_tcp_for_dns_lookups': [false],
   // Only means something with tracing, which is refused.
-  'envoy.extensions.filters.http.router.v3.Router.start_child_span': [true, false],
-  'envoy.config.listener.v3.Listener.enable_mptcp': [false],
-  'envoy.config.listener.v3.Listener.bypass_overload_manager': [true, false],
-  [`${HCM}.forward_client_cert_details`]: ['SANITIZE'],
-  'envoy.config.cluster.v3.Cluster.protocol_selection': ['USE_CONFIGURED_PROTOCOL'],
-  'envoy.config.cluster.v3.Cluster.close_connections_on_host_health_failure': [false],
-  'envoy.config.cluster.v3.Cluster.ignore_health_on_host_removal': [true, false],
-  'envoy.config.cluster.v3.Cluster.connection_pool_per_downstream_connection': [false],
-  'envoy.config.bootstrap.v3.ClusterManager.enable_deferred_cluster_creation': [false],
+  'envoy.extensions.filters.http.router.v3.Router.start_child_span': [true],
+  // Only means something with an overload manager, or with health checks: both are refused.
+  'envoy.config.listener.v3.Listener.bypass_overload_manager': [true],
+  'envoy.config.cluster.v3.Cluster.ignore_health_on_host_removal': [true],
+  'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector.enable_ja3_fingerprinting': [false],
+  'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector.enable_ja4_fingerprinting': [false],
   // When stats are created makes no difference to what they count.
-  'envoy.config.bootstrap.v3.Bootstrap.DeferredStatOptions.enable_deferred_creation_stats': [true, false],
+  'envoy.config.bootstrap.v3.Bootstrap.DeferredStatOptions.enable_deferred_creation_stats': [true],
 };

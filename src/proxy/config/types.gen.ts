@@ -130,8 +130,18 @@ export type GetAddrInfoDnsResolverConfig = Record<never, never>;
 /** envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig */
 export interface CaresDnsResolverConfig {
   resolvers: Address[];
-  useResolversAsFallback: boolean;
-  filterUnroutableFamilies: boolean;
+  dnsResolverOptions?: DnsResolverOptions;
+}
+
+/** envoy.config.core.v3.DnsResolverOptions */
+export interface DnsResolverOptions {
+  noDefaultSearchDomain: boolean;
+}
+
+/** envoy.config.core.v3.DnsResolutionConfig */
+export interface DnsResolutionConfig {
+  resolvers: Address[];
+  dnsResolverOptions?: DnsResolverOptions;
 }
 
 /** envoy.config.core.v3.Node */
@@ -195,7 +205,6 @@ export interface SocketAddress {
   protocol: SocketAddressProtocol;
   address: string;
   portValue?: number;
-  namedPort?: string;
   ipv4Compat: boolean;
 }
 
@@ -490,7 +499,6 @@ export interface Listener {
   socketOptions: SocketOption[];
   tcpFastOpenQueueLength?: number;
   trafficDirection: TrafficDirection;
-  connectionBalanceConfig?: ListenerConnectionBalanceConfig;
   reusePort: boolean;
   enableReusePort?: boolean;
   accessLog: AccessLog[];
@@ -516,14 +524,6 @@ export interface SocketOptionsOverride {
 export interface ListenerDeprecatedV1 {
   bindToPort?: boolean;
 }
-
-/** envoy.config.listener.v3.Listener.ConnectionBalanceConfig */
-export interface ListenerConnectionBalanceConfig {
-  exactBalance?: ListenerConnectionBalanceConfigExactBalance;
-}
-
-/** envoy.config.listener.v3.Listener.ConnectionBalanceConfig.ExactBalance */
-export type ListenerConnectionBalanceConfigExactBalance = Record<never, never>;
 
 /** envoy.config.listener.v3.FilterChain */
 export interface FilterChain {
@@ -629,6 +629,7 @@ export interface TcpProxy {
   maxConnectAttempts?: number;
   backoffOptions?: BackoffStrategy;
   maxDownstreamConnectionDuration?: number;
+  maxDownstreamConnectionDurationJitterPercentage?: Percent;
   accessLogFlushInterval?: number;
   flushAccessLogOnConnected: boolean;
   accessLogOptions?: TcpProxyTcpAccessLogOptions;
@@ -831,7 +832,6 @@ export interface VirtualHost {
   domains: string[];
   routes: Route[];
   requireTls: VirtualHostTlsRequirementType;
-  virtualClusters: VirtualCluster[];
   requestHeadersToAdd: HeaderValueOption[];
   requestHeadersToRemove: string[];
   responseHeadersToAdd: HeaderValueOption[];
@@ -844,12 +844,6 @@ export interface VirtualHost {
   perRequestBufferLimitBytes?: number;
   requestBodyBufferLimit?: number;
   metadata?: CoreMetadata;
-}
-
-/** envoy.config.route.v3.VirtualCluster */
-export interface VirtualCluster {
-  headers: HeaderMatcher[];
-  name: string;
 }
 
 /** envoy.config.route.v3.Route */
@@ -868,7 +862,6 @@ export interface Route {
   responseHeadersToRemove: string[];
   perRequestBufferLimitBytes?: number;
   requestBodyBufferLimit?: number;
-  statPrefix: string;
 }
 
 /** envoy.config.route.v3.Decorator */
@@ -945,11 +938,51 @@ export interface RouteAction {
   idleTimeout?: number;
   retryPolicy?: RetryPolicy;
   priority: RoutingPriority;
+  hashPolicy: RouteActionHashPolicy[];
   upgradeConfigs: RouteActionUpgradeConfig[];
   internalRedirectPolicy?: InternalRedirectPolicy;
+  internalRedirectAction: RouteActionInternalRedirectAction;
+  maxInternalRedirects?: number;
   maxStreamDuration?: RouteActionMaxStreamDuration;
-  maxGrpcTimeout?: number;
-  grpcTimeoutOffset?: number;
+}
+
+/** envoy.config.route.v3.RouteAction.HashPolicy */
+export interface RouteActionHashPolicy {
+  header?: RouteActionHashPolicyHeader;
+  cookie?: RouteActionHashPolicyCookie;
+  connectionProperties?: RouteActionHashPolicyConnectionProperties;
+  queryParameter?: RouteActionHashPolicyQueryParameter;
+  terminal: boolean;
+}
+
+/** envoy.config.route.v3.RouteAction.HashPolicy.Header */
+export interface RouteActionHashPolicyHeader {
+  headerName: string;
+  regexRewrite?: RegexMatchAndSubstitute;
+}
+
+/** envoy.config.route.v3.RouteAction.HashPolicy.Cookie */
+export interface RouteActionHashPolicyCookie {
+  name: string;
+  ttl?: number;
+  path: string;
+  attributes: RouteActionHashPolicyCookieAttribute[];
+}
+
+/** envoy.config.route.v3.RouteAction.HashPolicy.CookieAttribute */
+export interface RouteActionHashPolicyCookieAttribute {
+  name: string;
+  value: string;
+}
+
+/** envoy.config.route.v3.RouteAction.HashPolicy.ConnectionProperties */
+export interface RouteActionHashPolicyConnectionProperties {
+  sourceIp: boolean;
+}
+
+/** envoy.config.route.v3.RouteAction.HashPolicy.QueryParameter */
+export interface RouteActionHashPolicyQueryParameter {
+  name: string;
 }
 
 /** envoy.config.route.v3.WeightedCluster */
@@ -958,6 +991,7 @@ export interface WeightedCluster {
   totalWeight?: number;
   runtimeKeyPrefix: string;
   headerName?: string;
+  useHashPolicy?: boolean;
 }
 
 /** envoy.config.route.v3.WeightedCluster.ClusterWeight */
@@ -1080,12 +1114,14 @@ export interface Cluster {
   circuitBreakers?: CircuitBreakers;
   commonHttpProtocolOptions?: CoreHttpProtocolOptions;
   httpProtocolOptions?: Http1ProtocolOptions;
-  typedExtensionProtocolOptions: Record<string, ({ '@type': 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions' } & HttpHttpProtocolOptions)>;
+  typedExtensionProtocolOptions: Record<string, ({ '@type': 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions' } & HttpHttpProtocolOptions) | ({ '@type': 'envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions' } & TcpProtocolOptions)>;
   dnsRefreshRate?: number;
   dnsFailureRefreshRate?: ClusterRefreshRate;
   respectDnsTtl: boolean;
   dnsLookupFamily: ClusterDnsLookupFamily;
   dnsJitter?: number;
+  dnsResolvers: Address[];
+  dnsResolutionConfig?: DnsResolutionConfig;
   typedDnsResolverConfig?: TypedExtensionConfig<({ '@type': 'envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig' } & GetAddrInfoDnsResolverConfig) | ({ '@type': 'envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig' } & CaresDnsResolverConfig)>;
   waitForWarmOnInit?: boolean;
   cleanupInterval?: number;
@@ -1098,7 +1134,6 @@ export interface Cluster {
   metadata?: CoreMetadata;
   upstreamConnectionOptions?: UpstreamConnectionOptions;
   loadBalancingPolicy?: LoadBalancingPolicy;
-  trackTimeoutBudgets: boolean;
   trackClusterStats?: TrackClusterStats;
 }
 
@@ -1150,6 +1185,7 @@ export interface ClusterOriginalDstLbConfig {
 /** envoy.config.cluster.v3.Cluster.CommonLbConfig */
 export interface ClusterCommonLbConfig {
   healthyPanicThreshold?: Percent;
+  closeConnectionsOnHostSetChange: boolean;
 }
 
 /** envoy.config.cluster.v3.CircuitBreakers */
@@ -1179,14 +1215,10 @@ export interface CircuitBreakersThresholdsRetryBudget {
 /** envoy.config.cluster.v3.UpstreamConnectionOptions */
 export interface UpstreamConnectionOptions {
   tcpKeepalive?: TcpKeepalive;
-  setLocalInterfaceNameOnUpstreamConnections: boolean;
 }
 
 /** envoy.config.cluster.v3.TrackClusterStats */
-export interface TrackClusterStats {
-  timeoutBudgets: boolean;
-  requestResponseSizes: boolean;
-}
+export type TrackClusterStats = Record<never, never>;
 
 /** envoy.config.cluster.v3.LoadBalancingPolicy */
 export interface LoadBalancingPolicy {
@@ -1217,11 +1249,22 @@ export type ClusterProvided = Record<never, never>;
 export interface HttpHttpProtocolOptions {
   commonHttpProtocolOptions?: CoreHttpProtocolOptions;
   explicitHttpConfig?: HttpProtocolOptionsExplicitHttpConfig;
+  useDownstreamProtocolConfig?: HttpProtocolOptionsUseDownstreamHttpConfig;
 }
 
 /** envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig */
 export interface HttpProtocolOptionsExplicitHttpConfig {
   httpProtocolOptions?: Http1ProtocolOptions;
+}
+
+/** envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig */
+export interface HttpProtocolOptionsUseDownstreamHttpConfig {
+  httpProtocolOptions?: Http1ProtocolOptions;
+}
+
+/** envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions */
+export interface TcpProtocolOptions {
+  idleTimeout?: number;
 }
 
 /** envoy.config.endpoint.v3.ClusterLoadAssignment */
@@ -1434,6 +1477,9 @@ export type RouteActionClusterNotFoundResponseCode = 'SERVICE_UNAVAILABLE' | 'NO
 
 /** envoy.config.core.v3.RoutingPriority */
 export type RoutingPriority = 'DEFAULT' | 'HIGH';
+
+/** envoy.config.route.v3.RouteAction.InternalRedirectAction */
+export type RouteActionInternalRedirectAction = 'PASS_THROUGH_INTERNAL_REDIRECT' | 'HANDLE_INTERNAL_REDIRECT';
 
 /** envoy.config.route.v3.RetryPolicy.ResetHeaderFormat */
 export type RetryPolicyResetHeaderFormat = 'SECONDS' | 'UNIX_TIMESTAMP';

@@ -71,6 +71,10 @@ test('a valid field that is not supported is an error at its key', () => {
 test('enum values, and defaults that are fine', () => {
   assert.deepEqual(errorsOf(withHcm('codec_type: AUTO')), []);
   assert.deepEqual(errorsOf(withHcm('forward_client_cert_details: SANITIZE')), []);
+  assert.deepEqual(
+    errorsOf(withCluster('ignore_health_on_host_removal: true\nclose_connections_on_host_health_failure: false')),
+    [],
+  );
   assert.deepEqual(errorsOf(withHcm('codec_type: http2')), [
     '14:23 static_resources.listeners[0].filter_chains[0].filters[0].typed_config.codec_type: codec_type: HTTP2 is not supported by Sluice yet; supported: AUTO, HTTP1',
   ]);
