@@ -1,7 +1,7 @@
 /** A cluster's settings, stats and circuit breakers on one thread (Envoy: ClusterInfoImpl). */
 import type { Scope } from '../../core/stats/stats.ts';
 import { type Http1Stats, http1Stats } from '../http/http1/settings.ts';
-import type { FractionalPercent, Runtime } from '../runtime/runtime.ts';
+import type { FractionalPercent, Runtime, RuntimeSnapshot } from '../runtime/runtime.ts';
 import type { Protocol } from '../stream_info/stream_info.ts';
 import type { ClusterSettings } from './cluster_config.ts';
 import { ClusterStats } from './cluster_stats.ts';
@@ -28,6 +28,9 @@ export class ClusterInfoImpl implements ClusterInfo {
   private codecStats: Http1Stats | null = null;
   private readonly context: ClusterInfoContext;
   private readonly maintenanceKey: string;
+  /** Of which `maintenanceConfigured` tells whether the key is there. */
+  private snapshot: RuntimeSnapshot | null = null;
+  private maintenanceConfigured = false;
   private readonly resourceManagers: readonly [ResourceManagerImpl, ResourceManagerImpl];
 
   /** `sharedResources` of `createSharedResources`; null: circuit breakers count this thread alone. */
@@ -52,9 +55,13 @@ export class ClusterInfoImpl implements ClusterInfo {
   /** Runtime `upstream.maintenance_mode.<name>`: the share of requests that is answered 503 without asking a host. */
   get maintenanceMode(): boolean {
     const runtime = this.context.runtime;
-    return runtime !== null && runtime.snapshot.get(this.maintenanceKey) !== undefined
-      ? runtime.snapshot.featureEnabled(this.maintenanceKey, NEVER, this.context.random())
-      : false;
+    if (runtime === null) return false;
+    const snapshot = runtime.snapshot;
+    if (snapshot !== this.snapshot) {
+      this.snapshot = snapshot;
+      this.maintenanceConfigured = snapshot.get(this.maintenanceKey) !== undefined;
+    }
+    return this.maintenanceConfigured && snapshot.featureEnabled(this.maintenanceKey, NEVER, this.context.random());
   }
 
   /** `http1.*` of this cluster; they appear with the first HTTP/1 connection. */

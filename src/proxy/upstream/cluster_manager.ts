@@ -8,6 +8,8 @@
 import { parseCluster } from './cluster_config.ts';
 import { ClusterInfoImpl } from './cluster_info.ts';
 import type { PlainBindConfig, PlainCluster } from './cluster_types.ts';
+import type { LocalHosts } from './discovery/cluster_status.ts';
+import { readHostStats } from './host_stats.ts';
 import type { HostUpdate } from './host_update.ts';
 import { createLoadBalancer } from './lb/policies.ts';
 import { OriginalDstLoadBalancer } from './original_dst_cluster.ts';
@@ -52,6 +54,25 @@ export class ThreadLocalClusterManager implements ClusterManager {
   /** The hosts of a cluster as main sees them now. Unknown clusters are ignored: they may have gone meanwhile. */
   applyHosts(update: HostUpdate): void {
     this.clusters.get(update.cluster)?.applyHosts(update);
+  }
+
+  /** Hosts that only this worker knows: main shows them with `withLocalHosts`. */
+  localHosts(): LocalHosts[] {
+    return [...this.clusters.values()]
+      .filter((cluster) => cluster.info.settings.type === 'ORIGINAL_DST')
+      .map((cluster) => ({
+        cluster: cluster.info.name,
+        hosts: cluster.hosts().map((host) => ({
+          address: host.address,
+          hostname: host.hostname,
+          stats: readHostStats(host.stats),
+          healthStatus: host.healthStatus,
+          weight: host.weight,
+          locality: host.locality,
+          canary: host.canary,
+          priority: host.priority,
+        })),
+      }));
   }
 
   /** Upstream connections of this worker. */

@@ -127,6 +127,20 @@ export class HostStats {
   }
 }
 
+/** The values that `stats` has now, by admin's names. */
+export function readHostStats(stats: HostStats): Record<HostStatName, number> {
+  return {
+    cx_active: stats.cxActive.value,
+    cx_connect_fail: stats.cxConnectFail.value,
+    cx_total: stats.cxTotal.value,
+    rq_active: stats.rqActive.value,
+    rq_error: stats.rqError.value,
+    rq_success: stats.rqSuccess.value,
+    rq_timeout: stats.rqTimeout.value,
+    rq_total: stats.rqTotal.value,
+  };
+}
+
 export class HostStatCell implements Gauge {
   readonly name: string;
   private readonly cells: Float64Array;

@@ -90,6 +90,7 @@ export class Http1Client extends ActiveClient implements ReadFilter, CodecTransp
   readonly stream: Http1Stream;
   private readonly http: Http1ConnPool;
   private protocolError = false;
+  private readDisables = 0;
   /** The codec's stream was reset already. */
   private streamReset = false;
   /** Inside `codec.dispatch`: what the stream decided waits until it returned. */
@@ -110,7 +111,15 @@ export class Http1Client extends ActiveClient implements ReadFilter, CodecTransp
   }
 
   readDisable(disable: boolean): void {
+    if (disable) this.readDisables++;
+    else if (this.readDisables > 0) this.readDisables--;
+    else return;
     this.connection.readDisable(disable);
+  }
+
+  /** What a stream has paused does not outlive it; its late `readDisable(false)` finds nothing to undo. */
+  private resumeReading(): void {
+    while (this.readDisables > 0 && this.connection.state === 'open') this.readDisable(false);
   }
 
   // --- ReadFilter ---
@@ -182,6 +191,7 @@ export class Http1Client extends ActiveClient implements ReadFilter, CodecTransp
     const stream = this.stream;
     const reusable = stream.requestComplete && !stream.closeConnection;
     stream.end();
+    if (this.readDisables > 0) this.resumeReading();
     this.http.finish(this, reusable);
   }
 }

@@ -6,6 +6,7 @@ import { ipAddress } from '../../../src/proxy/network/address.ts';
 import { parseCluster } from '../../../src/proxy/upstream/cluster_config.ts';
 import { ThreadLocalClusterManager } from '../../../src/proxy/upstream/cluster_manager.ts';
 import type { PlainCluster } from '../../../src/proxy/upstream/cluster_types.ts';
+import { clusterStatus, withLocalHosts } from '../../../src/proxy/upstream/discovery/cluster_status.ts';
 import { HOST_STATS, HostStats, HostStatsTable, resetHostCounters, sumHostStat } from '../../../src/proxy/upstream/host_stats.ts';
 import { parseHostPort } from '../../../src/proxy/upstream/original_dst_cluster.ts';
 import { createSharedResources, ResourceManagerImpl } from '../../../src/proxy/upstream/resource_manager.ts';
@@ -228,7 +229,7 @@ function originalDst(more: Partial<PlainCluster> = {}) {
       hostSelectionRetryCount: () => 0,
     };
   };
-  return { worker, cluster, wanting };
+  return { worker, manager, cluster, wanting };
 }
 
 test('ORIGINAL_DST connects to where the connection was going', () => {
@@ -240,6 +241,19 @@ test('ORIGINAL_DST connects to where the connection was going', () => {
   assert.equal(cluster.tcpConnPool(0, wanting('10.9.8.7:443')), pool);
   assert.equal(cluster.tcpConnPool(0, wanting('[2001:db8::1]:80'))?.host.address.asString, '[2001:db8::1]:80');
   assert.equal(worker.gauge('cluster.o.membership_total'), 2);
+});
+
+test('hosts that only workers know are summed for admin', () => {
+  const { worker, wanting, cluster, manager } = originalDst();
+  cluster.tcpConnPool(0, wanting('10.9.8.7:443'))?.newConnection({ onPoolFailure() {}, onPoolReady() {} });
+  worker.last.accept();
+  const report = structuredClone(manager.localHosts());
+  const settings = parseCluster({ name: 'o', type: 'ORIGINAL_DST', lbPolicy: 'CLUSTER_PROVIDED' });
+  const [merged] = withLocalHosts([clusterStatus(settings, [])], [...report, ...report]);
+  assert.deepEqual(
+    merged.hosts.map((host) => [host.address.asString, host.stats.cx_active, host.stats.rq_total]),
+    [['10.9.8.7:443', 2, 2]],
+  );
 });
 
 test('ORIGINAL_DST: header, port override, and what is no address', () => {

@@ -502,6 +502,34 @@ test('connect options: TCP_NODELAY, keepalive, source address, buffer limit', ()
   assert.deepEqual(worker.last.bufferLimits, [4096]);
 });
 
+test('a stream that ends while it pauses reading does not stall the next', () => {
+  const { request, worker } = setup();
+  const first = request();
+  worker.last.accept();
+  first.send();
+  worker.last.receive(OK.slice(0, -1));
+  first.encoder?.stream.readDisable(true);
+  first.encoder?.stream.readDisable(true);
+  first.encoder?.stream.readDisable(false);
+  assert.equal(worker.last.readEnabled, false);
+  worker.last.receive('k');
+  assert.equal(first.complete, false);
+  first.encoder?.stream.readDisable(false);
+  assert.ok(first.complete);
+
+  const second = request().send();
+  // The rest of the response lies in the codec already when reading is paused.
+  second.onComplete = () => second.encoder?.stream.readDisable(true);
+  worker.last.receive(OK);
+  assert.ok(second.complete);
+  assert.ok(worker.last.readEnabled);
+  second.encoder?.stream.readDisable(false);
+  const third = request().send();
+  worker.last.receive(OK);
+  assert.ok(third.complete);
+  assert.equal(worker.connections.length, 1);
+});
+
 test('no buffer memory is left behind', () => {
   const { request, worker, manager } = setup();
   for (let i = 0; i < 50; i++) {

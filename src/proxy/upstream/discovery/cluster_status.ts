@@ -26,6 +26,31 @@ export interface ClusterStatus {
   readonly hosts: readonly HostStatus[];
 }
 
+/** Hosts that only a worker knows (ORIGINAL_DST), as plain data it may send to main. */
+export interface LocalHosts {
+  readonly cluster: string;
+  readonly hosts: readonly HostStatus[];
+}
+
+/** Adds to `clusters` what each worker reported; hosts that several have are summed. */
+export function withLocalHosts(clusters: readonly ClusterStatus[], reports: readonly LocalHosts[]): ClusterStatus[] {
+  return clusters.map((cluster) => {
+    const hosts = new Map(cluster.hosts.map((host) => [host.address.asString, host]));
+    for (const report of reports) {
+      if (report.cluster !== cluster.name) continue;
+      for (const host of report.hosts) {
+        const known = hosts.get(host.address.asString);
+        hosts.set(host.address.asString, known === undefined ? host : { ...known, stats: sum(known.stats, host.stats) });
+      }
+    }
+    return { ...cluster, hosts: [...hosts.values()] };
+  });
+}
+
+function sum(a: HostStatus['stats'], b: HostStatus['stats']): HostStatus['stats'] {
+  return Object.fromEntries(HOST_STATS.map((name) => [name, a[name] + b[name]])) as Record<HostStatName, number>;
+}
+
 export function clusterStatus(settings: ClusterSettings, hosts: readonly HostDescription[]): ClusterStatus {
   return {
     name: settings.name,

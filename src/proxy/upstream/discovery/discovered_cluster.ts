@@ -12,7 +12,7 @@ import type { EndpointSettings } from '../endpoint_config.ts';
 import { HostHealth, healthOf } from '../host.ts';
 import type { HostStatsRow, HostStatsTable } from '../host_stats.ts';
 import { type HostDescription, type HostUpdate, hostKey } from '../host_update.ts';
-import { type DnsResolver, resolveFamily } from './dns_resolver.ts';
+import { type DnsAddress, type DnsResolver, resolveFamily } from './dns_resolver.ts';
 
 /** Runs `callback` once after `delayMs`; the result takes it back. */
 export type Schedule = (delayMs: number, callback: () => void) => () => void;
@@ -76,30 +76,35 @@ export class DiscoveredCluster {
   private async resolve(target: ResolveTarget): Promise<void> {
     const { dns } = this.settings;
     this.stats.updateAttempt.inc();
-    let delayMs: number;
+    let found: DnsAddress[] | null = null;
     try {
-      const found = await resolveFamily(this.resolver as DnsResolver, target.endpoint.name, dns.family);
+      found = await resolveFamily(this.resolver as DnsResolver, target.endpoint.name, dns.family);
+    } catch (error) {
       if (target.closed) return;
+      this.environment.warn(
+        `cluster ${this.settings.name}: resolving ${target.endpoint.name} failed: ${(error as Error).message}`,
+      );
+    }
+    if (target.closed) return;
+    const delayMs = found === null ? this.failureDelayMs(target) : this.refreshDelayMs(found);
+    target.cancelRefresh = this.environment.schedule(delayMs, () => void this.resolve(target));
+    if (found === null) this.stats.updateFailure.inc();
+    else {
       this.stats.updateSuccess.inc();
       target.failures = 0;
       this.takeAnswer(
         target,
         found.map((address) => address.ip),
       );
-      delayMs = dns.refreshRateMs;
-      const ttls = found.flatMap((address) => (address.ttlSeconds === undefined ? [] : [address.ttlSeconds]));
-      if (dns.respectTtl && ttls.length > 0) delayMs = Math.max(1, Math.min(...ttls)) * 1000;
-      delayMs += Math.floor(this.environment.random() * dns.jitterMs);
-    } catch (error) {
-      if (target.closed) return;
-      this.stats.updateFailure.inc();
-      this.environment.warn(
-        `cluster ${this.settings.name}: resolving ${target.endpoint.name} failed: ${(error as Error).message}`,
-      );
-      delayMs = this.failureDelayMs(target);
     }
-    target.cancelRefresh = this.environment.schedule(delayMs, () => void this.resolve(target));
     this.warm();
+  }
+
+  private refreshDelayMs(found: readonly DnsAddress[]): number {
+    const { dns } = this.settings;
+    const ttls = dns.respectTtl ? found.flatMap((address) => (address.ttlSeconds === undefined ? [] : [address.ttlSeconds])) : [];
+    const delayMs = ttls.length > 0 ? Math.max(1, Math.min(...ttls)) * 1000 : dns.refreshRateMs;
+    return delayMs + Math.floor(this.environment.random() * dns.jitterMs);
   }
 
   private takeAnswer(target: ResolveTarget, ips: string[]): void {

@@ -5,7 +5,7 @@
  * Left out: locality-aware choice, subsets, consistent hashing.
  */
 import type { Counter } from '../../../core/stats/stats.ts';
-import type { Runtime } from '../../runtime/runtime.ts';
+import type { Runtime, RuntimeSnapshot } from '../../runtime/runtime.ts';
 import type { LbSettings } from '../cluster_config_lb.ts';
 import type { HostImpl } from '../host.ts';
 import type { PrioritySet } from '../priority_set.ts';
@@ -35,6 +35,8 @@ export abstract class LoadBalancerBase implements LoadBalancer {
   /** What the panic threshold was when `load` was computed. */
   private panicThreshold = -1;
   private onlyHost: HostImpl | null = null;
+  private snapshot: RuntimeSnapshot | null = null;
+  private runtimeThreshold = 0;
 
   constructor(environment: LoadBalancerEnvironment) {
     this.environment = environment;
@@ -105,11 +107,18 @@ export abstract class LoadBalancerBase implements LoadBalancer {
     return useDegraded ? sets[priority].degradedHosts : sets[priority].healthyHosts;
   }
 
+  /** Looked up once per runtime snapshot. */
   private currentPanicThreshold(): number {
-    const configured = this.environment.settings.healthyPanicThreshold;
-    const runtime = this.environment.runtime;
-    return runtime === null
-      ? configured
-      : Math.min(100, runtime.snapshot.getInteger('upstream.healthy_panic_threshold', configured));
+    const { runtime, settings } = this.environment;
+    if (runtime === null) return settings.healthyPanicThreshold;
+    const snapshot = runtime.snapshot;
+    if (snapshot !== this.snapshot) {
+      this.snapshot = snapshot;
+      this.runtimeThreshold = Math.min(
+        100,
+        snapshot.getInteger('upstream.healthy_panic_threshold', settings.healthyPanicThreshold),
+      );
+    }
+    return this.runtimeThreshold;
   }
 }
