@@ -159,7 +159,20 @@ function xfccValue(params: string): Operator {
   };
 }
 
-/** The parts between `,` and `;` that are not in double quotes. */
+/** The parts between `,` and `;` that are not in double quotes. One pass: the text comes from a client. */
 function splitOutsideQuotes(text: string): string[] {
-  return text.match(/(?:"(?:\\.|[^"\\])*"|[^",;])+/g) ?? [];
+  const parts: string[] = [];
+  let start = 0;
+  let quoted = false;
+  for (let i = 0; i < text.length; i++) {
+    const c = text[i];
+    if (quoted && c === '\\') i++;
+    else if (c === '"') quoted = !quoted;
+    else if (!quoted && (c === ',' || c === ';')) {
+      parts.push(text.slice(start, i));
+      start = i + 1;
+    }
+  }
+  parts.push(text.slice(start));
+  return parts;
 }
