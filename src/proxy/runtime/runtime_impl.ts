@@ -127,12 +127,11 @@ export class RuntimeLoader implements Runtime {
   /** Keys in order, each with its value per layer and the last that is not empty. */
   contents(): RuntimeContents {
     const keys = [...new Set(this.layers.flatMap((layer) => [...layer.values.keys()]))].sort();
-    const entries: RuntimeContents['entries'] = {};
-    for (const key of keys) {
+    const entries = keys.map((key) => {
       const values = this.layers.map((layer) => layer.values.get(key)?.raw ?? '');
-      entries[key] = { final_value: values.findLast((value) => value !== '') ?? '', layer_values: values };
-    }
-    return { layers: this.layers.map((layer) => layer.name), entries };
+      return [key, { final_value: values.findLast((value) => value !== '') ?? '', layer_values: values }] as const;
+    });
+    return { layers: this.layers.map((layer) => layer.name), entries: Object.fromEntries(entries) };
   }
 
   private update(): void {

@@ -105,7 +105,7 @@ class WeightedClusters implements ClusterSpecifier {
   constructor(config: WeightedClusterConfig, plain: ClusterChoice, context: ClusterSpecifierContext, path: string) {
     const prefix = config.runtimeKeyPrefix ?? '';
     this.entries = (config.clusters ?? []).map((cluster, i) => ({
-      weight: cluster.weight ?? 0,
+      weight: requiredWeight(cluster, `${path}.clusters[${i}]`),
       runtimeKey: `${prefix}.${cluster.name ?? ''}`,
       specifier: weightedEntry(cluster, plain, context, `${path}.clusters[${i}]`),
     }));
@@ -116,6 +116,9 @@ class WeightedClusters implements ClusterSpecifier {
       });
     }
     if (this.totalWeight === 0) throw new ConfigError('Sum of weights in the weighted_cluster must be greater than 0.', { path });
+    if (config.totalWeight !== undefined && config.totalWeight !== this.totalWeight) {
+      throw new ConfigError(`Sum of weights in the weighted_cluster should be equal to ${config.totalWeight}`, { path });
+    }
     this.clusterNames = this.entries.flatMap((entry) => entry.specifier.clusterNames);
     this.headerName = asciiLower(config.headerName ?? '');
     this.runtime = prefix === '' ? null : context.runtime;
@@ -150,6 +153,11 @@ class WeightedClusters implements ClusterSpecifier {
     }
     return this.hashEntry?.hashPolicy?.generateHash(headers, info) ?? random;
   }
+}
+
+function requiredWeight(cluster: ClusterWeightConfig, path: string): number {
+  if (cluster.weight !== undefined) return cluster.weight;
+  throw new ConfigError(`Field 'weight' is missing in: name: "${cluster.name ?? ''}"`, { path });
 }
 
 function weightedEntry(

@@ -20,7 +20,8 @@ const SEMICOLON = 59;
 const SLASH = 47;
 
 export interface PathMatcher {
-  matches(headers: HeaderMap): boolean;
+  /** `start` and `length`: where `:path` lies in the slab; -1 when it is text or absent. They are found once for many rules. */
+  matches(headers: HeaderMap, start: number, length: number): boolean;
   /** How much of a matching path a prefix rewrite replaces. */
   matchedLength(path: string): number;
 }
@@ -73,15 +74,13 @@ class LiteralMatcher implements PathMatcher {
     this.never = this.bytes.some((byte) => endsPath(byte, ignoreParameters));
   }
 
-  matches(headers: HeaderMap): boolean {
+  matches(headers: HeaderMap, start: number, length: number): boolean {
     if (this.never) return false;
-    const start = headers.valueByteStart(PATH);
     if (start < 0) {
       const path = headers.getId(PATH);
       return path !== undefined && this.matchesText(path);
     }
     const bytes = this.bytes;
-    const length = headers.valueByteLength(PATH);
     if (length < bytes.length) return false;
     const u8 = headers.slab.u8;
     for (let i = 0; i < bytes.length; i++) {

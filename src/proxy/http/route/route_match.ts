@@ -35,9 +35,10 @@ export class RouteMatch {
     this.conditions = compileConditions(config, runtime, path);
   }
 
-  matches(headers: HeaderMap, info: StreamInfo, random: number): boolean {
-    if (this.needsPath && !headers.hasId(H[':path'])) return false;
-    if (!this.path.matches(headers)) return false;
+  /** `pathStart` and `pathLength` as PathMatcher wants them. */
+  matches(headers: HeaderMap, info: StreamInfo, random: number, pathStart: number, pathLength: number): boolean {
+    if (this.needsPath && pathStart < 0 && !headers.hasId(H[':path'])) return false;
+    if (!this.path.matches(headers, pathStart, pathLength)) return false;
     const conditions = this.conditions;
     for (let i = 0; i < conditions.length; i++) if (!conditions[i](headers, info, random)) return false;
     return true;

@@ -41,6 +41,7 @@ interface CompiledRoute {
   readonly specifier: ClusterSpecifier;
 }
 
+const PATH = H[':path'];
 const PROTO = H['x-forwarded-proto'];
 const INTERNAL = H['x-envoy-internal'];
 
@@ -78,8 +79,10 @@ export class VirtualHostImpl implements VirtualHost {
   route(headers: HeaderMap, info: StreamInfo, random: number): Route | null {
     if (this.requireTls !== 'NONE' && this.needsTls(headers)) return this.sslRedirect;
     const routes = this.routes;
+    const start = headers.valueByteStart(PATH);
+    const length = start < 0 ? 0 : headers.valueByteLength(PATH);
     for (let i = 0; i < routes.length; i++) {
-      if (routes[i].match.matches(headers, info, random)) return routes[i].specifier.pick(headers, info, random);
+      if (routes[i].match.matches(headers, info, random, start, length)) return routes[i].specifier.pick(headers, info, random);
     }
     return null;
   }

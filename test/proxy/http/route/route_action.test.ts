@@ -335,6 +335,11 @@ const CLUSTER_ERRORS: [route: RouteActionConfig, reason: string][] = [
     },
     'The sum of weights of all weighted clusters of route r exceeds 4294967295',
   ],
+  [{ weightedClusters: { clusters: [{ name: 'a' }] } }, 'Field \'weight\' is missing in: name: "a"'],
+  [
+    { weightedClusters: { totalWeight: 100, clusters: [{ name: 'a', weight: 1 }] } },
+    'Sum of weights in the weighted_cluster should be equal to 100',
+  ],
   [{ weightedClusters: { clusters: [{ weight: 1 }] } }, 'At least one of name or cluster_header need to be specified'],
   [
     { weightedClusters: { clusters: [{ name: 'a', clusterHeader: 'b', weight: 1 }] } },
