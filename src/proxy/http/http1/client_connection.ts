@@ -166,7 +166,7 @@ export class Http1ClientConnection implements ClientConnection {
       decoder.decodeHeaders(headers, true);
       return null;
     }
-    this.bodyDecoder.begin(kind, parser.contentLength);
+    this.bodyDecoder.begin(kind, Math.max(parser.contentLength, 0));
     if (kind === BodyKind.Chunked) {
       if (this.trailers === null || this.trailers.inUse) this.trailers = new HeaderMap(this.slab);
       this.bodyDecoder.trailers = this.trailers;

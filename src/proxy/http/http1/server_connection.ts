@@ -186,11 +186,7 @@ export class Http1ServerConnection implements ServerConnection {
     }
     const result = this.reader.read(data, MessageKind.Request, this.headers);
     if (result === FAILED) return this.refuse(this.parser.errorStatus, this.parser.errorDetails);
-    if (this.decoder === null && !this.begin()) {
-      this.stats.responseFlood.inc();
-      this.end();
-      return new CodecError('flood', Details.ResponseFlood);
-    }
+    if (this.decoder === null && !this.begin()) return this.flood();
     return result === INCOMPLETE ? null : this.onHead();
   }
 
@@ -288,17 +284,20 @@ export class Http1ServerConnection implements ServerConnection {
 
   /** Answers (unless the response began) and gives the connection up. */
   private refuse(status: number, details: string): CodecError {
-    if (this.decoder === null && !this.begin()) {
-      this.stats.responseFlood.inc();
-      this.end();
-      return new CodecError('flood', Details.ResponseFlood);
-    }
+    if (this.decoder === null && !this.begin()) return this.flood();
     // Never handed over when this is a head; in a body it is the receiver's.
     if (this.phase === Phase.Head) this.headers.release();
     const decoder = this.decoder as RequestDecoder;
     if (!this.encoder.headersEncoded) decoder.sendLocalReply(status, reasonPhrase(status), details);
     this.end();
     return new CodecError('protocol', details);
+  }
+
+  private flood(): CodecError {
+    this.stats.responseFlood.inc();
+    this.headers.release();
+    this.end();
+    return new CodecError('flood', Details.ResponseFlood);
   }
 
   private hold(): void {

@@ -1,8 +1,9 @@
 /**
  * A codec between memory and memory: bytes in as slices cut as asked, messages out as text, and what was written.
  */
-import { SliceBuffer } from '../../../../src/core/buffer/slice_buffer.ts';
+
 import { Slab } from '../../../../src/core/buffer/slab.ts';
+import { SliceBuffer } from '../../../../src/core/buffer/slice_buffer.ts';
 import type { Counter } from '../../../../src/core/stats/stats.ts';
 import type {
   CodecError,
@@ -97,7 +98,15 @@ function lines(headers: HeaderMap): string[] {
 }
 
 export class Recorder implements RequestDecoder, ResponseDecoder {
-  readonly message: ReceivedMessage = { headers: null, body: '', trailers: null, interim: [], ended: false, localReply: null, reset: null };
+  readonly message: ReceivedMessage = {
+    headers: null,
+    body: '',
+    trailers: null,
+    interim: [],
+    ended: false,
+    localReply: null,
+    reset: null,
+  };
   readonly maps: HeaderMap[] = [];
   encoder: ResponseEncoder | null = null;
   /** Called when the request is complete (or refused). */
