@@ -4,8 +4,10 @@
  *
  * It serves patterns whose backtracking cost has no good bound; regex.ts decides which.
  */
-import type { ByteSet, ReNode, ReTree } from './re2_syntax.ts';
-import { hasByte, RegexSyntaxError } from './re2_syntax.ts';
+import type { ByteSet } from './byte_set.ts';
+import { hasByte } from './byte_set.ts';
+import type { ReNode, ReTree } from './re2_syntax.ts';
+import { RegexSyntaxError } from './re2_syntax.ts';
 
 type Assertion = 'begin' | 'end' | 'beginLine' | 'endLine' | 'word' | 'notWord';
 

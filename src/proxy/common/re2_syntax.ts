@@ -5,9 +5,8 @@
  * (`(?i)`) is done here, for ASCII letters. Errors are RE2's words. Rejected although RE2 knows them: non-ASCII characters inside a
  * set and Unicode classes (`\pN`), because they cannot be sets of bytes.
  */
-
-/** A set of bytes: eight words of 32 bits. */
-export type ByteSet = Uint32Array<ArrayBuffer>;
+import type { ByteSet } from './byte_set.ts';
+import { add, complement, folded, fullSet, PERL_CLASSES, POSIX_CLASSES, setOf, union } from './byte_set.ts';
 
 export type ReNode =
   | { kind: 'empty' }
@@ -41,10 +40,6 @@ export function parseRe2(pattern: string): ReTree {
   const node = parser.alternation(0);
   if (!parser.atEnd()) throw new RegexSyntaxError(`unexpected ): ${pattern}`);
   return { node, groups: parser.groups };
-}
-
-export function hasByte(set: ByteSet, byte: number): boolean {
-  return (set[byte >> 5] & (1 << (byte & 31))) !== 0;
 }
 
 interface Flags {
@@ -385,71 +380,3 @@ const ASSERTIONS: Record<string, 'begin' | 'end' | 'word' | 'notWord' | undefine
 };
 
 const CONTROL_ESCAPES: Record<string, string | undefined> = { a: '\x07', f: '\f', n: '\n', r: '\r', t: '\t', v: '\v' };
-
-/** Ranges as pairs of characters: `az` is a to z; a single `x` is written `xx`. */
-const POSIX_CLASSES: Record<string, string | undefined> = {
-  alnum: '09AZaz',
-  alpha: 'AZaz',
-  ascii: '\x00\x7f',
-  blank: '\t\t  ',
-  cntrl: '\x00\x1f\x7f\x7f',
-  digit: '09',
-  graph: '!~',
-  lower: 'az',
-  print: ' ~',
-  punct: '!/:@[`{~',
-  space: '\t\r  ',
-  upper: 'AZ',
-  word: '09AZaz__',
-  xdigit: '09AFaf',
-};
-
-const DIGIT = setOf('09');
-const SPACE = setOf('\t\n\f\r  ');
-const WORD = setOf('09AZaz__');
-
-const PERL_CLASSES: Record<string, ByteSet | undefined> = {
-  d: DIGIT,
-  D: complement(DIGIT),
-  s: SPACE,
-  S: complement(SPACE),
-  w: WORD,
-  W: complement(WORD),
-};
-
-/** A set from pairs of first and last character; an odd last character stands for itself. */
-function setOf(pairs: string): ByteSet {
-  const set = new Uint32Array(8);
-  for (let i = 0; i < pairs.length; i += 2) {
-    const last = pairs.charCodeAt(i + 1 < pairs.length ? i + 1 : i);
-    for (let byte = pairs.charCodeAt(i); byte <= last; byte++) add(set, byte);
-  }
-  return set;
-}
-
-function fullSet(): ByteSet {
-  return new Uint32Array(8).fill(0xffffffff);
-}
-
-function add(set: ByteSet, byte: number): void {
-  set[byte >> 5] |= 1 << (byte & 31);
-}
-
-function union(into: ByteSet, other: ByteSet): void {
-  for (let i = 0; i < 8; i++) into[i] |= other[i];
-}
-
-function complement(set: ByteSet): ByteSet {
-  return set.map((word) => ~word);
-}
-
-function folded(set: ByteSet): ByteSet {
-  const result = set.slice();
-  for (let upper = 65; upper <= 90; upper++) {
-    if (hasByte(set, upper) || hasByte(set, upper + 32)) {
-      add(result, upper);
-      add(result, upper + 32);
-    }
-  }
-  return result;
-}

@@ -7,10 +7,12 @@
  * network can take more than time linear in the text.
  */
 
+import type { ByteSet } from './byte_set.ts';
+import { hasByte } from './byte_set.ts';
 import { byteText } from './byte_text.ts';
 import { Re2Program } from './re2_program.ts';
-import type { ByteSet, ReNode, ReTree } from './re2_syntax.ts';
-import { hasByte, parseRe2, RegexSyntaxError } from './re2_syntax.ts';
+import type { ReNode, ReTree } from './re2_syntax.ts';
+import { parseRe2, RegexSyntaxError } from './re2_syntax.ts';
 
 export { RegexSyntaxError } from './re2_syntax.ts';
 
