@@ -11,7 +11,13 @@ import { type Address, ipAddress } from '../network/address.ts';
 import type { ConnectOptions } from '../network/io_handle.ts';
 import { type DnsSettings, parseDns } from './cluster_config_dns.ts';
 import { type LbSettings, parseLbPolicy } from './cluster_config_lb.ts';
-import type { PlainBindConfig, PlainCluster, PlainHttpProtocolOptions, PlainThresholds } from './cluster_types.ts';
+import {
+  type PlainBindConfig,
+  type PlainCluster,
+  type PlainHttpProtocolOptions,
+  type PlainThresholds,
+  typeNameOf,
+} from './cluster_types.ts';
 import { type EndpointSettings, parseEndpoints } from './endpoint_config.ts';
 import { type PlainHttp1ProtocolOptions, upstreamHttp1Settings } from './http1_settings.ts';
 import { unsupported } from './unsupported.ts';
@@ -169,11 +175,11 @@ function refuseUnsupported(config: Record<string, unknown>, at: (field: string) 
     throw unsupported('happy_eyeballs_config', at('upstream_connection_options.happy_eyeballs_config'));
   }
   const socket = cluster.transportSocket;
-  const socketType = socket?.typedConfig?.['@type'];
-  if (socket !== undefined && socketType !== undefined && !socketType.endsWith('.raw_buffer.v3.RawBuffer')) {
+  const socketType = typeNameOf(socket?.typedConfig);
+  if (socket !== undefined && socketType !== '' && !socketType.endsWith('.raw_buffer.v3.RawBuffer')) {
     throw unsupported(`transport socket ${socketType}`, at('transport_socket'));
   }
-  if (socket !== undefined && socketType === undefined && socket.name !== 'envoy.transport_sockets.raw_buffer') {
+  if (socket !== undefined && socketType === '' && socket.name !== 'envoy.transport_sockets.raw_buffer') {
     throw unsupported(`transport socket ${socket.name}`, at('transport_socket'));
   }
 }
@@ -184,10 +190,10 @@ const DNS_CLUSTER = 'envoy.extensions.clusters.dns.v3.DnsCluster';
 function withClusterType(config: PlainCluster, at: (field: string) => string): PlainCluster {
   const typed = config.clusterType?.typedConfig;
   if (config.clusterType === undefined) return config;
-  if (typed?.['@type'] !== DNS_CLUSTER) {
-    throw unsupported(`cluster type ${config.clusterType.name ?? typed?.['@type']}`, at('cluster_type'));
+  if (typeNameOf(typed) !== DNS_CLUSTER) {
+    throw unsupported(`cluster type ${config.clusterType.name ?? typeNameOf(typed)}`, at('cluster_type'));
   }
-  const dns = typed as { allAddressesInSingleEndpoint?: boolean } & Partial<PlainCluster>;
+  const dns = config.clusterType.typedConfig as { allAddressesInSingleEndpoint?: boolean } & Partial<PlainCluster>;
   return {
     ...config,
     clusterType: undefined,

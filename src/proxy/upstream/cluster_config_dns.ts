@@ -1,7 +1,7 @@
 /** How a cluster resolves names: family, refresh, and which resolver. */
 import { ConfigError } from '../config/error.ts';
 import type { ClusterType } from './cluster_config.ts';
-import type { PlainAddress, PlainCluster } from './cluster_types.ts';
+import { type PlainAddress, type PlainCluster, typeNameOf } from './cluster_types.ts';
 import { unsupported } from './unsupported.ts';
 
 export type DnsLookupFamily = 'AUTO' | 'V4_ONLY' | 'V6_ONLY' | 'V4_PREFERRED' | 'ALL';
@@ -57,8 +57,8 @@ function servers(config: PlainCluster, at: (field: string) => string): string[] 
   const typed = config.typedDnsResolverConfig?.typedConfig;
   if (typed !== undefined) {
     const path = 'typed_dns_resolver_config.typed_config';
-    if (typed['@type'] === GETADDRINFO) return [];
-    if (typed['@type'] !== CARES) throw unsupported(`DNS resolver ${typed['@type']}`, at('typed_dns_resolver_config'));
+    if (typeNameOf(typed) === GETADDRINFO) return [];
+    if (typeNameOf(typed) !== CARES) throw unsupported(`DNS resolver ${typeNameOf(typed)}`, at('typed_dns_resolver_config'));
     const cares = typed as Cares;
     if (cares.useResolversAsFallback) throw unsupported('use_resolvers_as_fallback', at(`${path}.use_resolvers_as_fallback`));
     if (cares.filterUnroutableFamilies) throw unsupported('filter_unroutable_families', at(`${path}.filter_unroutable_families`));

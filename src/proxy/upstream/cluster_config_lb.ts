@@ -1,6 +1,6 @@
 /** Which balancer a cluster uses: `lb_policy`, or the first known entry of `load_balancing_policy`, which then wins. */
 import { ConfigError } from '../config/error.ts';
-import type { PlainCluster, PlainRuntimeDouble } from './cluster_types.ts';
+import { type PlainCluster, type PlainRuntimeDouble, typeNameOf } from './cluster_types.ts';
 import { unsupported } from './unsupported.ts';
 
 export type LbPolicyName = 'ROUND_ROBIN' | 'LEAST_REQUEST' | 'RANDOM' | 'CLUSTER_PROVIDED';
@@ -46,10 +46,15 @@ interface LeastRequest {
   activeRequestBias?: PlainRuntimeDouble;
   enableFullScan?: boolean;
   selectionMethod?: string;
+  slowStartConfig?: unknown;
+  localityLbConfig?: unknown;
 }
 
 function fromLbPolicy(config: PlainCluster, at: (field: string) => string): Chosen {
   const policy = config.lbPolicy ?? 'ROUND_ROBIN';
+  if (policy === 'LOAD_BALANCING_POLICY_CONFIG') {
+    throw new ConfigError('LOAD_BALANCING_POLICY_CONFIG needs load_balancing_policy to be set', { path: at('lb_policy') });
+  }
   if (!POLICIES.includes(policy)) throw unsupported(`LB policy ${policy}`, at('lb_policy'));
   if (config.roundRobinLbConfig?.slowStartConfig) {
     throw unsupported('slow_start_config', at('round_robin_lb_config.slow_start_config'));
@@ -73,14 +78,15 @@ function fromTypedPolicies(config: PlainCluster, at: (field: string) => string):
   const policies = config.loadBalancingPolicy?.policies ?? [];
   for (let i = 0; i < policies.length; i++) {
     const typed = policies[i].typedExtensionConfig?.typedConfig;
-    const policy = BY_TYPE[typed?.['@type'] ?? ''];
+    const policy = BY_TYPE[typeNameOf(typed)];
     if (policy === undefined) continue;
     const path = `load_balancing_policy.policies[${i}].typed_extension_config.typed_config`;
-    if (typed?.slowStartConfig) throw unsupported('slow_start_config', at(`${path}.slow_start_config`));
-    if (typed?.localityLbConfig) throw unsupported('locality_lb_config', at(`${path}.locality_lb_config`));
-    return choose(policy, typed as LeastRequest | undefined);
+    const options = typed as LeastRequest;
+    if (options.slowStartConfig) throw unsupported('slow_start_config', at(`${path}.slow_start_config`));
+    if (options.localityLbConfig) throw unsupported('locality_lb_config', at(`${path}.locality_lb_config`));
+    return choose(policy, options);
   }
-  const names = policies.map((p) => p.typedExtensionConfig?.typedConfig?.['@type'] ?? p.typedExtensionConfig?.name ?? '?');
+  const names = policies.map((p) => typeNameOf(p.typedExtensionConfig?.typedConfig) || p.typedExtensionConfig?.name || '?');
   throw new ConfigError(`none of these load balancing policies is supported: ${names.join(', ')}`, {
     path: at('load_balancing_policy'),
   });

@@ -91,9 +91,14 @@ export interface PlainHttpProtocolOptions {
   maxRequestsPerConnection?: number;
 }
 
+/** The full message name of an Any; '' when there is none. */
+export function typeNameOf(any: object | undefined): string {
+  return (any as { '@type'?: string } | undefined)?.['@type'] ?? '';
+}
+
 export interface PlainTypedConfig {
   name?: string;
-  typedConfig?: { '@type'?: string } & Record<string, unknown>;
+  typedConfig?: object;
 }
 
 export interface PlainRuntimeDouble {
@@ -114,7 +119,7 @@ export interface PlainCluster {
   circuitBreakers?: { thresholds?: PlainThresholds[]; perHostThresholds?: PlainThresholds[] };
   commonHttpProtocolOptions?: PlainHttpProtocolOptions;
   httpProtocolOptions?: PlainHttp1ProtocolOptions;
-  typedExtensionProtocolOptions?: Record<string, { '@type'?: string } & Record<string, unknown>>;
+  typedExtensionProtocolOptions?: Record<string, object>;
   dnsRefreshRate?: number;
   dnsFailureRefreshRate?: { baseInterval?: number; maxInterval?: number };
   dnsJitter?: number;

@@ -20,7 +20,8 @@ import { H } from '../http/header_names.ts';
 import { Http1ClientConnection } from '../http/http1/client_connection.ts';
 import { type Connection, ConnectionEvent, FilterStatus, type ReadFilter } from '../network/connection.ts';
 import type { Protocol } from '../stream_info/stream_info.ts';
-import { ActiveClient, ClientState, ConnPoolBase, PendingStream } from './conn_pool_base.ts';
+import { ActiveClient, ClientState } from './active_client.ts';
+import { ConnPoolBase, PendingStream } from './conn_pool_base.ts';
 import type { HostImpl } from './host.ts';
 import { type Cancellable, type HttpConnectionPool, type HttpPoolCallbacks, PoolFailureReason } from './upstream.ts';
 

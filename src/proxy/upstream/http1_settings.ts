@@ -1,10 +1,11 @@
 /** Http1ProtocolOptions of a cluster as the codec takes them. */
 import { type HeaderKeyFormat, type Http1Settings, http1Settings } from '../http/http1/settings.ts';
+import { typeNameOf } from './cluster_types.ts';
 import { unsupported } from './unsupported.ts';
 
 /** The options that matter upstream; the others are about requests that are received. */
 export interface PlainHttp1ProtocolOptions {
-  headerKeyFormat?: { properCaseWords?: unknown; statefulFormatter?: { name?: string; typedConfig?: { '@type'?: string } } };
+  headerKeyFormat?: { properCaseWords?: unknown; statefulFormatter?: { name?: string; typedConfig?: object } };
   enableTrailers?: boolean;
   allowChunkedLength?: boolean;
   sendFullyQualifiedUrl?: boolean;
@@ -39,8 +40,8 @@ function headerKeyFormat(options: PlainHttp1ProtocolOptions | undefined, path: s
   const format = options?.headerKeyFormat;
   if (format?.properCaseWords) return 'proper_case_words';
   if (format?.statefulFormatter === undefined) return 'lower_case';
-  const type = format.statefulFormatter.typedConfig?.['@type'];
+  const type = typeNameOf(format.statefulFormatter.typedConfig);
   if (type !== PRESERVE_CASE)
-    throw unsupported(`header formatter ${type ?? format.statefulFormatter.name}`, `${path}.header_key_format`);
+    throw unsupported(`header formatter ${type || format.statefulFormatter.name}`, `${path}.header_key_format`);
   return 'preserve_case';
 }

@@ -4,7 +4,8 @@
  */
 import type { SliceBuffer } from '../../core/buffer/slice_buffer.ts';
 import { type Connection, type ConnectionEvent, FilterStatus, type ReadFilter } from '../network/connection.ts';
-import { ActiveClient, ClientState, ConnPoolBase, PendingStream } from './conn_pool_base.ts';
+import { ActiveClient, ClientState } from './active_client.ts';
+import { ConnPoolBase, PendingStream } from './conn_pool_base.ts';
 import type { HostImpl } from './host.ts';
 import type {
   Cancellable,

@@ -2,11 +2,15 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Store } from '../../../src/core/stats/store.ts';
 import { ConfigError } from '../../../src/proxy/config/error.ts';
+import type { Cluster } from '../../../src/proxy/config/types.gen.ts';
 import { parseCluster } from '../../../src/proxy/upstream/cluster_config.ts';
 import { ClusterStats, ResponseCodeStats } from '../../../src/proxy/upstream/cluster_stats.ts';
 import type { PlainCluster } from '../../../src/proxy/upstream/cluster_types.ts';
 import { parseClusters } from '../../../src/proxy/upstream/discovery/cluster_discovery.ts';
 import { lbEndpoint, staticCluster } from './fakes.ts';
+
+/** What the configuration layer delivers is what this layer reads. */
+export const generated = (cluster: Cluster): PlainCluster => cluster;
 
 const HTTP = 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions';
 
