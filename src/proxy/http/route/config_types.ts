@@ -11,7 +11,6 @@ import type {
   StringMatcherConfig,
 } from '../../common/matchers.ts';
 import type { MetadataMatcherConfig } from '../../common/value_matcher.ts';
-import type { TypedConfig } from '../../server/factory_context.ts';
 
 export interface HeaderMutationConfig {
   requestHeadersToAdd?: readonly HeaderValueOptionConfig[];
@@ -38,7 +37,12 @@ export interface MetadataConfig {
   typedFilterMetadata?: Record<string, unknown>;
 }
 
-export type PerFilterConfigs = Record<string, TypedConfig>;
+/** A message behind an Any, as plain configuration has it. */
+export interface AnyConfig {
+  readonly '@type': string;
+}
+
+export type PerFilterConfigs = Record<string, AnyConfig>;
 
 export interface RouteConfigurationConfig extends HeaderMutationConfig {
   name?: string;
@@ -225,7 +229,7 @@ export interface RetryPolicyConfig {
   perTryTimeout?: number;
   perTryIdleTimeout?: number;
   retryPriority?: { name?: string };
-  retryHostPredicate?: readonly { name?: string; typedConfig?: TypedConfig }[];
+  retryHostPredicate?: readonly { name?: string; typedConfig?: AnyConfig }[];
   retryOptionsPredicates?: readonly object[];
   hostSelectionRetryMaxAttempts?: number;
   retriableStatusCodes?: readonly number[];

@@ -5,7 +5,7 @@
  */
 import { ConfigError } from '../../config/error.ts';
 import type { TypedConfig } from '../../server/factory_context.ts';
-import type { PerFilterConfigs } from './config_types.ts';
+import type { AnyConfig, PerFilterConfigs } from './config_types.ts';
 
 const FILTER_CONFIG = 'envoy.config.route.v3.FilterConfig';
 
@@ -65,7 +65,8 @@ export class PerFilterLookup {
 
 const EMPTY: readonly unknown[] = [];
 
-function compileOne(name: string, message: TypedConfig, path: string, create: CreatePerRouteConfig): PerFilterConfig {
+function compileOne(name: string, given: AnyConfig, path: string, create: CreatePerRouteConfig): PerFilterConfig {
+  const message = given as TypedConfig;
   if (message['@type'] !== FILTER_CONFIG) return { config: createConfig(name, message, false, path, create), disabled: false };
   if (message.disabled === true) return { config: undefined, disabled: true };
   const config = message.config as TypedConfig | undefined;
