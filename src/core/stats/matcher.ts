@@ -2,6 +2,8 @@
  * Which stats exist at all (`stats_config.stats_matcher`, Envoy's StatsMatcher). Asked once per name and thread, when the stat is
  * created. Plain configuration in, one function out.
  */
+import { statRegex } from './stat_regex.ts';
+
 export interface StatsStringMatcher {
   exact?: string;
   prefix?: string;
@@ -35,7 +37,7 @@ export function statsMatcher(config: StatsMatcherConfig | undefined): (name: str
 /** Whether a histogram's or stat's name fits one pattern. */
 export function statsStringMatcher(pattern: StatsStringMatcher): (name: string) => boolean {
   if (pattern.safeRegex !== undefined) {
-    const expression = compile(pattern.safeRegex.regex);
+    const expression = statRegex(pattern.safeRegex.regex, true);
     return (name) => expression.test(name);
   }
   const fold = pattern.ignoreCase === true ? (text: string) => text.toLowerCase() : (text: string) => text;
@@ -50,13 +52,4 @@ export function statsStringMatcher(pattern: StatsStringMatcher): (name: string) 
 function anyOf(patterns: readonly StatsStringMatcher[]): (name: string) => boolean {
   const matchers = patterns.map(statsStringMatcher);
   return (name) => matchers.some((matches) => matches(name));
-}
-
-/** A safe_regex has to match the whole name. */
-function compile(regex: string): RegExp {
-  try {
-    return new RegExp(`^(?:${regex})$`, 's');
-  } catch (error) {
-    throw new RangeError(`Invalid regex '${regex}': ${(error as Error).message}`);
-  }
 }

@@ -18,8 +18,6 @@ import {
   HistogramStatistics,
   hasRecorded,
   mergeInto,
-  PERCENT_SCALE,
-  recordInto,
 } from './histogram.ts';
 import {
   createStatsMemory,
@@ -29,6 +27,16 @@ import {
   SharedBlock,
   type StatsMemory,
 } from './shared_block.ts';
+import {
+  CounterImpl,
+  GAUGE_CELLS,
+  GaugeImpl,
+  HistogramImpl,
+  type Part,
+  type StatValues,
+  scaleOf,
+  TextReadoutImpl,
+} from './stat_objects.ts';
 import type { Counter, Gauge, Histogram, HistogramUnit, Scope, TextReadout } from './stats.ts';
 import { TagProducer } from './tags.ts';
 
@@ -63,13 +71,6 @@ export interface HistogramStat {
   readonly buckets: readonly number[];
 }
 
-/** The cells of one name in one thread's block. */
-interface Part {
-  readonly block: SharedBlock;
-  readonly cells: Float64Array;
-  readonly offset: number;
-}
-
 /** One name over all threads. */
 class Family {
   readonly name: string;
@@ -91,112 +92,6 @@ class Family {
 }
 
 const MASK = SEGMENT_CELLS - 1;
-/** Gauge cells: what was added, what was taken away, and when it was set (0: never). */
-const GAUGE_CELLS = 3;
-
-class CounterImpl implements Counter {
-  readonly name: string;
-  private readonly cells: Float64Array;
-  private readonly offset: number;
-  private readonly store: Store;
-
-  constructor(store: Store, name: string, part: Part) {
-    this.name = name;
-    this.cells = part.cells;
-    this.offset = part.offset;
-    this.store = store;
-  }
-
-  inc(): void {
-    this.cells[this.offset]++;
-  }
-
-  add(amount: number): void {
-    this.cells[this.offset] += amount;
-  }
-
-  get value(): number {
-    return this.store.counterValue(this.name);
-  }
-}
-
-class GaugeImpl implements Gauge {
-  readonly name: string;
-  private readonly cells: Float64Array;
-  private readonly offset: number;
-  private readonly store: Store;
-
-  constructor(store: Store, name: string, part: Part) {
-    this.name = name;
-    this.cells = part.cells;
-    this.offset = part.offset;
-    this.store = store;
-  }
-
-  inc(): void {
-    this.cells[this.offset]++;
-  }
-
-  dec(): void {
-    this.cells[this.offset + 1]++;
-  }
-
-  add(amount: number): void {
-    this.cells[this.offset] += amount;
-  }
-
-  sub(amount: number): void {
-    this.cells[this.offset + 1] += amount;
-  }
-
-  set(value: number): void {
-    this.cells[this.offset + 1] = 0;
-    this.cells[this.offset] = value;
-    this.cells[this.offset + 2] = this.store.sequence();
-  }
-
-  get value(): number {
-    return this.store.gaugeValue(this.name);
-  }
-}
-
-class HistogramImpl implements Histogram {
-  readonly name: string;
-  private readonly block: SharedBlock;
-  private readonly cells: Float64Array;
-  private readonly offset: number;
-  private readonly scale: number;
-
-  constructor(name: string, part: Part, unit: HistogramUnit) {
-    this.name = name;
-    this.block = part.block;
-    this.cells = part.cells;
-    this.offset = part.offset;
-    this.scale = scaleOf(unit);
-  }
-
-  recordValue(value: number): void {
-    recordInto(this.block, this.cells, this.offset, value * this.scale);
-  }
-}
-
-class TextReadoutImpl implements TextReadout {
-  readonly name: string;
-  private readonly store: Store;
-
-  constructor(store: Store, name: string) {
-    this.name = name;
-    this.store = store;
-  }
-
-  set(value: string): void {
-    this.store.setText(this.name, value);
-  }
-
-  get value(): string {
-    return this.store.textValue(this.name);
-  }
-}
 
 class ScopeImpl implements Scope {
   readonly prefix: string;
@@ -228,7 +123,7 @@ class ScopeImpl implements Scope {
   }
 }
 
-export class Store implements Scope {
+export class Store implements Scope, StatValues {
   readonly prefix = '';
   readonly tagProducer: TagProducer;
   private readonly memory: StatsMemory;
@@ -460,8 +355,4 @@ function merged(family: Family): HistogramStatistics {
   let sum = 0;
   for (const part of family.parts) sum += mergeInto(counts, part.block, part.cells, part.offset);
   return new HistogramStatistics(counts, sum, scaleOf(HISTOGRAM_UNITS[family.unit]));
-}
-
-function scaleOf(unit: HistogramUnit): number {
-  return unit === 'percent' ? PERCENT_SCALE : 1;
 }

@@ -8,6 +8,8 @@
  * `PATTERNS` are names split at dots: `*` is any token, `**` the rest, `$` the tag's value. `EXPRESSIONS` are for what is no
  * token; group 1 is cut out, group 2 is the value. Left out: the tags of Mongo and DynamoDB, which have no counterpart here.
  */
+import { statRegex } from './stat_regex.ts';
+
 export interface Tag {
   readonly name: string;
   readonly value: string;
@@ -100,7 +102,7 @@ export class TagProducer {
     if (config.useAllDefaultTags !== false) this.extractors.push(...DEFAULT_EXTRACTORS);
     for (const { tagName, regex, fixedValue } of config.statsTags ?? []) {
       if (fixedValue !== undefined) this.fixed.push({ name: tagName, value: fixedValue });
-      else if (regex !== undefined && regex !== '') this.extractors.push(byExpression(tagName, compile(tagName, regex)));
+      else if (regex !== undefined && regex !== '') this.extractors.push(byExpression(tagName, statRegex(regex, false)));
       else this.addDefault(tagName);
     }
   }
@@ -185,12 +187,4 @@ function cut(name: string, cuts: readonly Found[]): string {
     at = Math.max(at, to);
   }
   return kept + name.slice(at);
-}
-
-function compile(tag: string, regex: string): RegExp {
-  try {
-    return new RegExp(regex);
-  } catch (error) {
-    throw new RangeError(`Invalid regex '${regex}' of tag '${tag}': ${(error as Error).message}`);
-  }
 }

@@ -85,6 +85,8 @@ test('matchers: reject all, inclusion, exclusion, every pattern', () => {
   });
   assert.deepEqual(['a', 'x.b', 'c12', 'c', 'xc1', 'aa'].map(included), [false, false, false, true, true, true]);
   assert.equal(statsMatcher({ exclusionList: { patterns: [{ contains: 'mid' }] } })('a.mid.b'), true);
+  const posix = statsMatcher({ exclusionList: { patterns: [{ safeRegex: { regex: '(?i)\\Ax[[:digit:]_]+\\z' } }] } });
+  assert.deepEqual(['X1_2', 'x1.2', 'yx1'].map(posix), [true, false, false]);
   assert.throws(() => statsMatcher({ exclusionList: { patterns: [{ safeRegex: { regex: '(' } }] } }), RangeError);
 });
 
