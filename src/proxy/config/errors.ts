@@ -20,6 +20,8 @@ export class Diagnostics {
   readonly warnings: string[] = [];
   /** Fields that the API does not know and that were let through (Envoy's `server.static_unknown_fields`). */
   unknownFields = 0;
+  /** Uses of deprecated fields and values (Envoy's `runtime.deprecated_feature_use`). */
+  deprecatedFeatureUses = 0;
 
   error(reason: string, where: { path?: string; file?: string; line?: number; column?: number } = {}): void {
     if (this.errors.length < MAX_ERRORS) this.errors.push(new ConfigError(reason, where));

@@ -38,6 +38,8 @@ export interface LoadedBootstrap {
   warnings: string[];
   /** Unknown fields that were let through (`server.static_unknown_fields`). */
   unknownFields: number;
+  /** Uses of deprecated fields and enum values (`runtime.deprecated_feature_use`); each is a warning too. */
+  deprecatedFeatureUses: number;
   /** The bootstrap as it was given, as proto JSON with proto field names and secrets redacted (`/config_dump`). */
   json: JsonObject;
   /** Adds file, line and column to an error whose path goes on from `base`, such as `static_resources.clusters[0]`. */
@@ -67,6 +69,7 @@ export function loadBootstrap(options: LoadOptions): LoadedBootstrap {
     bootstrap: plain as unknown as Bootstrap,
     warnings: diagnostics.warnings,
     unknownFields: diagnostics.unknownFields,
+    deprecatedFeatureUses: diagnostics.deprecatedFeatureUses,
     json: toDumpJson(definitions, loaded.message),
     locate: (error, base = '') => locateError(error, base, place),
   };

@@ -84,8 +84,9 @@ test('rules of nested messages reach into Any', () => {
 
 test('deprecated fields and values warn, with their place', () => {
   const routes = '[{ match: { prefix: /, headers: [{ name: a, exact_match: b }] }, route: { cluster: up } }]';
-  const { warnings } = load(withHcm('', routes));
+  const { warnings, deprecatedFeatureUses } = load(withHcm('', routes));
   assert.equal(warnings.length, 1);
+  assert.equal(deprecatedFeatureUses, 1);
   assert.match(
     warnings[0],
     /^--config-yaml:10:\d+: .*headers\[0\]\.exact_match: Using deprecated option 'envoy\.config\.route\.v3\.HeaderMatcher\.exact_match' from file route_components\.proto\. This configuration will be removed from Envoy soon\.$/,

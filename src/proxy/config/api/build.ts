@@ -79,7 +79,7 @@ function compile(staging: string, output: string): void {
 /** The platform's own package holds the program, so it works without install scripts. */
 function bufBinary(): string {
   const buf = packages.resolve('@bufbuild/buf/package.json');
-  const name = `@bufbuild/buf-${process.platform}-${process.arch === 'arm' ? 'armv7' : process.arch}`;
+  const name = bufPackage(process.platform, process.arch);
   try {
     const platform = dirname(createRequire(buf).resolve(`${name}/package.json`));
     const binary = join(platform, 'bin', 'buf');
@@ -88,4 +88,10 @@ function bufBinary(): string {
     // Told below.
   }
   throw new Error(`${name} is not installed: run npm install without --omit=optional`);
+}
+
+/** On Linux, buf's packages have the kernel's names for ARM. */
+export function bufPackage(platform: string, arch: string): string {
+  const linuxNames: Record<string, string> = { arm64: 'aarch64', arm: 'armv7' };
+  return `@bufbuild/buf-${platform}-${platform === 'linux' ? (linuxNames[arch] ?? arch) : arch}`;
 }

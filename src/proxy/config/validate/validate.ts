@@ -171,6 +171,7 @@ class Validator {
   private deprecation(field: DescField, place: Place): void {
     if (!isDeprecated(field)) return;
     const file = field.parent.file.proto.name.split('/').at(-1);
+    this.diagnostics.deprecatedFeatureUses++;
     const what = `Using deprecated option '${field.parent.typeName}.${field.name}' from file ${file}`;
     if (isDisallowed(this.api, field)) this.diagnostics.error(`${what}: it is disallowed by default`, whereOfKey(place));
     else this.diagnostics.warn(`${what}. This configuration will be removed from Envoy soon.`, whereOfKey(place));
@@ -179,6 +180,7 @@ class Validator {
   private enumDeprecation(desc: DescEnum, value: number, place: Place): void {
     const known = desc.value[value];
     if (known?.proto.options?.deprecated !== true) return;
+    this.diagnostics.deprecatedFeatureUses++;
     const file = desc.file.proto.name.split('/').at(-1);
     this.diagnostics.warn(`Using deprecated value ${known.name} for enum '${desc.typeName}' from file ${file}.`, whereOf(place));
   }
