@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { createStatsMemory, Store } from '../../../src/core/stats/store.ts';
 import { HeaderMap } from '../../../src/proxy/http/header_map.ts';
 import { ipAddress } from '../../../src/proxy/network/address.ts';
+import type { RuntimeSnapshot } from '../../../src/proxy/runtime/runtime.ts';
 import { parseCluster } from '../../../src/proxy/upstream/cluster_config.ts';
 import { ThreadLocalClusterManager } from '../../../src/proxy/upstream/cluster_manager.ts';
 import type { PlainCluster } from '../../../src/proxy/upstream/cluster_types.ts';
@@ -107,6 +108,31 @@ test('close_connections_on_host_set_change closes the connections of hosts that 
   assert.equal(worker.last.state, 'open', 'nothing changed');
   manager.applyHosts({ cluster: 'a', hosts: [hostAt('10.0.0.1:80'), hostAt('10.0.0.2:80')] });
   assert.equal(worker.last.state, 'closed');
+});
+
+test('runtime: maintenance mode and panic threshold follow the snapshot', () => {
+  const worker = new FakeWorker();
+  const of = (values: Record<string, string>): RuntimeSnapshot => ({
+    get: (key) => values[key],
+    getInteger: (key, defaultValue) => (values[key] === undefined ? defaultValue : Number(values[key])),
+    getDouble: (key, defaultValue) => (values[key] === undefined ? defaultValue : Number(values[key])),
+    getBoolean: (_key, defaultValue) => defaultValue,
+    featureEnabled: (key, _defaultValue, random) => random % 100 < Number(values[key]),
+  });
+  const runtime = { snapshot: of({}) };
+  const context = { ...worker.context, runtime, random: () => 42 };
+  const manager = new ThreadLocalClusterManager(context, { clusters: [staticCluster('a', [])] });
+  const cluster = manager.get('a');
+  assert.ok(cluster);
+  manager.applyHosts({ cluster: 'a', hosts: [hostAt('10.0.0.1:80', { healthStatus: 'UNHEALTHY' })] });
+  assert.equal(cluster.info.maintenanceMode, false);
+  assert.ok(cluster.httpConnPool(0, null), 'panic: the unhealthy host is used');
+  runtime.snapshot = of({ 'upstream.maintenance_mode.a': '43', 'upstream.healthy_panic_threshold': '0' });
+  assert.equal(cluster.info.maintenanceMode, true);
+  assert.equal(cluster.httpConnPool(0, null), null);
+  runtime.snapshot = of({ 'upstream.maintenance_mode.a': '42' });
+  assert.equal(cluster.info.maintenanceMode, false);
+  assert.ok(cluster.httpConnPool(0, null));
 });
 
 test('max_connection_pools: a pool that does nothing makes room, otherwise there is none', () => {

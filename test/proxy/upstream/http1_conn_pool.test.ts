@@ -424,6 +424,10 @@ test('an idle connection closes after the idle timeout, measured from its last u
   second.send();
   worker.dispatcher.advance(600);
   worker.last.receive(OK);
+  // Used shortly before the timer looks.
+  worker.dispatcher.advance(900);
+  request().send();
+  worker.last.receive(OK);
   worker.dispatcher.advance(999);
   assert.equal(worker.last.state, 'open');
   worker.dispatcher.advance(1);
