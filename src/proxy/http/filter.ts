@@ -49,8 +49,10 @@ export interface StreamFilterCallbacks {
   /** The selected route, or null. Computed once; `clearRouteCache` forgets it. */
   route(): Route | null;
   clearRouteCache(): void;
-  /** The per-route configuration of the calling filter, most specific first, or undefined. */
+  /** The most specific per-route configuration of the calling filter, or undefined. */
   perFilterConfig<T>(): T | undefined;
+  /** All of them, most specific first. */
+  perFilterConfigs<T>(): readonly T[];
   resetStream(reason: StreamResetReason): void;
 }
 

@@ -85,6 +85,11 @@ export abstract class ActiveStreamFilterBase {
     return route === null ? undefined : (route.perFilterConfigs(this.filterName)[0] as T | undefined);
   }
 
+  perFilterConfigs<T>(): readonly T[] {
+    const route = this.manager.callbacks.route();
+    return route === null ? [] : (route.perFilterConfigs(this.filterName) as readonly T[]);
+  }
+
   resetStream(reason: StreamResetReason): void {
     this.manager.callbacks.resetStream(reason);
   }
