@@ -3,6 +3,7 @@
  * (Envoy: source/extensions/clusters/original_dst). Hosts are made when first wanted and dropped when a whole clean-up interval
  * passes without anybody choosing them. Each worker has its own.
  */
+import type { Timer } from '../../core/event/dispatcher.ts';
 import { type IpAddress, ipAddress, withPort } from '../network/address.ts';
 import type { ClusterInfoImpl } from './cluster_info.ts';
 import { HostImpl } from './host.ts';
@@ -17,6 +18,7 @@ export class OriginalDstLoadBalancer implements LoadBalancer {
   private readonly headerName: string;
   private readonly portOverride: number;
   private cluster: ThreadLocalClusterImpl | null = null;
+  private timer: Timer | null = null;
 
   constructor(info: ClusterInfoImpl, context: UpstreamContext) {
     this.info = info;
@@ -34,9 +36,14 @@ export class OriginalDstLoadBalancer implements LoadBalancer {
       timer.enableTimer(interval);
     });
     timer.enableTimer(interval);
+    this.timer = timer;
   }
 
   update(): void {}
+
+  close(): void {
+    this.timer?.disableTimer();
+  }
 
   chooseHost(context: LoadBalancerContext | null): HostImpl | null {
     if (context === null || this.cluster === null) return null;

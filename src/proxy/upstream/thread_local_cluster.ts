@@ -89,6 +89,7 @@ export class ThreadLocalClusterImpl implements ThreadLocalCluster {
 
   /** Ends all connections: the worker stops, or the cluster is gone. */
   close(): void {
+    this.balancer.close?.();
     for (const host of this.all) for (const pool of poolsOf(host)) pool.closeAll();
     for (const pool of [...this.drainingPools]) pool.closeAll();
   }

@@ -294,7 +294,7 @@ test('ORIGINAL_DST: header, port override, and what is no address', () => {
 });
 
 test('ORIGINAL_DST drops hosts that nobody used for a whole interval', () => {
-  const { worker, cluster, wanting } = originalDst({ cleanupInterval: 1000 });
+  const { worker, manager, cluster, wanting } = originalDst({ cleanupInterval: 1000 });
   cluster.tcpConnPool(0, wanting('10.0.0.1:1'));
   cluster.tcpConnPool(0, wanting('10.0.0.2:1'));
   worker.dispatcher.advance(1000);
@@ -307,5 +307,7 @@ test('ORIGINAL_DST drops hosts that nobody used for a whole interval', () => {
   );
   worker.dispatcher.advance(2000);
   assert.equal(cluster.hosts().length, 0);
+  manager.close();
+  assert.equal(worker.dispatcher.timersEnabled, 0);
   assert.equal(worker.gauge('cluster.o.membership_total'), 0);
 });

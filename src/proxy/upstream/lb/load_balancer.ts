@@ -16,6 +16,7 @@ export interface LoadBalancer {
   chooseHost(context: LoadBalancerContext | null): HostImpl | null;
   /** The hosts changed. */
   update(set: PrioritySet): void;
+  close?(): void;
 }
 
 export interface LoadBalancerEnvironment {
