@@ -41,6 +41,8 @@ class PlainWriter {
   private readonly api: Api;
   private readonly diagnostics: Diagnostics;
   private readonly options: PlainOptions;
+  /** The extension at hand may be missing (`is_optional`): then it is left out with a warning. */
+  private optional = false;
 
   constructor(api: Api, diagnostics: Diagnostics, options: PlainOptions) {
     this.api = api;
@@ -56,21 +58,45 @@ class PlainWriter {
       return undefined;
     }
     const plain: Plain = {};
+    if (this.lacksExtension(message, place)) return undefined;
+    const outerOptional = this.optional;
+    this.optional = isOptional(message);
+    const complete = this.writeFields(message, supported, plain, place, point, name);
+    this.optional = outerOptional;
+    return complete ? plain : undefined;
+  }
+
+  /** False: the message has to go. */
+  private writeFields(
+    message: ReflectMessage,
+    supported: ReadonlySet<string>,
+    plain: Plain,
+    place: Place,
+    point: string,
+    name: string,
+  ): boolean {
     for (const field of message.fields) {
       if (!supported.has(field.name)) {
         if (message.isSet(field) && !isAccepted(message, field)) this.unsupportedField(field, fieldPlace(place, field.name));
         continue;
       }
-      if (!message.isSet(field)) {
-        const value = unsetValue(field);
-        if (value !== undefined) plain[field.localName] = value;
-        continue;
-      }
-      const value = this.field(message, field, fieldPlace(place, field.name), point, extensionName(message) ?? name);
-      if (value === DROPPED) return undefined;
+      const value = message.isSet(field)
+        ? this.field(message, field, fieldPlace(place, field.name), point, extensionName(message) ?? name)
+        : unsetValue(field);
+      if (value === DROPPED) return false;
       if (value !== undefined) plain[field.localName] = value;
     }
-    return plain;
+    return true;
+  }
+
+  /** What can only be told by its `typed_config` must have one. */
+  private lacksExtension(message: ReflectMessage, place: Place): boolean {
+    const field = message.desc.fields.find(({ name }) => name === 'typed_config');
+    if (field === undefined || message.isSet(field)) return false;
+    const others = field.oneof?.fields ?? [];
+    if (others.some((other) => message.isSet(other))) return false;
+    this.diagnostics.error(notRegisteredReason(extensionName(message) ?? '', ''), whereOf(place));
+    return true;
   }
 
   private field(message: ReflectMessage, field: DescField, place: Place, point: string, name: string): unknown {
@@ -155,7 +181,9 @@ class PlainWriter {
       const hint = allowed === '' ? '' : `, these do: ${allowed}`;
       this.diagnostics.error(`${notRegisteredReason(name, typeName)}: it does not go here${hint}`, whereOf(place));
     } else {
-      this.unsupported(name === '' ? typeName : `'${name}' (${typeName})`, place);
+      const what = name === '' ? typeName : `'${name}' (${typeName})`;
+      if (this.optional) this.diagnostics.warn(`${what} is not supported by Sluice yet and optional: left out`, whereOf(place));
+      else this.unsupported(what, place);
     }
   }
 
@@ -238,6 +266,11 @@ function isExtensionHolder(message: ReflectMessage, field: DescField): boolean {
     field.message?.typeName === 'google.protobuf.Any' ||
     message.desc.typeName === 'envoy.config.cluster.v3.LoadBalancingPolicy.Policy'
   );
+}
+
+function isOptional(message: ReflectMessage): boolean {
+  const field = message.desc.fields.find(({ name }) => name === 'is_optional');
+  return field?.scalar === ScalarType.BOOL && message.get(field) === true;
 }
 
 function extensionName(message: ReflectMessage): string | undefined {

@@ -145,3 +145,21 @@ test('load balancing policies: the first supported one is taken', () => {
     /Maglev\) is not supported/,
   );
 });
+
+test('an extension without its type is not found', () => {
+  const nameOnly = withHcm('').replace(/\n {12}typed_config: .*Router }/, '');
+  assert.match(
+    errorsOf(nameOnly)[0],
+    /http_filters\[0\]: Didn't find a registered implementation for 'router' with type URL: ''$/,
+  );
+});
+
+test('is_optional: an HTTP filter that Sluice does not have is left out with a warning', () => {
+  const fault =
+    '{ name: fault, is_optional: true, typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault } }';
+  const loaded = load(withHcm('').replace('http_filters:\n', `http_filters:\n          - ${fault}\n`));
+  assert.equal(loaded.warnings.length, 1);
+  assert.match(loaded.warnings[0], /HTTPFault\) is not supported by Sluice yet and optional: left out$/);
+  const required = withHcm('').replace('http_filters:\n', `http_filters:\n          - ${fault.replace('true', 'false')}\n`);
+  assert.equal(errorsOf(required).length, 1);
+});

@@ -1,7 +1,7 @@
 /**
  * The Envoy v3 API as protobuf-es descriptors: built once per process when first asked for, from `build/envoy-api.binpb` (made on
- * demand when it is missing) and `additions.ts`. About 100 MB while it is held, so only the main thread loads it, and
- * `releaseApi` lets it go.
+ * demand when it is missing) and `additions.ts`. It costs some 60 ms and 20 MB, so only the main thread loads it,
+ * and `releaseApi` lets it go.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
