@@ -14,7 +14,7 @@ import { type CidrRange, type CidrRangeConfig, PrefixTable, parseCidrRange } fro
 export interface FilterChainMatchConfig {
   destinationPort?: number;
   prefixRanges: CidrRangeConfig[];
-  addressSuffix: string;
+  addressSuffix?: string;
   suffixLen?: number;
   directSourcePrefixRanges: CidrRangeConfig[];
   sourceType: ConnectionSourceType;
@@ -114,7 +114,7 @@ export class FilterChainMatcher<T> {
   }
 
   private checkImplemented(rules: FilterChainMatchConfig, name: string): void {
-    if (rules.addressSuffix !== '' || rules.suffixLen !== undefined) {
+    if ((rules.addressSuffix ?? '') !== '' || rules.suffixLen !== undefined) {
       throw this.error(`filter chain '${name}' contains unimplemented fields`);
     }
   }

@@ -32,7 +32,9 @@ export class ActiveListener {
   private readonly connections = new Map<FilterChain, Set<ActiveConnection>>();
   private readonly connectionLimitKey: string;
   private readonly endOfTurn = () => this.onEndOfTurn();
-  private readonly resumeAccepting: SchedulableCallback;
+  private readonly nextAccepts: SchedulableCallback;
+  /** Accepted above max_connections_to_accept_per_socket_event: their turn comes. */
+  private readonly waiting: IoHandle[] = [];
   private listenSockets: ListenSocket[] = [];
   private enabled = true;
   private acceptedThisTurn = 0;
@@ -46,7 +48,7 @@ export class ActiveListener {
     this.config = config;
     this.stats = listenerStats(config.statsScope, config.context.workerIndex);
     this.connectionLimitKey = `envoy.resource_limits.listener.${config.name}.connection_limit`;
-    this.resumeAccepting = this.dispatcher.createSchedulableCallback(() => this.setAccepting(this.enabled));
+    this.nextAccepts = this.dispatcher.createSchedulableCallback(() => this.acceptWaiting());
   }
 
   /** Binds and listens. Throws SysError; then nothing stays open. */
@@ -98,7 +100,8 @@ export class ActiveListener {
   stopListening(): void {
     for (const socket of this.listenSockets) socket.close();
     this.listenSockets = [];
-    this.resumeAccepting.cancel();
+    this.nextAccepts.cancel();
+    for (const handle of this.waiting.splice(0)) handle.close();
   }
 
   /** Closes everything; `done` runs when the last connection is gone. */
@@ -122,13 +125,6 @@ export class ActiveListener {
   onConnectionGone(): void {
     this.live--;
     this.checkIdle();
-  }
-
-  private checkIdle(): void {
-    if (this.onIdle === null || this.live > 0) return;
-    const done = this.onIdle;
-    this.onIdle = null;
-    done();
   }
 
   /** The listener bound to an original destination; null when it is this one or none. */
@@ -176,7 +172,8 @@ export class ActiveListener {
     }
     connection.setBufferLimits(this.config.perConnectionBufferLimitBytes);
     for (const factory of chain.networkFilterFactories) factory(connection);
-    if (!connection.initializeReadFilters() && connection.state !== 'closed') {
+    // A filter may have answered already: then it is being flushed, not open.
+    if (!connection.initializeReadFilters() && connection.state === 'open') {
       connection.close(ConnectionCloseType.NoFlush, 'no_filters');
     }
     let siblings = this.connections.get(chain);
@@ -189,7 +186,13 @@ export class ActiveListener {
   }
 
   private onAccept(handle: IoHandle): void {
-    this.countAccepted();
+    const most = this.config.maxConnectionsToAcceptPerSocketEvent;
+    if (most > 0 && this.acceptedThisTurn >= most) {
+      this.waiting.push(handle);
+      this.nextAccepts.scheduleCallbackNextIteration();
+      return;
+    }
+    if (this.acceptedThisTurn++ === 0) this.dispatcher.atEndOfTurn(this.endOfTurn);
     if (!this.config.ignoreGlobalConnectionLimit && this.handler.globalConnectionLimitReached()) {
       this.stats.downstream_global_cx_overflow.inc();
       handle.close();
@@ -227,13 +230,16 @@ export class ActiveListener {
     return this.stats.downstream_cx_active.value + this.stats.downstream_pre_cx_active.value >= limit;
   }
 
-  private countAccepted(): void {
-    if (this.acceptedThisTurn++ === 0) this.dispatcher.atEndOfTurn(this.endOfTurn);
-    const most = this.config.maxConnectionsToAcceptPerSocketEvent;
-    if (most > 0 && this.acceptedThisTurn === most) {
-      this.setAccepting(false);
-      this.resumeAccepting.scheduleCallbackNextIteration();
-    }
+  private acceptWaiting(): void {
+    for (const handle of this.waiting.splice(0, this.config.maxConnectionsToAcceptPerSocketEvent)) this.onAccept(handle);
+    if (this.waiting.length > 0) this.nextAccepts.scheduleCallbackNextIteration();
+  }
+
+  private checkIdle(): void {
+    if (this.onIdle === null || this.live > 0) return;
+    const done = this.onIdle;
+    this.onIdle = null;
+    done();
   }
 
   private onEndOfTurn(): void {

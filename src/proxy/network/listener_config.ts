@@ -57,7 +57,8 @@ export interface ListenerProto {
   reusePort?: boolean;
   bindToPort?: boolean;
   deprecatedV1?: { bindToPort?: boolean };
-  accessLog?: AccessLogConfig[];
+  /** `envoy.config.accesslog.v3.AccessLog`. */
+  accessLog?: readonly object[];
   maxConnectionsToAcceptPerSocketEvent?: number;
   ignoreGlobalConnLimit?: boolean;
   drainType?: 'DEFAULT' | 'MODIFY_ONLY';
@@ -145,7 +146,7 @@ export class ListenerConfig {
     this.drainType = proto.drainType ?? 'DEFAULT';
     this.trafficDirection = proto.trafficDirection ?? 'UNSPECIFIED';
 
-    this.accessLogs = createAccessLogs(proto.accessLog, this.context);
+    this.accessLogs = createAccessLogs(proto.accessLog as AccessLogConfig[] | undefined, this.context);
     this.listenerFilters = this.buildListenerFilters(proto, extensions);
     this.filterChains = this.buildFilterChains(proto, joined, extensions);
   }

@@ -4,7 +4,14 @@ import type { Scope } from '../../core/stats/stats.ts';
 import type { AccessLogManager } from '../access_log/access_log.ts';
 import { ConfigError } from '../config/error.ts';
 import type { Runtime } from '../runtime/runtime.ts';
-import type { DrainDecision, FactoryContext, LocalInfo, Logger, NetworkFilterConfigFactory } from '../server/factory_context.ts';
+import type {
+  DrainDecision,
+  FactoryContext,
+  LocalInfo,
+  Logger,
+  NetworkFilterConfigFactory,
+  TypedConfig,
+} from '../server/factory_context.ts';
 import type { ClusterManager } from '../upstream/upstream.ts';
 import type { SocketInterface } from './io_handle.ts';
 import type { ListenerFilterConfigFactory } from './listener_filter.ts';
@@ -18,7 +25,7 @@ export interface ListenerExtensions {
 /** `name` plus one of the ways to configure an extension. */
 export interface ExtensionConfig {
   name: string;
-  typedConfig?: { '@type': string } & Record<string, unknown>;
+  typedConfig?: { '@type': string };
   configDiscovery?: unknown;
 }
 
@@ -26,7 +33,7 @@ export interface ExtensionConfig {
 export function findExtension<F>(
   config: ExtensionConfig,
   find: (typeName: string) => F | undefined,
-): { factory: F; typedConfig: { '@type': string } & Record<string, unknown> } {
+): { factory: F; typedConfig: TypedConfig } {
   if (config.configDiscovery !== undefined) {
     throw new ConfigError('extension configuration discovery is not supported', { path: 'config_discovery' });
   }
@@ -36,7 +43,7 @@ export function findExtension<F>(
     const type = typedConfig?.['@type'] ?? '';
     throw new ConfigError(`Didn't find a registered implementation for '${config.name}' with type URL: '${type}'`);
   }
-  return { factory, typedConfig };
+  return { factory, typedConfig: typedConfig as TypedConfig };
 }
 
 /** Runs `build`; a ConfigError in it gets `path` in front of its own. */
@@ -69,7 +76,6 @@ export class ListenerFactoryContext implements FactoryContext {
   readonly accessLogManager: AccessLogManager;
   readonly localInfo: LocalInfo;
   readonly drainDecision: DrainDecision;
-  readonly socketInterface: SocketInterface;
   readonly workerIndex: number;
   private readonly parent: FactoryContext;
   private readonly onDestroyCallbacks: (() => void)[] = [];
@@ -84,8 +90,11 @@ export class ListenerFactoryContext implements FactoryContext {
     this.accessLogManager = parent.accessLogManager;
     this.localInfo = parent.localInfo;
     this.drainDecision = { drainClose: () => isDraining() || parent.drainDecision.drainClose() };
-    this.socketInterface = parent.socketInterface;
     this.workerIndex = parent.workerIndex;
+  }
+
+  get socketInterface(): SocketInterface {
+    return this.parent.socketInterface;
   }
 
   random(): number {

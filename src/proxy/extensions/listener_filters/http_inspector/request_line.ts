@@ -6,8 +6,8 @@
 export const Detected = { NeedMore: 0, Http10: 1, Http11: 2, Http2: 3, NotHttp: 4 } as const;
 export type Detected = (typeof Detected)[keyof typeof Detected];
 
-const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1');
-const VERSION = Buffer.from('HTTP/', 'latin1');
+const PREFACE = latin1('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
+const VERSION = latin1('HTTP/');
 const SP = 0x20;
 const CR = 0x0d;
 const LF = 0x0a;
@@ -84,3 +84,7 @@ function isToken(byte: number): boolean {
 
 const TOKEN = new Uint8Array(256);
 for (const char of "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") TOKEN[char.charCodeAt(0)] = 1;
+
+function latin1(text: string): Uint8Array {
+  return Buffer.from(text, 'latin1');
+}

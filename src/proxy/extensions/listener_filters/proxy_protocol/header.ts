@@ -24,8 +24,8 @@ export type ProxyHeader =
       readonly tlvs: readonly Tlv[];
     };
 
-const V1_SIGNATURE = Buffer.from('PROXY ', 'latin1');
-const V2_SIGNATURE = Buffer.from('\r\n\r\n\0\r\nQUIT\n', 'latin1');
+const V1_SIGNATURE = latin1('PROXY ');
+const V2_SIGNATURE = latin1('\r\n\r\n\0\r\nQUIT\n');
 const V2_HEADER = 16;
 const V1_MAX = 108;
 
@@ -134,4 +134,8 @@ function startsAlike(bytes: Uint8Array, signature: Uint8Array): boolean {
   const length = Math.min(bytes.length, signature.length);
   for (let i = 0; i < length; i++) if (bytes[i] !== signature[i]) return false;
   return true;
+}
+
+function latin1(text: string): Uint8Array {
+  return Buffer.from(text, 'latin1');
 }
