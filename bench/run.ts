@@ -22,12 +22,18 @@ const names = readdirSync(here, { withFileTypes: true })
   .map((entry) => entry.name);
 const name = positionals[0];
 if (name === undefined || !names.includes(name)) {
-  process.stderr.write(`usage: npm run bench -- NAME [--json] [--rounds N] [--seconds N] [--quick]\nbenches: ${names.join(', ')}\n`);
+  process.stderr.write(
+    `usage: npm run bench -- NAME [--json] [--rounds N] [--seconds N] [--quick]\nbenches: ${names.join(', ')}\n`,
+  );
   process.exit(1);
 }
 const bench = (await import(`./${name}/bench.ts`)) as { run(options: BenchOptions): Promise<Row[]> };
 const quick = values.quick === true;
-const rows = await bench.run({ rounds: Number(values.rounds ?? (quick ? 1 : 5)), seconds: Number(values.seconds ?? (quick ? 1 : 3)), quick });
+const rows = await bench.run({
+  rounds: Number(values.rounds ?? (quick ? 1 : 5)),
+  seconds: Number(values.seconds ?? (quick ? 1 : 3)),
+  quick,
+});
 const report = { bench: name, machine: machine(), rows };
 process.stdout.write(values.json ? `${JSON.stringify(report)}\n` : `${formatTable(report)}\n`);
 endAll();

@@ -26,12 +26,20 @@ const failures: string[] = [];
 const skips: string[] = [];
 const started = Date.now();
 
-const stream = run({ files, concurrency: 2, timeout: 300_000, execArgv: ['--disable-warning=ExperimentalWarning', '--disable-warning=SecurityWarning'], cwd: root });
+const stream = run({
+  files,
+  concurrency: 2,
+  timeout: 300_000,
+  execArgv: ['--disable-warning=ExperimentalWarning', '--disable-warning=SecurityWarning'],
+  cwd: root,
+});
 stream.on('test:fail', (event) => {
   if (event.details.type === 'suite') return;
   counts.failed++;
   const error = event.details.error;
-  failures.push(`${event.file ?? ''}: ${event.name}\n${String(error.cause instanceof Error ? (error.cause.stack ?? error.cause.message) : (error.cause ?? error))}`);
+  failures.push(
+    `${event.file ?? ''}: ${event.name}\n${String(error.cause instanceof Error ? (error.cause.stack ?? error.cause.message) : (error.cause ?? error))}`,
+  );
 });
 stream.on('test:pass', (event) => {
   if (event.details.type === 'suite') return;

@@ -32,7 +32,8 @@ test('imports only point down', () => {
       if (!target.startsWith('.')) continue;
       const path = normalize(join(dirname(file), target));
       const to = path.split('/')[0];
-      const vclExtension = room === 'proxy' && file.includes('extensions/') && file.includes('vcl') && path.startsWith('stack/vcl/');
+      const vclExtension =
+        room === 'proxy' && file.includes('extensions/') && file.includes('vcl') && path.startsWith('stack/vcl/');
       if (!path.startsWith('..') && !allowed.includes(to) && !vclExtension) wrong.push(`${file} imports ${target}`);
     }
   }

@@ -55,7 +55,9 @@ async function measure(proxies: Proxy[], path: string, options: BenchOptions): P
       if (result.errors > 0) throw new Error(`${proxy.name} ${path}: ${result.errors} errors`);
       const user = (after.user - before.user) / result.requests;
       const sys = (after.sys - before.sys) / result.requests;
-      samples.get(proxy.name)!.push({ cpu: user + sys, user, sys, p50: result.p50, p99: result.p99, rate: result.requests / result.seconds });
+      samples
+        .get(proxy.name)!
+        .push({ cpu: user + sys, user, sys, p50: result.p50, p99: result.p99, rate: result.requests / result.seconds });
     }
   }
   return samples;
@@ -67,8 +69,20 @@ function report(name: string, samples: Map<string, Sample[]>): Row[] {
     return { ours: value('sluice')!, peers: { haproxy: value('haproxy'), nginx: value('nginx') } };
   };
   return [
-    row({ case: `${name}: CPU per request`, unit: 'us', better: 'lower', ...of('cpu'), target: { peer: 'haproxy', ratio: 0.85 } }),
-    row({ case: `${name}: CPU per request (nginx)`, unit: 'us', better: 'lower', ...of('cpu'), target: { peer: 'nginx', ratio: 0.75 } }),
+    row({
+      case: `${name}: CPU per request`,
+      unit: 'us',
+      better: 'lower',
+      ...of('cpu'),
+      target: { peer: 'haproxy', ratio: 0.85 },
+    }),
+    row({
+      case: `${name}: CPU per request (nginx)`,
+      unit: 'us',
+      better: 'lower',
+      ...of('cpu'),
+      target: { peer: 'nginx', ratio: 0.75 },
+    }),
     row({ case: `${name}: user`, unit: 'us', better: 'lower', ...of('user') }),
     row({ case: `${name}: sys`, unit: 'us', better: 'lower', ...of('sys') }),
     row({ case: `${name}: p50`, unit: 'ms', better: 'lower', ...of('p50') }),

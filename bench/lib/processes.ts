@@ -13,8 +13,16 @@ const TICK_US = 1e6 / Number(spawnSync('getconf', ['CLK_TCK'], { encoding: 'utf8
 const started: ChildProcess[] = [];
 
 /** Starts `command` on one core; everything it prints goes to `log`. */
-export function startPinned(core: number | string, command: string, args: string[], env: Record<string, string> = {}): ChildProcess {
-  const child = spawn('taskset', ['-c', String(core), command, ...args], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
+export function startPinned(
+  core: number | string,
+  command: string,
+  args: string[],
+  env: Record<string, string> = {},
+): ChildProcess {
+  const child = spawn('taskset', ['-c', String(core), command, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...env },
+  });
   child.stdout?.resume();
   let errors = '';
   child.stderr?.on('data', (chunk: Buffer) => {

@@ -23,7 +23,12 @@ export interface Report {
 export function row(fields: Omit<Row, 'met'>): Row {
   const { ours, target, peers, better } = fields;
   const peer = target === undefined ? null : peers[target.peer];
-  const met = target === undefined || ours === null || peer === null || peer === undefined ? null : better === 'lower' ? ours / peer <= target.ratio : ours / peer >= target.ratio;
+  const met =
+    target === undefined || ours === null || peer === null || peer === undefined
+      ? null
+      : better === 'lower'
+        ? ours / peer <= target.ratio
+        : ours / peer >= target.ratio;
   return { ...fields, met };
 }
 
@@ -42,7 +47,8 @@ export function formatTable(report: Report): string {
     return [r.case, r.unit, number(r.ours), ...peers.map((p) => number(r.peers[p] ?? null)), ratio, target, met];
   });
   const widths = header.map((h, i) => Math.max(h.length, ...lines.map((l) => l[i].length)));
-  const format = (cells: string[]): string => cells.map((c, i) => (i === 0 ? c.padEnd(widths[i]) : c.padStart(widths[i]))).join('  ');
+  const format = (cells: string[]): string =>
+    cells.map((c, i) => (i === 0 ? c.padEnd(widths[i]) : c.padStart(widths[i]))).join('  ');
   const notes = report.rows.filter((r) => r.note).map((r) => `${r.case}: ${r.note}`);
   return [`${report.bench} on ${report.machine}`, format(header), ...lines.map(format), ...notes].join('\n');
 }

@@ -14,9 +14,13 @@ export interface WrkResult {
 }
 
 export async function wrk(url: string, connections: number, seconds: number): Promise<WrkResult> {
-  const child = spawn('taskset', ['-c', String(LOAD_CORE), 'wrk', '-t1', `-c${connections}`, `-d${seconds}s`, '--latency', '--timeout', '10s', url], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+  const child = spawn(
+    'taskset',
+    ['-c', String(LOAD_CORE), 'wrk', '-t1', `-c${connections}`, `-d${seconds}s`, '--latency', '--timeout', '10s', url],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  );
   let text = '';
   child.stdout.on('data', (chunk: Buffer) => {
     text += chunk.toString();
@@ -25,7 +29,9 @@ export async function wrk(url: string, connections: number, seconds: number): Pr
   if (code !== 0) throw new Error(`wrk ended with ${code}: ${text}`);
   const total = /(\d+) requests in ([\d.]+)(ms|s|m), ([\d.]+)(\w+) read/.exec(text);
   if (total === null) throw new Error(`wrk printed something else: ${text}`);
-  const errors = [...text.matchAll(/Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)/g)].flatMap((m) => m.slice(1).map(Number));
+  const errors = [...text.matchAll(/Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)/g)].flatMap((m) =>
+    m.slice(1).map(Number),
+  );
   const non2xx = /Non-2xx or 3xx responses: (\d+)/.exec(text);
   return {
     requests: Number(total[1]),

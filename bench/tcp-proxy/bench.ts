@@ -22,7 +22,13 @@ export async function run(options: BenchOptions): Promise<Row[]> {
         const result = await wrk(`http://127.0.0.1:${proxy.port}${path}`, 64, options.seconds);
         const after = cpuOf(proxy.process.pid!);
         const cpu = after.user + after.sys - before.user - before.sys;
-        samples.get(proxy.name)!.push({ perGb: cpu / 1000 / (result.bytes / 1e9), gbit: (result.bytes * 8) / 1e9 / result.seconds, perRequest: cpu / result.requests });
+        samples
+          .get(proxy.name)!
+          .push({
+            perGb: cpu / 1000 / (result.bytes / 1e9),
+            gbit: (result.bytes * 8) / 1e9 / result.seconds,
+            perRequest: cpu / result.requests,
+          });
       }
     }
     const of = (key: 'perGb' | 'gbit' | 'perRequest'): { ours: number; peers: Record<string, number | null> } => ({
@@ -30,9 +36,28 @@ export async function run(options: BenchOptions): Promise<Row[]> {
       peers: { haproxy: samples.has('haproxy') ? median(samples.get('haproxy')!.map((s) => s[key])) : null },
     });
     if (path === '/1m') {
-      rows.push(row({ case: `${name}: CPU per GB`, unit: 'ms', better: 'lower', ...of('perGb'), target: { peer: 'haproxy', ratio: 1 } }));
-      rows.push(row({ case: `${name}: throughput`, unit: 'Gbit/s', better: 'higher', ...of('gbit'), target: { peer: 'haproxy', ratio: 1 } }));
-    } else rows.push(row({ case: `${name}: CPU per request`, unit: 'us', better: 'lower', ...of('perRequest'), target: { peer: 'haproxy', ratio: 0.85 } }));
+      rows.push(
+        row({ case: `${name}: CPU per GB`, unit: 'ms', better: 'lower', ...of('perGb'), target: { peer: 'haproxy', ratio: 1 } }),
+      );
+      rows.push(
+        row({
+          case: `${name}: throughput`,
+          unit: 'Gbit/s',
+          better: 'higher',
+          ...of('gbit'),
+          target: { peer: 'haproxy', ratio: 1 },
+        }),
+      );
+    } else
+      rows.push(
+        row({
+          case: `${name}: CPU per request`,
+          unit: 'us',
+          better: 'lower',
+          ...of('perRequest'),
+          target: { peer: 'haproxy', ratio: 0.85 },
+        }),
+      );
   }
   return rows;
 }

@@ -20,10 +20,18 @@ export type FlagValues = Record<string, string | number | boolean | string[] | u
 export class UsageError extends Error {}
 
 /** Parses `args` by `table`; positionals go to `positionals`. Throws UsageError. */
-export function parseFlags(args: readonly string[], table: FlagTable, allowPositionals = false): { values: FlagValues; positionals: string[] } {
+export function parseFlags(
+  args: readonly string[],
+  table: FlagTable,
+  allowPositionals = false,
+): { values: FlagValues; positionals: string[] } {
   const options: Record<string, { type: 'string' | 'boolean'; short?: string; multiple?: boolean }> = {};
   for (const [name, spec] of Object.entries(table)) {
-    options[name] = { type: spec.type === 'boolean' ? 'boolean' : 'string', ...(spec.short && { short: spec.short }), ...(spec.multiple && { multiple: true }) };
+    options[name] = {
+      type: spec.type === 'boolean' ? 'boolean' : 'string',
+      ...(spec.short && { short: spec.short }),
+      ...(spec.multiple && { multiple: true }),
+    };
   }
   const parsed = parseArgs({ args: [...args], options, strict: false, allowPositionals: true, tokens: true });
   for (const token of parsed.tokens) {
@@ -37,7 +45,8 @@ export function parseFlags(args: readonly string[], table: FlagTable, allowPosit
     if (token.kind === 'option' && table[token.name].type === 'boolean' && token.value !== undefined) {
       throw new UsageError(`${token.rawName} takes no value`);
     }
-    if (token.kind === 'positional' && !allowPositionals) throw new UsageError(`unexpected argument '${token.value}' (see --help)`);
+    if (token.kind === 'positional' && !allowPositionals)
+      throw new UsageError(`unexpected argument '${token.value}' (see --help)`);
   }
   const values: FlagValues = {};
   for (const [name, spec] of Object.entries(table)) {
@@ -45,7 +54,8 @@ export function parseFlags(args: readonly string[], table: FlagTable, allowPosit
     if (given === undefined) {
       values[name] = spec.default;
     } else if (spec.type === 'integer') {
-      if (typeof given !== 'string' || !/^\d+$/.test(given)) throw new UsageError(`--${name} needs a whole number, not '${String(given)}'`);
+      if (typeof given !== 'string' || !/^\d+$/.test(given))
+        throw new UsageError(`--${name} needs a whole number, not '${String(given)}'`);
       values[name] = Number(given);
     } else values[name] = given as string | boolean | string[];
   }
@@ -60,7 +70,9 @@ export function formatFlags(table: FlagTable): string {
     return [`  ${spec.short ? `-${spec.short}, ` : '    '}--${name}${value}`, `${spec.help}${fallback}`];
   });
   const width = Math.min(44, Math.max(...rows.map(([left]) => left.length)) + 2);
-  return rows.map(([left, right]) => (left.length + 2 > width ? `${left}\n${' '.repeat(width)}${right}` : left.padEnd(width) + right)).join('\n');
+  return rows
+    .map(([left, right]) => (left.length + 2 > width ? `${left}\n${' '.repeat(width)}${right}` : left.padEnd(width) + right))
+    .join('\n');
 }
 
 /** The known word nearest to `word`, when it is near enough to be a slip. */

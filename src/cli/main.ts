@@ -7,8 +7,14 @@ interface Command {
 }
 
 const COMMANDS: Record<string, Command> = {
-  proxy: { help: 'run an Envoy v3 configuration (sluice proxy -c envoy.yaml)', run: async (args) => (await import('./proxy.ts')).proxyCommand(args) },
-  demo: { help: 'a proxy on 127.0.0.1:10000 with a bundled upstream, admin on 127.0.0.1:9901', run: async (args) => (await import('./demo.ts')).demoCommand(args) },
+  proxy: {
+    help: 'run an Envoy v3 configuration (sluice proxy -c envoy.yaml)',
+    run: async (args) => (await import('./proxy.ts')).proxyCommand(args),
+  },
+  demo: {
+    help: 'a proxy on 127.0.0.1:10000 with a bundled upstream, admin on 127.0.0.1:9901',
+    run: async (args) => (await import('./demo.ts')).demoCommand(args),
+  },
 };
 
 function usage(): string {
@@ -29,7 +35,9 @@ async function main(args: readonly string[]): Promise<number> {
   const command = COMMANDS[name];
   if (command === undefined) {
     const near = nearest(name, Object.keys(COMMANDS));
-    throw new UsageError(`there is no command '${name}'${near === undefined ? '' : `; did you mean '${near}'?`} (see sluice --help)`);
+    throw new UsageError(
+      `there is no command '${name}'${near === undefined ? '' : `; did you mean '${near}'?`} (see sluice --help)`,
+    );
   }
   return command.run(rest);
 }

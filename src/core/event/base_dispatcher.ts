@@ -196,7 +196,13 @@ export abstract class BaseDispatcher implements Dispatcher {
 
   /** True when something wants to run without waiting for I/O. */
   protected get hasPendingWork(): boolean {
-    return this.posted.length > 0 || this.upcoming.length > 0 || this.current.length > 0 || this.endOfTurn.length > 0 || this.toDelete.length > 0;
+    return (
+      this.posted.length > 0 ||
+      this.upcoming.length > 0 ||
+      this.current.length > 0 ||
+      this.endOfTurn.length > 0 ||
+      this.toDelete.length > 0
+    );
   }
 
   /**

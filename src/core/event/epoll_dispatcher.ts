@@ -84,7 +84,14 @@ class EpollFileEvent implements FileEvent {
   private injected = 0;
   private injection: SchedulableCallback | null = null;
 
-  constructor(dispatcher: EpollDispatcher, index: number, fd: number, callback: (events: number) => void, trigger: FileTriggerType, events: number) {
+  constructor(
+    dispatcher: EpollDispatcher,
+    index: number,
+    fd: number,
+    callback: (events: number) => void,
+    trigger: FileTriggerType,
+    events: number,
+  ) {
     this.dispatcher = dispatcher;
     this.index = index;
     this.fd = fd;

@@ -196,7 +196,16 @@ export class RingDispatcher extends BaseDispatcher {
     this.timespecView.setBigInt64(0, BigInt(Math.floor(timeoutMs / 1000)), true);
     this.timespecView.setBigInt64(8, BigInt(Math.round((timeoutMs % 1000) * 1e6)), true);
     if (this.timeoutArmed) {
-      this.ring.prepare(IORING_OP.TIMEOUT_REMOVE, -1, OWN_TIMEOUT, 0, this.timespec.address, IORING_TIMEOUT_UPDATE, OWN_IGNORE, 0);
+      this.ring.prepare(
+        IORING_OP.TIMEOUT_REMOVE,
+        -1,
+        OWN_TIMEOUT,
+        0,
+        this.timespec.address,
+        IORING_TIMEOUT_UPDATE,
+        OWN_IGNORE,
+        0,
+      );
     } else {
       this.ring.prepare(IORING_OP.TIMEOUT, -1, this.timespec.address, 1, 0, 0, OWN_TIMEOUT, 0);
       this.timeoutArmed = true;
@@ -249,7 +258,13 @@ class RingFileEvent implements FileEvent, RingTarget {
   private injected = 0;
   private readonly injection;
 
-  constructor(dispatcher: RingDispatcher, fd: number, callback: (events: number) => void, trigger: FileTriggerType, events: number) {
+  constructor(
+    dispatcher: RingDispatcher,
+    fd: number,
+    callback: (events: number) => void,
+    trigger: FileTriggerType,
+    events: number,
+  ) {
     this.dispatcher = dispatcher;
     this.fd = fd;
     this.callback = callback;

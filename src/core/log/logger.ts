@@ -14,7 +14,31 @@ export const DEFAULT_LOG_FORMAT = '[%Y-%m-%d %T.%e][%t][%l][%n] %v';
 
 /** Components, as Envoy names them. */
 export const LOG_COMPONENTS = [
-  'admin', 'assert', 'client', 'config', 'conn_handler', 'connection', 'dns', 'event', 'file', 'filter', 'http', 'io', 'main', 'misc', 'pool', 'router', 'runtime', 'secret', 'stats', 'tcp', 'tls', 'upstream', 'udp', 'vcl', 'wasm',
+  'admin',
+  'assert',
+  'client',
+  'config',
+  'conn_handler',
+  'connection',
+  'dns',
+  'event',
+  'file',
+  'filter',
+  'http',
+  'io',
+  'main',
+  'misc',
+  'pool',
+  'router',
+  'runtime',
+  'secret',
+  'stats',
+  'tcp',
+  'tls',
+  'upstream',
+  'udp',
+  'vcl',
+  'wasm',
 ] as const;
 
 /** A level's name; `warn` counts as `warning`. Undefined when there is none such. */

@@ -80,7 +80,8 @@ export function probeIoUring(): string | null {
     return null;
   } catch (error) {
     if (!(error instanceof SysError)) throw error;
-    if (error.errno === E.PERM || error.errno === E.ACCES) return `io_uring is forbidden here (${error.message}); a container profile may block it`;
+    if (error.errno === E.PERM || error.errno === E.ACCES)
+      return `io_uring is forbidden here (${error.message}); a container profile may block it`;
     if (error.errno === E.NOSYS) return 'this kernel has no io_uring';
     if (error.errno === E.INVAL) return `this kernel's io_uring is too old: Linux 6.1 is needed (${error.message})`;
     return `io_uring cannot be set up: ${error.message}`;
@@ -160,7 +161,16 @@ export class Ring {
   }
 
   /** Fills a whole entry. `opcodeWord` is opcode | flags << 8 | ioprio << 16. Addresses are numbers. */
-  prepare(opcodeWord: number, fd: number, address: number, length: number, offset: number, opFlags: number, userData: number, bufGroup: number): void {
+  prepare(
+    opcodeWord: number,
+    fd: number,
+    address: number,
+    length: number,
+    offset: number,
+    opFlags: number,
+    userData: number,
+    bufGroup: number,
+  ): void {
     const s = this.sqes;
     const at = this.nextSqe();
     s[at] = opcodeWord;
@@ -197,7 +207,8 @@ export class Ring {
     if (result >= 0) this.submitted = (this.submitted + result) | 0;
     else {
       const code = errno();
-      if (code !== E.INTR && code !== E.AGAIN && code !== 16 /* EBUSY: completions must be reaped first */) throw new SysError('io_uring_enter', code);
+      if (code !== E.INTR && code !== E.AGAIN && code !== 16 /* EBUSY: completions must be reaped first */)
+        throw new SysError('io_uring_enter', code);
       // What was taken before the interruption is told by the head.
       this.submitted = Atomics.load(this.sq, this.sqHeadWord);
     }
@@ -236,7 +247,14 @@ export class Ring {
     view.setBigUint64(0, ring.pointer, true);
     view.setUint32(8, entries, true);
     view.setUint16(12, group, true);
-    const result = libc.syscall(BigInt(SYS_IO_URING_REGISTER), BigInt(this.fd), BigInt(IORING_REGISTER_PBUF_RING), argument.pointer, 1n, 0n);
+    const result = libc.syscall(
+      BigInt(SYS_IO_URING_REGISTER),
+      BigInt(this.fd),
+      BigInt(IORING_REGISTER_PBUF_RING),
+      argument.pointer,
+      1n,
+      0n,
+    );
     const code = result < 0 ? errno() : 0;
     argument.unmap();
     if (result < 0) throw new SysError('io_uring_register', code, strerror(code));

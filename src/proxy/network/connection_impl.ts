@@ -45,7 +45,11 @@ export function createServerConnection(dispatcher: Dispatcher, handle: IoHandle,
 }
 
 /** A connection to `address`; call `connect()` on it. Throws SysError when no socket can be had. */
-export function createClientConnection(dispatcher: Dispatcher, socketInterface: SocketInterface, options: ConnectOptions): Connection {
+export function createClientConnection(
+  dispatcher: Dispatcher,
+  socketInterface: SocketInterface,
+  options: ConnectOptions,
+): Connection {
   const handle = socketInterface.createSocket(dispatcher, options);
   return new ConnectionImpl(dispatcher, handle, null, options.address, null);
 }
@@ -105,7 +109,13 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
   private delayedClose: Timer | null = null;
   private closeAfterFlush: 0 | 1 | 2 = 0;
 
-  constructor(dispatcher: Dispatcher, handle: IoHandle, local: Address | null, remote: Address, server: ServerConnectionOptions | null) {
+  constructor(
+    dispatcher: Dispatcher,
+    handle: IoHandle,
+    local: Address | null,
+    remote: Address,
+    server: ServerConnectionOptions | null,
+  ) {
     this.dispatcher = dispatcher;
     this.handle = handle;
     this.localAddressValue = local;
@@ -223,7 +233,8 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
 
   close(type: ConnectionCloseType, details = ''): void {
     if (this.state === 'closed') return;
-    if (details !== '' && this.streamInfo.connectionTerminationDetails === '') this.streamInfo.connectionTerminationDetails = details;
+    if (details !== '' && this.streamInfo.connectionTerminationDetails === '')
+      this.streamInfo.connectionTerminationDetails = details;
     const flush = type === ConnectionCloseType.FlushWrite || type === ConnectionCloseType.FlushWriteAndDelay;
     if (!flush) {
       this.closeNow(ConnectionEvent.LocalClose, type === ConnectionCloseType.AbortReset);
@@ -388,7 +399,8 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
   }
 
   private updateReading(): void {
-    const wanted = this.state === 'closing' || (this.state === 'open' && this.filtersReady && this.disableCount === 0 && !this.readBlocked);
+    const wanted =
+      this.state === 'closing' || (this.state === 'open' && this.filtersReady && this.disableCount === 0 && !this.readBlocked);
     this.handle.setReading(wanted && !this.connecting);
   }
 
@@ -397,7 +409,8 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
       if (this.state !== 'open' || this.disableCount > 0) return;
       this.checkReadLimit();
       if (this.readBuffer.length > 0 || this.halfClose) this.offerToFilters(0);
-      if (this.state === 'open' && this.readEnd && !this.halfClose && this.disableCount === 0) this.closeNow(ConnectionEvent.RemoteClose, false);
+      if (this.state === 'open' && this.readEnd && !this.halfClose && this.disableCount === 0)
+        this.closeNow(ConnectionEvent.RemoteClose, false);
     });
     this.redelivery.scheduleCallbackCurrentIteration();
   }

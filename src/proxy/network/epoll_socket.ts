@@ -11,7 +11,14 @@ import { NativeMemory } from '../../core/sys/memory.ts';
 import * as sys from '../../core/sys/socket.ts';
 import type { Address } from './address.ts';
 import type { ConnectOptions, IoHandle, IoHandleCallbacks, ListenOptions, ListenSocket, SocketInterface } from './io_handle.ts';
-import { ACCEPT_RETRY_MS, fromSocketAddress, isTransientAcceptError, openClientSocket, openListenSocket, toSocketAddress } from './kernel_socket.ts';
+import {
+  ACCEPT_RETRY_MS,
+  fromSocketAddress,
+  isTransientAcceptError,
+  openClientSocket,
+  openListenSocket,
+  toSocketAddress,
+} from './kernel_socket.ts';
 
 /** Blocks read from one socket before others get their turn. */
 const MAX_READS = 8;
@@ -145,7 +152,8 @@ class EpollSocket implements IoHandle {
     if (!this.reading) interest |= FileReadyType.Closed;
     if (interest === this.interest && (interest & FileReadyType.Read) === 0) return;
     this.interest = interest;
-    if (this.event === null) this.event = this.dispatcher.createFileEvent(this.fd, (events) => this.onReady(events), FileTriggerType.Edge, interest);
+    if (this.event === null)
+      this.event = this.dispatcher.createFileEvent(this.fd, (events) => this.onReady(events), FileTriggerType.Edge, interest);
     else this.event.setEnabled(interest);
   }
 
@@ -270,7 +278,8 @@ class EpollListenSocket implements ListenSocket {
     if (this.closed || this.accepting === enabled) return;
     this.accepting = enabled;
     if (this.event !== null) this.event.setEnabled(enabled ? FileReadyType.Read : 0);
-    else if (enabled) this.event = this.dispatcher.createFileEvent(this.fd, () => this.accept(), FileTriggerType.Level, FileReadyType.Read);
+    else if (enabled)
+      this.event = this.dispatcher.createFileEvent(this.fd, () => this.accept(), FileTriggerType.Level, FileReadyType.Read);
   }
 
   close(): void {

@@ -20,7 +20,14 @@ import { NativeMemory } from '../../core/sys/memory.ts';
 import * as sys from '../../core/sys/socket.ts';
 import type { Address } from './address.ts';
 import type { ConnectOptions, IoHandle, IoHandleCallbacks, ListenOptions, ListenSocket, SocketInterface } from './io_handle.ts';
-import { ACCEPT_RETRY_MS, fromSocketAddress, isTransientAcceptError, openClientSocket, openListenSocket, toSocketAddress } from './kernel_socket.ts';
+import {
+  ACCEPT_RETRY_MS,
+  fromSocketAddress,
+  isTransientAcceptError,
+  openClientSocket,
+  openListenSocket,
+  toSocketAddress,
+} from './kernel_socket.ts';
 
 const OP_RECV = 0;
 const OP_SEND = 1;
@@ -109,7 +116,16 @@ class IoUringSocket implements IoHandle, RingTarget {
     this.argument = argument;
     const length = sys.writeSockaddr(toSocketAddress(address), argument.memory.u8, argument.offset);
     const at = argument.memory.address + argument.offset;
-    this.dispatcher.ring.prepare(IORING_OP.CONNECT, this.fd, at, 0, length, 0, this.dispatcher.userData(this.slot, OP_CONNECT), 0);
+    this.dispatcher.ring.prepare(
+      IORING_OP.CONNECT,
+      this.fd,
+      at,
+      0,
+      length,
+      0,
+      this.dispatcher.userData(this.slot, OP_CONNECT),
+      0,
+    );
   }
 
   setReading(enabled: boolean): void {
@@ -280,7 +296,16 @@ class IoUringSocket implements IoHandle, RingTarget {
     const userData = this.dispatcher.userData(this.slot, OP_SEND);
     if (slices === 1) {
       this.sendLength = unsent.length;
-      ring.prepare(IORING_OP.SEND, this.fd, unsent.slab.address + unsent.offsetAt(0), unsent.length, 0, MSG_NOSIGNAL, userData, 0);
+      ring.prepare(
+        IORING_OP.SEND,
+        this.fd,
+        unsent.slab.address + unsent.offsetAt(0),
+        unsent.length,
+        0,
+        MSG_NOSIGNAL,
+        userData,
+        0,
+      );
       return;
     }
     const argument = (this.argument ??= argumentSlots.take());

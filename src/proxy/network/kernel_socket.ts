@@ -25,7 +25,13 @@ export function openListenSocket(options: ListenOptions): number {
       if (options.reusePort) sys.setOption(fd, sys.SOL_SOCKET, sys.SO_REUSEPORT, 1);
       // Accepted sockets inherit it.
       sys.setOption(fd, sys.IPPROTO_TCP, sys.TCP_NODELAY, 1);
-      if (family === sys.AF_INET6) sys.setOption(fd, sys.IPPROTO_IPV6, sys.IPV6_V6ONLY, options.address.kind === 'ip' && options.address.v6only === false ? 0 : 1);
+      if (family === sys.AF_INET6)
+        sys.setOption(
+          fd,
+          sys.IPPROTO_IPV6,
+          sys.IPV6_V6ONLY,
+          options.address.kind === 'ip' && options.address.v6only === false ? 0 : 1,
+        );
       if (options.freebind) sys.setOption(fd, sys.IPPROTO_IP, sys.IP_FREEBIND, 1);
       if (options.transparent) {
         if (family === sys.AF_INET) sys.setOption(fd, sys.IPPROTO_IP, sys.IP_TRANSPARENT, 1);
@@ -51,7 +57,8 @@ export function openClientSocket(options: ConnectOptions): number {
   try {
     if (family !== sys.AF_UNIX) sys.setOption(fd, sys.IPPROTO_TCP, sys.TCP_NODELAY, 1);
     applyOptions(fd, options.socketOptions, 'prebind');
-    if (options.sourceAddress !== undefined) sys.bindSocket(fd, toSocketAddress(options.sourceAddress), options.sourceAddress.asString);
+    if (options.sourceAddress !== undefined)
+      sys.bindSocket(fd, toSocketAddress(options.sourceAddress), options.sourceAddress.asString);
     return fd;
   } catch (error) {
     sys.closeFd(fd);

@@ -155,7 +155,12 @@ for (const backend of BACKENDS) {
       const { dispatcher } = startLoop(t, backend);
       const pair = new BytePair();
       const seen: number[] = [];
-      const event = dispatcher.createFileEvent(pair.reader, (events) => seen.push(events), FileTriggerType.Edge, FileReadyType.Read);
+      const event = dispatcher.createFileEvent(
+        pair.reader,
+        (events) => seen.push(events),
+        FileTriggerType.Edge,
+        FileReadyType.Read,
+      );
       dispatcher.post(() => event.activate(FileReadyType.Write));
       await until(dispatcher, () => seen.length === 1);
       assert.deepEqual(seen, [FileReadyType.Write]);

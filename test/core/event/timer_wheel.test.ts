@@ -38,9 +38,16 @@ test('a timer fires once, at its tick, at every level', () => {
 
 test('against a sorted list: arm, re-arm, disarm, advance in any order', () => {
   const step = fc.oneof(
-    fc.record({ kind: fc.constant('arm' as const), timer: fc.nat(9), delay: fc.oneof(fc.nat(600), fc.nat(40_000), fc.nat(3_000_000)) }),
+    fc.record({
+      kind: fc.constant('arm' as const),
+      timer: fc.nat(9),
+      delay: fc.oneof(fc.nat(600), fc.nat(40_000), fc.nat(3_000_000)),
+    }),
     fc.record({ kind: fc.constant('disarm' as const), timer: fc.nat(9) }),
-    fc.record({ kind: fc.constant('advance' as const), by: fc.oneof(fc.nat(3), fc.nat(700), fc.nat(100_000), fc.nat(2_000_000)) }),
+    fc.record({
+      kind: fc.constant('advance' as const),
+      by: fc.oneof(fc.nat(3), fc.nat(700), fc.nat(100_000), fc.nat(2_000_000)),
+    }),
   );
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), fc.nat(5_000_000), (steps, start) => {

@@ -9,7 +9,13 @@ import { describe, type TestContext, test } from 'node:test';
 import { SliceBuffer } from '../../../src/core/buffer/slice_buffer.ts';
 import type { IoBackend } from '../../../src/core/event/create_dispatcher.ts';
 import { type Address, ipAddress, pipeAddress } from '../../../src/proxy/network/address.ts';
-import { type Connection, ConnectionCloseType, ConnectionEvent, FilterStatus, type ReadFilter } from '../../../src/proxy/network/connection.ts';
+import {
+  type Connection,
+  ConnectionCloseType,
+  ConnectionEvent,
+  FilterStatus,
+  type ReadFilter,
+} from '../../../src/proxy/network/connection.ts';
 import { createClientConnection, createServerConnection } from '../../../src/proxy/network/connection_impl.ts';
 import type { ListenSocket } from '../../../src/proxy/network/io_handle.ts';
 import { BACKENDS, type Loop, skipReason, startLoop, until } from '../../support/dispatchers.ts';
@@ -22,7 +28,12 @@ interface Served {
 }
 
 /** Listens and gives each connection the filter that `makeFilter` returns. */
-function serve(t: TestContext, backend: IoBackend, makeFilter: (connection: Connection) => Partial<ReadFilter>, setup?: (c: Connection) => void): Served {
+function serve(
+  t: TestContext,
+  backend: IoBackend,
+  makeFilter: (connection: Connection) => Partial<ReadFilter>,
+  setup?: (c: Connection) => void,
+): Served {
   return serveOn(t, backend, ipAddress('127.0.0.1', 0), makeFilter, setup);
 }
 
@@ -37,7 +48,10 @@ function serveOn(
   const connections: Connection[] = [];
   const events: ConnectionEvent[] = [];
   const listener = loop.sockets.listen(loop.dispatcher, { address, backlog: 4096, reusePort: false }, (handle) => {
-    const connection = createServerConnection(loop.dispatcher, handle, { localAddress: listener.localAddress, remoteAddress: handle.remoteAddress() });
+    const connection = createServerConnection(loop.dispatcher, handle, {
+      localAddress: listener.localAddress,
+      remoteAddress: handle.remoteAddress(),
+    });
     connections.push(connection);
     connection.addConnectionCallbacks({ onEvent: (event) => events.push(event) });
     setup?.(connection);
@@ -86,7 +100,7 @@ for (const backend of BACKENDS) {
       assert.deepEqual(loop.errors, []);
     });
 
-    test('without half-close the peer\'s FIN closes the connection', async (t) => {
+    test("without half-close the peer's FIN closes the connection", async (t) => {
       const { loop, listener, events } = serve(t, backend, echo);
       const socket = connect(portOf(listener), '127.0.0.1');
       socket.end('x');
@@ -199,7 +213,13 @@ for (const backend of BACKENDS) {
           const answer = new SliceBuffer(loop.dispatcher.slab);
           answer.append(Buffer.alloc(2_000_000, 9));
           c.write(answer, false);
-          c.close(how === 'flush' ? ConnectionCloseType.FlushWrite : how === 'reset' ? ConnectionCloseType.AbortReset : ConnectionCloseType.NoFlush);
+          c.close(
+            how === 'flush'
+              ? ConnectionCloseType.FlushWrite
+              : how === 'reset'
+                ? ConnectionCloseType.AbortReset
+                : ConnectionCloseType.NoFlush,
+          );
           return FilterStatus.StopIteration;
         },
       }));
@@ -304,7 +324,10 @@ for (const backend of BACKENDS) {
     });
 
     test('unix sockets, by path and abstract', async (t) => {
-      for (const path of [join(tmpdir(), `sluice-test-${process.pid}-${backend}.sock`), `@sluice-test-${process.pid}-${backend}`]) {
+      for (const path of [
+        join(tmpdir(), `sluice-test-${process.pid}-${backend}.sock`),
+        `@sluice-test-${process.pid}-${backend}`,
+      ]) {
         const { listener } = serveOn(t, backend, pipeAddress(path), echo, (c) => c.enableHalfClose(true));
         const socket = connect(path.startsWith('@') ? `\0${path.slice(1)}` : path);
         socket.end('over a pipe');
@@ -329,21 +352,29 @@ for (const backend of BACKENDS) {
     test('data already read by listener filters is delivered first', async (t) => {
       const loop = startLoop(t, backend);
       const seen: string[] = [];
-      const listener = loop.sockets.listen(loop.dispatcher, { address: ipAddress('127.0.0.1', 0), backlog: 1, reusePort: false }, (handle) => {
-        const initialData = new SliceBuffer(loop.dispatcher.slab);
-        initialData.appendUtf8('before ');
-        const connection = createServerConnection(loop.dispatcher, handle, { localAddress: listener.localAddress, remoteAddress: handle.remoteAddress(), initialData });
-        connection.addReadFilter({
-          initializeReadFilterCallbacks: () => {},
-          onNewConnection: () => FilterStatus.Continue,
-          onData: (data) => {
-            seen.push(data.toText());
-            data.clear();
-            return FilterStatus.StopIteration;
-          },
-        });
-        connection.initializeReadFilters();
-      });
+      const listener = loop.sockets.listen(
+        loop.dispatcher,
+        { address: ipAddress('127.0.0.1', 0), backlog: 1, reusePort: false },
+        (handle) => {
+          const initialData = new SliceBuffer(loop.dispatcher.slab);
+          initialData.appendUtf8('before ');
+          const connection = createServerConnection(loop.dispatcher, handle, {
+            localAddress: listener.localAddress,
+            remoteAddress: handle.remoteAddress(),
+            initialData,
+          });
+          connection.addReadFilter({
+            initializeReadFilterCallbacks: () => {},
+            onNewConnection: () => FilterStatus.Continue,
+            onData: (data) => {
+              seen.push(data.toText());
+              data.clear();
+              return FilterStatus.StopIteration;
+            },
+          });
+          connection.initializeReadFilters();
+        },
+      );
       listener.setAccepting(true);
       t.after(() => listener.close());
       const socket = connect(portOf(listener), '127.0.0.1');

@@ -6,17 +6,23 @@
 import { unlinkSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { ADMIN_HANDLERS, type AdminHandler, type AdminResponse, text } from './handlers.ts';
-import type { AdminContext } from './context.ts';
+import type { AccessLogFactoryContext } from '../../access_log/factory.ts';
+import type { Admin } from '../../config/types.gen.ts';
 import { type Address, ipAddress, pipeAddress } from '../../network/address.ts';
+import { AdminAccessLog } from './admin_access_log.ts';
+import type { AdminContext } from './context.ts';
+import { ADMIN_HANDLERS, type AdminHandler, type AdminResponse, text } from './handlers.ts';
 
 export class AdminServer {
   private readonly server: Server;
   private readonly context: AdminContext;
+  private readonly accessLog: AdminAccessLog;
   address: Address | null = null;
 
-  constructor(context: AdminContext) {
+  /** Throws ConfigError when an access log cannot be opened. */
+  constructor(context: AdminContext, config: Admin, accessLogs: AccessLogFactoryContext) {
     this.context = context;
+    this.accessLog = new AdminAccessLog(config, accessLogs);
     this.server = createServer((request, response) => {
       this.handle(request, response).catch((error: unknown) => {
         context.log.error(`admin: ${request.url}: ${error instanceof Error ? error.stack : String(error)}`);
@@ -43,7 +49,10 @@ export class AdminServer {
       }
     });
     const bound = this.server.address();
-    this.address = typeof bound === 'string' || bound === null ? pipeAddress(String(bound)) : ipAddress((bound as AddressInfo).address, (bound as AddressInfo).port);
+    this.address =
+      typeof bound === 'string' || bound === null
+        ? pipeAddress(String(bound))
+        : ipAddress((bound as AddressInfo).address, (bound as AddressInfo).port);
   }
 
   close(): void {
@@ -52,8 +61,9 @@ export class AdminServer {
   }
 
   private async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const url = new URL(request.url ?? '/', 'http://admin');
-    const answer = await this.answer(request, url);
+    const started = performance.now();
+    const url = URL.parse(request.url ?? '/', 'http://admin');
+    const answer = url === null ? text('malformed request target\n', 400) : await this.answer(request, url);
     const body = Buffer.from(answer.body);
     response.writeHead(answer.status, {
       'content-type': answer.contentType,
@@ -62,6 +72,7 @@ export class AdminServer {
       'x-content-type-options': 'nosniff',
     });
     response.end(request.method === 'HEAD' ? undefined : body);
+    this.accessLog.log(request, answer.status, body.length, performance.now() - started);
   }
 
   private async answer(request: IncomingMessage, url: URL): Promise<AdminResponse> {
@@ -69,7 +80,8 @@ export class AdminServer {
     if (handler === undefined) return text(`invalid path. admin commands are:\n${helpText()}`, 404);
     const method = request.method ?? 'GET';
     if (handler.mutates && method !== 'POST') return text(`Method ${method} not allowed, POST required.`, 405);
-    if (!handler.mutates && method !== 'GET' && method !== 'HEAD' && method !== 'POST') return text(`Method ${method} not allowed.`, 405);
+    if (!handler.mutates && method !== 'GET' && method !== 'HEAD' && method !== 'POST')
+      return text(`Method ${method} not allowed.`, 405);
     for (const name of url.searchParams.keys()) {
       if (!handler.params.includes(name) && !handler.params.includes('*')) {
         return text(`unknown parameter '${name}' of ${handler.path}; it takes: ${handler.params.join(', ') || 'none'}\n`, 400);

@@ -1,6 +1,7 @@
 /** What admin handlers may ask of the server. */
-import type { Store } from '../../../core/stats/store.ts';
+
 import type { Logger } from '../../../core/log/logger.ts';
+import type { Store } from '../../../core/stats/store.ts';
 
 export type ServerState = 'LIVE' | 'DRAINING' | 'PRE_INITIALIZING' | 'INITIALIZING';
 
@@ -26,6 +27,8 @@ export interface AdminContext {
   /** An error text, or null. `component` undefined: all. */
   setLogLevel(component: string | undefined, level: string): string | null;
   failHealthCheck(failed: boolean): void;
+  /** Counters of stats and of hosts. */
+  resetCounters(): void;
   drainListeners(options: { graceful: boolean; skipExit: boolean; inboundOnly: boolean }): void;
   reopenLogs(): void;
   quit(): void;

@@ -30,7 +30,13 @@ function json(value: unknown, status = 200): AdminResponse {
 const OK = 'OK\n';
 
 export const ADMIN_HANDLERS: readonly AdminHandler[] = [
-  { path: '/', help: 'Admin home page', mutates: false, params: [], run: (context) => ({ status: 200, contentType: 'text/html; charset=UTF-8', body: adminPage(context, ADMIN_HANDLERS) }) },
+  {
+    path: '/',
+    help: 'Admin home page',
+    mutates: false,
+    params: [],
+    run: (context) => ({ status: 200, contentType: 'text/html; charset=UTF-8', body: adminPage(context, ADMIN_HANDLERS) }),
+  },
   { path: '/certs', help: 'print certs on machine', mutates: false, params: [], run: () => json({ certificates: [] }) },
   {
     path: '/clusters',
@@ -43,8 +49,20 @@ export const ADMIN_HANDLERS: readonly AdminHandler[] = [
       return format === 'text' ? text(await context.clustersText()) : text(`format must be text or json, not '${format}'\n`, 400);
     },
   },
-  { path: '/config_dump', help: 'dump current configuration', mutates: false, params: ['resource', 'mask', 'name_regex', 'include_eds'], run: configDump },
-  { path: '/drain_listeners', help: 'drain listeners', mutates: true, params: ['graceful', 'skip_exit', 'inboundonly'], run: drainListeners },
+  {
+    path: '/config_dump',
+    help: 'dump current configuration',
+    mutates: false,
+    params: ['resource', 'mask', 'name_regex', 'include_eds'],
+    run: configDump,
+  },
+  {
+    path: '/drain_listeners',
+    help: 'drain listeners',
+    mutates: true,
+    params: ['graceful', 'skip_exit', 'inboundonly'],
+    run: drainListeners,
+  },
   {
     path: '/healthcheck/fail',
     help: 'cause the server to fail health checks',
@@ -65,8 +83,21 @@ export const ADMIN_HANDLERS: readonly AdminHandler[] = [
       return text(OK);
     },
   },
-  { path: '/help', help: 'print out list of admin commands', mutates: false, params: [], run: () => text(`admin commands are:\n${ADMIN_HANDLERS.map((h) => `  ${h.path}${h.mutates ? ' (POST)' : ''}: ${h.help}\n`).join('')}`) },
-  { path: '/hot_restart_version', help: 'print the hot restart compatibility version', mutates: false, params: [], run: () => text('disabled') },
+  {
+    path: '/help',
+    help: 'print out list of admin commands',
+    mutates: false,
+    params: [],
+    run: () =>
+      text(`admin commands are:\n${ADMIN_HANDLERS.map((h) => `  ${h.path}${h.mutates ? ' (POST)' : ''}: ${h.help}\n`).join('')}`),
+  },
+  {
+    path: '/hot_restart_version',
+    help: 'print the hot restart compatibility version',
+    mutates: false,
+    params: [],
+    run: () => text('disabled'),
+  },
   {
     path: '/listeners',
     help: 'print listener info',
@@ -75,7 +106,13 @@ export const ADMIN_HANDLERS: readonly AdminHandler[] = [
     run: (context, query) => {
       const listeners = context.listeners();
       if (query.get('format') === 'json') {
-        return json({ listener_statuses: listeners.map((l) => ({ name: l.name, local_address: addressJson(l.addresses[0]), additional_local_addresses: l.addresses.slice(1).map(addressJson) })) });
+        return json({
+          listener_statuses: listeners.map((l) => ({
+            name: l.name,
+            local_address: addressJson(l.addresses[0]),
+            additional_local_addresses: l.addresses.slice(1).map(addressJson),
+          })),
+        });
       }
       return text(listeners.flatMap((l) => l.addresses.map((a) => `${l.name}::${a}\n`)).join(''));
     },
@@ -115,7 +152,7 @@ export const ADMIN_HANDLERS: readonly AdminHandler[] = [
     mutates: true,
     params: [],
     run: (context) => {
-      context.stats.resetCounters();
+      context.resetCounters();
       return text(OK);
     },
   },
@@ -130,9 +167,27 @@ export const ADMIN_HANDLERS: readonly AdminHandler[] = [
       return error === null ? text(OK) : text(`${error}\n`, 400);
     },
   },
-  { path: '/server_info', help: 'print server version/status information', mutates: false, params: [], run: (context) => json(context.serverInfo()) },
-  { path: '/stats', help: 'print server stats', mutates: false, params: ['usedonly', 'type', 'filter', 'format', 'pretty', 'histogram_buckets', 'text_readouts', 'hidden'], run: stats },
-  { path: '/stats/prometheus', help: 'print server stats in prometheus format', mutates: false, params: ['usedonly', 'filter', 'text_readouts', 'histogram_buckets', 'type'], run: (context, query) => stats(context, new URLSearchParams([...query, ['format', 'prometheus']])) },
+  {
+    path: '/server_info',
+    help: 'print server version/status information',
+    mutates: false,
+    params: [],
+    run: (context) => json(context.serverInfo()),
+  },
+  {
+    path: '/stats',
+    help: 'print server stats',
+    mutates: false,
+    params: ['usedonly', 'type', 'filter', 'format', 'pretty', 'histogram_buckets', 'text_readouts', 'hidden'],
+    run: stats,
+  },
+  {
+    path: '/stats/prometheus',
+    help: 'print server stats in prometheus format',
+    mutates: false,
+    params: ['usedonly', 'filter', 'text_readouts', 'histogram_buckets', 'type'],
+    run: (context, query) => stats(context, new URLSearchParams([...query, ['format', 'prometheus']])),
+  },
 ];
 
 function stats(context: AdminContext, query: URLSearchParams): AdminResponse {
@@ -145,10 +200,12 @@ function stats(context: AdminContext, query: URLSearchParams): AdminResponse {
   }
   const type = query.get('type');
   const types = ['Counters', 'Gauges', 'Histograms', 'TextReadouts', 'All'];
-  if (type !== null && !types.includes(type)) return text(`invalid &type= param: ${type}; it is one of ${types.join(', ')}\n`, 400);
+  if (type !== null && !types.includes(type))
+    return text(`invalid &type= param: ${type}; it is one of ${types.join(', ')}\n`, 400);
   const buckets = query.get('histogram_buckets');
   const modes = ['cumulative', 'disjoint', 'detailed', 'summary', 'none'];
-  if (buckets !== null && !modes.includes(buckets)) return text(`invalid histogram_buckets param: ${buckets}; it is one of ${modes.join(', ')}\n`, 400);
+  if (buckets !== null && !modes.includes(buckets))
+    return text(`invalid histogram_buckets param: ${buckets}; it is one of ${modes.join(', ')}\n`, 400);
   const options: RenderOptions = {
     usedOnly: query.has('usedonly'),
     ...(type !== null && type !== 'All' && { type: type as RenderOptions['type'] }),
@@ -158,7 +215,12 @@ function stats(context: AdminContext, query: URLSearchParams): AdminResponse {
     pretty: query.has('pretty'),
   };
   const format = query.get('format') ?? 'text';
-  if (format === 'prometheus') return { status: 200, contentType: 'text/plain; version=0.0.4; charset=utf-8', body: renderPrometheus(context.stats, options) };
+  if (format === 'prometheus')
+    return {
+      status: 200,
+      contentType: 'text/plain; version=0.0.4; charset=utf-8',
+      body: renderPrometheus(context.stats, options),
+    };
   if (format === 'json') return { status: 200, contentType: 'application/json', body: renderJson(context.stats, options) };
   if (format === 'text') return text(renderText(context.stats, options));
   return text(`usage: /stats?format=text|json|prometheus, not '${format}'\n`, 400);
@@ -187,12 +249,20 @@ function configDump(context: AdminContext, query: URLSearchParams): AdminRespons
   const routes = (bootstrap.static_resources?.listeners ?? [])
     .flatMap((listener) => routeConfigs(listener))
     .filter(keep)
-    .map((route) => ({ route_config: { '@type': 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration', ...route }, last_updated: updated }));
+    .map((route) => ({
+      route_config: { '@type': 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration', ...route },
+      last_updated: updated,
+    }));
   const resource = query.get('resource');
   if (resource !== null) {
-    const byResource: Record<string, unknown[]> = { static_clusters: clusters, static_listeners: listeners, static_route_configs: routes };
+    const byResource: Record<string, unknown[]> = {
+      static_clusters: clusters,
+      static_listeners: listeners,
+      static_route_configs: routes,
+    };
     const configs = byResource[resource];
-    if (configs === undefined) return text(`${resource} not found in config dump; there are ${Object.keys(byResource).join(', ')}\n`, 404);
+    if (configs === undefined)
+      return text(`${resource} not found in config dump; there are ${Object.keys(byResource).join(', ')}\n`, 404);
     return json({ configs });
   }
   return json({
@@ -212,7 +282,9 @@ interface NamedResource {
 function routeConfigs(listener: unknown): NamedResource[] {
   if (Array.isArray(listener)) return listener.flatMap((item) => routeConfigs(item));
   if (listener === null || typeof listener !== 'object') return [];
-  return Object.entries(listener).flatMap(([key, value]) => (key === 'route_config' ? [value as NamedResource] : routeConfigs(value)));
+  return Object.entries(listener).flatMap(([key, value]) =>
+    key === 'route_config' ? [value as NamedResource] : routeConfigs(value),
+  );
 }
 
 function drainListeners(context: AdminContext, query: URLSearchParams): AdminResponse {

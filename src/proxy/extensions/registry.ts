@@ -1,0 +1,37 @@
+/** Everything that configuration can name by type, found by the full name of its message. */
+import type { ListenerExtensions } from '../network/listener_extensions.ts';
+import type { ListenerFilterConfigFactory } from '../network/listener_filter.ts';
+import type { HttpFilterConfigFactory, NetworkFilterConfigFactory } from '../server/factory_context.ts';
+import { factory as router } from './http_filters/router/config.ts';
+import { factory as httpInspector } from './listener_filters/http_inspector/config.ts';
+import { factory as originalDst } from './listener_filters/original_dst/config.ts';
+import { factory as proxyProtocol } from './listener_filters/proxy_protocol/config.ts';
+import { factory as tlsInspector } from './listener_filters/tls_inspector/config.ts';
+import { factory as connectionLimit } from './network_filters/connection_limit/config.ts';
+import { factory as directResponse } from './network_filters/direct_response/config.ts';
+import { factory as echo } from './network_filters/echo/config.ts';
+import { createHttpConnectionManagerFactory } from './network_filters/http_connection_manager/config.ts';
+import { factory as sniCluster } from './network_filters/sni_cluster/config.ts';
+import { factory as tcpProxy } from './network_filters/tcp_proxy/config.ts';
+
+function byType<F extends { readonly typeName: string }>(factories: readonly F[]): ReadonlyMap<string, F> {
+  return new Map(factories.map((factory) => [factory.typeName, factory]));
+}
+
+export const HTTP_FILTERS = byType<HttpFilterConfigFactory>([router]);
+
+export const NETWORK_FILTERS = byType<NetworkFilterConfigFactory>([
+  connectionLimit,
+  directResponse,
+  echo,
+  createHttpConnectionManagerFactory(HTTP_FILTERS),
+  sniCluster,
+  tcpProxy,
+]);
+
+export const LISTENER_FILTERS = byType<ListenerFilterConfigFactory>([httpInspector, originalDst, proxyProtocol, tlsInspector]);
+
+export const LISTENER_EXTENSIONS: ListenerExtensions = {
+  networkFilter: (typeName) => NETWORK_FILTERS.get(typeName),
+  listenerFilter: (typeName) => LISTENER_FILTERS.get(typeName),
+};

@@ -1,0 +1,85 @@
+/**
+ * Binding, on the main thread before workers start: a mistake (address in use, no permission) is found before anything serves, and
+ * port 0 is the same port for all workers. With reuse_port each worker gets a socket of its own, otherwise a duplicate of one.
+ */
+import { check, libc, SysError } from '../../core/sys/libc.ts';
+import { socketName } from '../../core/sys/socket.ts';
+import { ConfigError } from '../config/error.ts';
+import type { Address } from '../network/address.ts';
+import type { ConnectionHandler } from '../network/connection_handler.ts';
+import type { ListenOptions } from '../network/io_handle.ts';
+import { fromSocketAddress, openListenSocket } from '../network/kernel_socket.ts';
+
+/** What is to be bound for one listener. */
+export interface BindPlan {
+  readonly name: string;
+  readonly sockets: readonly ListenOptions[];
+}
+
+export interface BoundListener {
+  readonly name: string;
+  readonly addresses: readonly Address[];
+  /** By worker, then by address. */
+  readonly fds: readonly (readonly number[])[];
+}
+
+/** The plan of the listeners of a handler (those that bind). */
+export function bindPlans(handler: ConnectionHandler, configured: readonly { bindToPort?: boolean }[]): BindPlan[] {
+  return handler.describe().map(({ name, config }, i) => ({
+    name,
+    sockets:
+      configured[i].bindToPort === false
+        ? []
+        : config.addresses.map(({ address, socketOptions }) => ({
+            address,
+            socketOptions,
+            backlog: config.backlog,
+            reusePort: config.reusePort,
+            transparent: config.transparent,
+            freebind: config.freebind,
+          })),
+  }));
+}
+
+/** Binds everything for `workers` workers. Throws ConfigError naming the listener; then nothing stays open. */
+export function bindListeners(plans: readonly BindPlan[], workers: number): BoundListener[] {
+  const opened: number[] = [];
+  try {
+    return plans.map((plan) => bindListener(plan, workers, opened));
+  } catch (error) {
+    for (const fd of opened) libc.close(fd);
+    throw error;
+  }
+}
+
+function bindListener(plan: BindPlan, workers: number, opened: number[]): BoundListener {
+  const fds: number[][] = Array.from({ length: workers }, () => []);
+  const addresses: Address[] = [];
+  for (const socket of plan.sockets) {
+    try {
+      const first = openListenSocket(socket);
+      opened.push(first);
+      const bound = fromSocketAddress(socketName(first));
+      addresses.push(bound);
+      fds[0].push(first);
+      for (let worker = 1; worker < workers; worker++) {
+        const own = socket.reusePort && bound.kind === 'ip';
+        const fd = own
+          ? openListenSocket({ ...socket, address: { ...bound, v6only: ipv6Only(socket) } })
+          : check(libc.dup(first), 'dup');
+        opened.push(fd);
+        fds[worker].push(fd);
+      }
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error;
+      throw new ConfigError(
+        `error adding listener '${plan.name}': cannot ${error.syscall} '${socket.address.asString}': ${error.message}`,
+      );
+    }
+  }
+  return { name: plan.name, addresses, fds };
+}
+
+function ipv6Only(socket: ListenOptions): boolean | undefined {
+  return socket.address.kind === 'ip' ? socket.address.v6only : undefined;
+}

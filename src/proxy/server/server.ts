@@ -1,0 +1,386 @@
+/**
+ * The main thread (Envoy: Server::InstanceImpl): loads and checks the configuration, binds, starts workers, serves admin, drains and ends.
+ *
+ * Order: configuration -> stats -> runtime -> admin -> clusters' first hosts -> sockets bound -> workers -> LIVE.
+ */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { chooseBackend, type IoBackend } from '../../core/event/create_dispatcher.ts';
+import type { Timer } from '../../core/event/dispatcher.ts';
+import { type Logger, type LogSettings, LogSink } from '../../core/log/logger.ts';
+import { createStatsMemory, Store } from '../../core/stats/store.ts';
+import { AccessLogManagerImpl } from '../access_log/manager.ts';
+import { ConfigError } from '../config/error.ts';
+import { ConfigErrors } from '../config/errors.ts';
+import { type LoadedBootstrap, loadBootstrap } from '../config/load.ts';
+import { listenAddress } from '../network/listener_address.ts';
+import { createRuntime, type RuntimeLoader } from '../runtime/runtime_impl.ts';
+import type { PlainBindConfig, PlainCluster } from '../upstream/cluster_types.ts';
+import { ClusterDiscovery } from '../upstream/discovery/cluster_discovery.ts';
+import { AdminServer } from './admin/admin_server.ts';
+import type { ServerState } from './admin/context.ts';
+import { BaseIdLock } from './base_id.ts';
+import { type BindPlan, type BoundListener, bindListeners, bindPlans } from './bind.ts';
+import { GuardDog, WATCHDOG_DEFAULTS } from './guard_dog.ts';
+import { localInfo } from './local_info.ts';
+import { adminContext } from './server_admin.ts';
+import { ServerStats } from './server_stats.ts';
+import { statsTags } from './stats_config.ts';
+import { WorkerPool } from './worker_pool.ts';
+import type { WorkerInit } from './worker_protocol.ts';
+import { randomSource, statsRejects, WorkerRuntime } from './worker_runtime.ts';
+
+export interface ServerOptions {
+  configPath?: string;
+  configYaml?: string;
+  mode: 'serve' | 'validate' | 'init_only';
+  /** Workers, at least 1. */
+  concurrency: number;
+  log: LogSettings;
+  adminAddressPath?: string;
+  baseId: number;
+  drainTimeMs: number;
+  drainStrategy: 'gradual' | 'immediate';
+  parentShutdownTimeS: number;
+  serviceCluster?: string;
+  serviceNode?: string;
+  serviceZone?: string;
+  fileFlushIntervalMs: number;
+  allowUnknownStaticFields: boolean;
+  allowUnsupported: boolean;
+  substituteEnv: boolean;
+  ioBackend?: IoBackend;
+  /** Called when the server is LIVE. */
+  onReady?: () => void;
+}
+
+/** `--mode validate`: prints Envoy's line; the exit status. */
+export function validateConfiguration(options: ServerOptions): number {
+  const log = new LogSink(options.log).logger('config');
+  try {
+    checkConfiguration(options, log);
+  } catch (error) {
+    report(error, options, log);
+    return 1;
+  }
+  process.stdout.write(`configuration '${options.configPath ?? '--config-yaml'}' OK\n`);
+  return 0;
+}
+
+/** Serves until told to end; the exit status. */
+export async function runServer(options: ServerOptions): Promise<number> {
+  const sink = new LogSink(options.log);
+  const log = sink.logger('main');
+  let server: Server;
+  try {
+    server = new Server(options, sink);
+    await server.start();
+  } catch (error) {
+    report(error, options, sink.logger('config'));
+    return 1;
+  }
+  log.info(`starting main dispatch loop`);
+  options.onReady?.();
+  if (options.mode === 'init_only') server.quit();
+  return server.ended;
+}
+
+function report(error: unknown, options: ServerOptions, log: Logger): void {
+  const where = options.configPath ?? '--config-yaml';
+  if (error instanceof ConfigErrors)
+    for (const e of error.errors) log.critical(`error initializing configuration '${where}': ${e.message}`);
+  else if (error instanceof ConfigError) log.critical(`error initializing configuration '${where}': ${error.message}`);
+  else
+    log.critical(
+      `error initializing configuration '${where}': ${error instanceof Error ? (log.debugEnabled ? error.stack : error.message) : String(error)}`,
+    );
+}
+
+/** Loads, and builds everything once without sockets. Throws ConfigError(s) with their place in the file. */
+function checkConfiguration(options: ServerOptions, log: Logger): { loaded: LoadedBootstrap; plans: BindPlan[] } {
+  const loaded = loadBootstrap({
+    path: options.configPath,
+    yaml: options.configYaml,
+    substituteEnv: options.substituteEnv,
+    allowUnsupported: options.allowUnsupported,
+    allowUnknownStaticFields: options.allowUnknownStaticFields,
+  });
+  for (const warning of loaded.warnings) log.warn(warning);
+  applyDefaults(loaded);
+  let plans: BindPlan[];
+  try {
+    const runtime = createRuntime(loaded.bootstrap.layeredRuntime?.layers, { serviceCluster: options.serviceCluster });
+    const memory = createStatsMemory(2);
+    const discovery = new ClusterDiscovery({
+      clusters: clustersOf(loaded),
+      workers: 1,
+      scope: new Store({ memory, thread: 0 }),
+      upstreamBindConfig: loaded.bootstrap.clusterManager?.upstreamBindConfig as PlainBindConfig | undefined,
+    });
+    const trial = new WorkerRuntime({
+      index: 0,
+      bootstrap: loaded.bootstrap,
+      backend: 'epoll',
+      stats: memory,
+      upstream: discovery.shared,
+      runtime: runtime.toPlain(),
+      hosts: [],
+      log: options.log,
+      localInfo: localInfo(loaded.bootstrap, options),
+      fileFlushIntervalMs: options.fileFlushIntervalMs,
+      watchdogCells: new Int32Array(new SharedArrayBuffer(4)),
+      listenFds: [],
+    });
+    trial.addListeners(null);
+    plans = bindPlans(trial.handler, loaded.bootstrap.staticResources?.listeners ?? []);
+    trial.accessLogs.close();
+    trial.clusters.close();
+    trial.dispatcher.stop();
+    runtime.close();
+    discovery.close();
+  } catch (error) {
+    if (!(error instanceof ConfigError) || error.file !== undefined) throw error;
+    throw loaded.locate(error);
+  }
+  return { loaded, plans };
+}
+
+/** What one part of the bootstrap says for another. */
+function applyDefaults(loaded: LoadedBootstrap): void {
+  const { bootstrap } = loaded;
+  for (const cluster of bootstrap.staticResources?.clusters ?? []) {
+    cluster.typedDnsResolverConfig ??= bootstrap.typedDnsResolverConfig;
+  }
+}
+
+function clustersOf(loaded: LoadedBootstrap): PlainCluster[] {
+  return (loaded.bootstrap.staticResources?.clusters ?? []) as unknown as PlainCluster[];
+}
+
+export class Server {
+  /** Resolves with the exit status when the server has ended. */
+  readonly ended: Promise<number>;
+  readonly options: ServerOptions;
+  readonly sink: LogSink;
+  readonly log: Logger;
+  readonly store: Store;
+  readonly runtime: RuntimeLoader;
+  readonly loaded: LoadedBootstrap;
+  readonly startMs = Date.now();
+  readonly pool: WorkerPool;
+  readonly discovery: ClusterDiscovery;
+  listeners: BoundListener[] = [];
+  state: ServerState = 'PRE_INITIALIZING';
+  healthCheckFailed = false;
+  private readonly memory;
+  private readonly plans: readonly BindPlan[];
+  private readonly guardDog: GuardDog;
+  private readonly stats: ServerStats;
+  private readonly backend: IoBackend;
+  private readonly baseId: BaseIdLock;
+  private admin: AdminServer | null = null;
+  private accessLogs: AccessLogManagerImpl | null = null;
+  private flushTimer: NodeJS.Timeout | null = null;
+  private resolveEnded: (status: number) => void = () => {};
+  private quitting = false;
+  private terminations = 0;
+  private readonly onSignal = (signal: NodeJS.Signals): void => this.handleSignal(signal);
+
+  /** Throws ConfigError(s). */
+  constructor(options: ServerOptions, sink: LogSink) {
+    this.options = options;
+    this.sink = sink;
+    this.log = sink.logger('main');
+    this.ended = new Promise((resolve) => {
+      this.resolveEnded = resolve;
+    });
+    this.baseId = new BaseIdLock(options.baseId);
+    const checked = checkConfiguration(options, sink.logger('config'));
+    this.loaded = checked.loaded;
+    this.plans = checked.plans;
+    const { bootstrap } = this.loaded;
+    const format = bootstrap.applicationLogConfig?.logFormat;
+    if (format?.textFormat !== undefined) options.log.format = format.textFormat;
+    this.memory = createStatsMemory(options.concurrency + 1);
+    this.store = new Store({ memory: this.memory, thread: 0, rejects: statsRejects(bootstrap), ...statsTags(bootstrap) });
+    this.stats = new ServerStats(this.store, options.concurrency, this.loaded);
+    this.runtime = createRuntime(bootstrap.layeredRuntime?.layers, { serviceCluster: options.serviceCluster });
+    this.pool = new WorkerPool((message) => {
+      this.log.critical(message);
+      this.end(1);
+    });
+    this.discovery = new ClusterDiscovery({
+      clusters: clustersOf(this.loaded),
+      workers: options.concurrency,
+      scope: this.store,
+      upstreamBindConfig: bootstrap.clusterManager?.upstreamBindConfig as PlainBindConfig | undefined,
+      warn: (message) => sink.logger('dns').warn(message),
+    });
+    this.guardDog = new GuardDog(options.concurrency, this.store.scope('server.'), WATCHDOG_DEFAULTS, (name) =>
+      this.log.warn(`${name} has not come back to its event loop for a second`),
+    );
+    const chosen = chooseBackend(options.ioBackend);
+    this.backend = chosen.backend;
+    if (chosen.reason !== null) this.log.warn(`using epoll: ${chosen.reason}`);
+  }
+
+  /** Resolves when the server is LIVE. */
+  async start(): Promise<void> {
+    const { bootstrap } = this.loaded;
+    await this.baseId.acquire();
+    this.state = 'INITIALIZING';
+    await this.startAdmin();
+    await this.discovery.start((update) => this.pool.post({ type: 'hosts', update }));
+    this.listeners = bindListeners(this.plans, this.options.concurrency);
+    const hosts = this.discovery.current();
+    await Promise.all(
+      Array.from({ length: this.options.concurrency }, (_, index) => this.pool.start(this.workerInit(index, hosts))),
+    );
+    this.runtime.onUpdate = (runtime) => this.pool.post({ type: 'runtime', runtime });
+    this.runtime.watchDisk((reason) => this.log.warn(`runtime: ${reason}`));
+    for (let i = 0; i < this.options.concurrency; i++)
+      this.guardDog.watch(i, `worker_${i}`, () => this.pool.postTo(i, { type: 'ping' }));
+    this.guardDog.start();
+    const interval = bootstrap.statsFlushOnAdmin ? 0 : (bootstrap.statsFlushInterval ?? 5000);
+    if (interval > 0) this.flushTimer = setInterval(() => this.flushStats(), interval);
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGUSR1', 'SIGHUP'] as const) process.on(signal, this.onSignal);
+    this.state = 'LIVE';
+    this.stats.live(Date.now() - this.startMs);
+    this.log.info(`all dependencies initialized. starting workers`);
+  }
+
+  updateStats(): void {
+    this.stats.update(this.state);
+  }
+
+  private flushStats(): void {
+    this.updateStats();
+    this.store.mergeHistograms();
+  }
+
+  /**
+   * Ends connections over the drain time. With `exit` (SIGTERM) nothing new is accepted and the process ends when the last connection
+   * is gone; without (admin) listeners go on for that time and then close, unless they are kept.
+   */
+  async drain(exit: boolean, listeners = { inboundOnly: false, keepListening: false }): Promise<void> {
+    if (this.state === 'DRAINING' && !exit) return;
+    this.state = 'DRAINING';
+    const { drainTimeMs, drainStrategy } = this.options;
+    this.log.info(`draining for at most ${drainTimeMs / 1000} s`);
+    if (exit) this.pool.post({ type: 'stopListeners', inboundOnly: false });
+    await this.pool.drain(drainTimeMs, drainStrategy, drainTimeMs, exit);
+    if (exit) this.end(0);
+    else if (!listeners.keepListening) this.pool.post({ type: 'stopListeners', inboundOnly: listeners.inboundOnly });
+  }
+
+  failHealthCheck(failed: boolean): void {
+    this.healthCheckFailed = failed;
+    this.pool.post({ type: 'healthCheck', failed });
+  }
+
+  reopenLogs(): void {
+    this.pool.post({ type: 'reopenLogs' });
+    this.accessLogs?.reopen();
+    this.sink.reopen();
+  }
+
+  quit(): void {
+    this.end(0);
+  }
+
+  private handleSignal(signal: NodeJS.Signals): void {
+    if (signal === 'SIGUSR1') {
+      this.reopenLogs();
+      return;
+    }
+    if (signal === 'SIGHUP') {
+      this.log.warn('caught and eating SIGHUP');
+      return;
+    }
+    this.terminations++;
+    this.log.warn(`caught ${signal}`);
+    if (this.terminations > 1 || signal === 'SIGINT') this.end(0);
+    else void this.drain(true);
+  }
+
+  private async startAdmin(): Promise<void> {
+    const configured = this.loaded.bootstrap.admin;
+    if (configured?.address === undefined) return;
+    this.accessLogs = new AccessLogManagerImpl({
+      createTimer: nodeTimer,
+      flushIntervalMs: this.options.fileFlushIntervalMs,
+      scope: this.store,
+    });
+    this.admin = new AdminServer(adminContext(this), configured, {
+      accessLogManager: this.accessLogs,
+      runtime: this.runtime,
+      random: randomSource(),
+    });
+    await this.admin.listen(listenAddress(configured.address as Parameters<typeof listenAddress>[0]));
+    const address = this.admin.address!.asString;
+    this.log.info(`admin address: ${address}`);
+    if (this.options.adminAddressPath !== undefined) {
+      mkdirSync(dirname(this.options.adminAddressPath), { recursive: true });
+      writeFileSync(this.options.adminAddressPath, address);
+    }
+  }
+
+  private workerInit(index: number, hosts: WorkerInit['hosts']): WorkerInit {
+    return {
+      index,
+      bootstrap: this.loaded.bootstrap,
+      backend: this.backend,
+      stats: this.memory,
+      upstream: this.discovery.shared,
+      runtime: this.runtime.toPlain(),
+      hosts,
+      log: this.options.log,
+      localInfo: localInfo(this.loaded.bootstrap, this.options),
+      fileFlushIntervalMs: this.options.fileFlushIntervalMs,
+      watchdogCells: this.guardDog.cells,
+      listenFds: this.listeners.map((listener) => listener.fds[index]),
+    };
+  }
+
+  private end(status: number): void {
+    if (this.quitting) return;
+    this.quitting = true;
+    this.guardDog.stop();
+    if (this.flushTimer !== null) clearInterval(this.flushTimer);
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGUSR1', 'SIGHUP'] as const) process.removeListener(signal, this.onSignal);
+    // A worker that hangs must not keep the process.
+    const forced = setTimeout(() => process.exit(status), 5000);
+    void this.pool.exit().then(() => {
+      clearTimeout(forced);
+      this.admin?.close();
+      this.accessLogs?.close();
+      this.discovery.close();
+      this.runtime.close();
+      this.baseId.release();
+      this.log.info('exiting');
+      this.resolveEnded(status);
+    });
+  }
+}
+
+/** A dispatcher's timer on Node's loop. */
+function nodeTimer(callback: () => void): Timer {
+  let handle: NodeJS.Timeout | null = null;
+  return {
+    enableTimer: (delayMs) => {
+      if (handle !== null) clearTimeout(handle);
+      handle = setTimeout(() => {
+        handle = null;
+        callback();
+      }, delayMs);
+      handle.unref();
+    },
+    disableTimer: () => {
+      if (handle !== null) clearTimeout(handle);
+      handle = null;
+    },
+    get enabled() {
+      return handle !== null;
+    },
+  };
+}

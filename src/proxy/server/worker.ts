@@ -1,0 +1,79 @@
+/** A worker thread: builds its WorkerRuntime, serves, and does what main says. */
+import { parentPort, workerData } from 'node:worker_threads';
+import { snapshotFromPlain } from '../runtime/snapshot.ts';
+import type { FromWorker, ToWorker, WorkerInit } from './worker_protocol.ts';
+import { WorkerRuntime } from './worker_runtime.ts';
+
+const init = workerData as WorkerInit;
+const port = parentPort!;
+const say = (message: FromWorker): void => port.postMessage(message);
+
+/** How often a draining worker looks whether its connections are gone. */
+const DRAIN_CHECK_MS = 50;
+
+try {
+  const worker = new WorkerRuntime(init);
+  worker.addListeners(init.listenFds);
+  worker.dispatcher.start();
+  port.on('message', (message: ToWorker) => onMessage(worker, message));
+  say({ type: 'ready' });
+} catch (error) {
+  say({ type: 'failed', message: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+}
+
+function onMessage(worker: WorkerRuntime, message: ToWorker): void {
+  switch (message.type) {
+    case 'hosts':
+      worker.dispatcher.post(() => worker.clusters.applyHosts(message.update));
+      break;
+    case 'runtime':
+      worker.runtime.snapshot = snapshotFromPlain(message.runtime);
+      break;
+    case 'logLevel':
+      worker.log.setLevel(message.level, message.component);
+      break;
+    case 'reopenLogs':
+      worker.accessLogs.reopen();
+      break;
+    case 'healthCheck':
+      worker.drain.failHealthCheck(message.failed);
+      break;
+    case 'drain':
+      worker.drain.start(message.durationMs, message.strategy);
+      watchDrain(worker);
+      break;
+    case 'stopListeners':
+      worker.dispatcher.post(() => worker.stopListeners(message.inboundOnly));
+      break;
+    case 'ping':
+      worker.dispatcher.post(() => {});
+      break;
+    case 'exit':
+      exit(worker);
+      break;
+  }
+}
+
+function watchDrain(worker: WorkerRuntime): void {
+  const timer = worker.dispatcher.createTimer(() => {
+    if (worker.handler.connectionCount > 0) timer.enableTimer(DRAIN_CHECK_MS);
+    else say({ type: 'drained' });
+  });
+  timer.enableTimer(DRAIN_CHECK_MS);
+}
+
+/** Connections close on the dispatcher, then the thread's handles, then the thread ends by itself. */
+function exit(worker: WorkerRuntime): void {
+  worker.dispatcher.post(() => {
+    worker.handler.close();
+    worker.clusters.close();
+    // One more turn lets the kernel take the last bytes and closes.
+    worker.dispatcher.post(() => {
+      setImmediate(() => {
+        worker.accessLogs.close();
+        worker.dispatcher.stop();
+        port.close();
+      });
+    });
+  });
+}

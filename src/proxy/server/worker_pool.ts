@@ -1,0 +1,78 @@
+/** The main thread's view of its workers. */
+import { Worker } from 'node:worker_threads';
+import type { FromWorker, ToWorker, WorkerInit } from './worker_protocol.ts';
+
+export class WorkerPool {
+  private readonly workers: { thread: Worker; exited: Promise<void>; drained: boolean }[] = [];
+  private readonly onFailure: (message: string) => void;
+  private onDrained: (() => void) | null = null;
+  private ending = false;
+
+  /** `onFailure`: a worker ended or failed although nobody asked it to. */
+  constructor(onFailure: (message: string) => void) {
+    this.onFailure = onFailure;
+  }
+
+  get size(): number {
+    return this.workers.length;
+  }
+
+  /** Starts one worker; resolves when it serves. */
+  async start(init: WorkerInit): Promise<void> {
+    const thread = new Worker(new URL('./worker.ts', import.meta.url), {
+      workerData: init,
+      name: `worker_${init.index}`,
+      execArgv: ['--disable-warning=ExperimentalWarning'],
+    });
+    const exited = new Promise<void>((resolve) => thread.once('exit', () => resolve()));
+    const worker = { thread, exited, drained: false };
+    this.workers[init.index] = worker;
+    await new Promise<void>((resolve, reject) => {
+      thread.on('message', (message: FromWorker) => {
+        if (message.type === 'ready') resolve();
+        else if (message.type === 'failed') reject(new Error(message.message));
+        else {
+          worker.drained = true;
+          if (this.workers.every((w) => w.drained)) this.onDrained?.();
+        }
+      });
+      thread.on('error', (error) => {
+        reject(error);
+        this.onFailure(`worker ${init.index}: ${error instanceof Error ? error.stack : String(error)}`);
+      });
+      thread.once('exit', (code) => {
+        reject(new Error(`worker ${init.index} ended with ${code}`));
+        if (!this.ending) this.onFailure(`worker ${init.index} ended with ${code}`);
+      });
+    });
+  }
+
+  post(message: ToWorker): void {
+    for (const worker of this.workers) worker.thread.postMessage(message);
+  }
+
+  postTo(index: number, message: ToWorker): void {
+    this.workers[index]?.thread.postMessage(message);
+  }
+
+  /** Resolves after `timeoutMs`, or earlier, with `untilEmpty`, when no worker has a connection left. */
+  async drain(durationMs: number, strategy: 'gradual' | 'immediate', timeoutMs: number, untilEmpty: boolean): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, timeoutMs);
+      if (untilEmpty) {
+        this.onDrained = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      }
+      this.post({ type: 'drain', durationMs, strategy });
+    });
+  }
+
+  /** Asks all workers to end, and waits for them. Workers are never terminated: their loop handles must be closed first. */
+  async exit(): Promise<void> {
+    this.ending = true;
+    this.post({ type: 'exit' });
+    await Promise.all(this.workers.map((worker) => worker.exited));
+  }
+}

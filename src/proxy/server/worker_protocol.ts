@@ -1,0 +1,45 @@
+/** What the main thread and its workers say to each other: plain data over a MessagePort. */
+import type { IoBackend } from '../../core/event/create_dispatcher.ts';
+import type { LogLevel, LogSettings } from '../../core/log/logger.ts';
+import type { StatsMemory } from '../../core/stats/store.ts';
+import type { Bootstrap } from '../config/types.gen.ts';
+import type { PlainRuntime } from '../runtime/snapshot.ts';
+import type { SharedUpstream } from '../upstream/cluster_manager.ts';
+import type { HostUpdate } from '../upstream/host_update.ts';
+import type { LocalInfo } from './factory_context.ts';
+
+/** Everything a worker is built from. */
+export interface WorkerInit {
+  /** From 0. */
+  readonly index: number;
+  readonly bootstrap: Bootstrap;
+  readonly backend: IoBackend;
+  readonly stats: StatsMemory;
+  readonly upstream: SharedUpstream;
+  readonly runtime: PlainRuntime;
+  readonly hosts: readonly HostUpdate[];
+  readonly log: LogSettings;
+  readonly localInfo: LocalInfo;
+  readonly fileFlushIntervalMs: number;
+  readonly watchdogCells: Int32Array<SharedArrayBuffer>;
+  /** Listening descriptors of this worker: by listener, then by address. */
+  readonly listenFds: readonly (readonly number[])[];
+}
+
+export type ToWorker =
+  | { type: 'hosts'; update: HostUpdate }
+  | { type: 'runtime'; runtime: PlainRuntime }
+  | { type: 'logLevel'; level: LogLevel; component?: string }
+  | { type: 'reopenLogs' }
+  | { type: 'healthCheck'; failed: boolean }
+  | { type: 'drain'; durationMs: number; strategy: 'gradual' | 'immediate' }
+  | { type: 'stopListeners'; inboundOnly: boolean }
+  | { type: 'ping' }
+  /** Close everything and end the thread. */
+  | { type: 'exit' };
+
+export type FromWorker =
+  | { type: 'ready' }
+  /** The last connection of a draining worker is gone. */
+  | { type: 'drained' }
+  | { type: 'failed'; message: string };

@@ -1,0 +1,143 @@
+/**
+ * One worker's whole proxy: dispatcher, stats, clusters, listeners. Built the same way on every worker, and once on the main thread
+ * (without sockets) to check a configuration.
+ */
+import { randomBytes } from 'node:crypto';
+import type { BaseDispatcher } from '../../core/event/base_dispatcher.ts';
+import { createDispatcher } from '../../core/event/create_dispatcher.ts';
+import { LogSink } from '../../core/log/logger.ts';
+import { statsMatcher } from '../../core/stats/matcher.ts';
+import { Store } from '../../core/stats/store.ts';
+import { AccessLogManagerImpl } from '../access_log/manager.ts';
+import { ConfigError } from '../config/error.ts';
+import type { Bootstrap } from '../config/types.gen.ts';
+import { LISTENER_EXTENSIONS } from '../extensions/registry.ts';
+import { ConnectionHandler } from '../network/connection_handler.ts';
+import { createClientConnection, createServerConnection } from '../network/connection_impl.ts';
+import { EpollSocketInterface } from '../network/epoll_socket.ts';
+import { IoUringSocketInterface } from '../network/io_uring_socket.ts';
+import type { ListenerProto } from '../network/listener_config.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { snapshotFromPlain } from '../runtime/snapshot.ts';
+import { ThreadLocalClusterManager } from '../upstream/cluster_manager.ts';
+import type { PlainBindConfig, PlainCluster } from '../upstream/cluster_types.ts';
+import { DrainManager } from './drain_manager.ts';
+import type { FactoryContext } from './factory_context.ts';
+import type { WorkerInit } from './worker_protocol.ts';
+
+export class WorkerRuntime {
+  readonly dispatcher: BaseDispatcher;
+  readonly handler: ConnectionHandler;
+  readonly clusters: ThreadLocalClusterManager;
+  readonly accessLogs: AccessLogManagerImpl;
+  readonly log: LogSink;
+  readonly drain: DrainManager;
+  readonly runtime: { snapshot: Runtime['snapshot'] };
+  private readonly listeners: readonly ListenerProto[];
+
+  /** Throws ConfigError. Opens log files, no sockets. */
+  constructor(init: WorkerInit) {
+    this.log = new LogSink(init.log);
+    const mainLog = this.log.logger('main');
+    this.dispatcher = createDispatcher(init.backend, {
+      name: `worker_${init.index}`,
+      watchdog: { cells: init.watchdogCells, index: init.index },
+      onError: (error) =>
+        mainLog.critical(`unexpected error on worker ${init.index}: ${error instanceof Error ? error.stack : String(error)}`),
+    });
+    const store = new Store({ memory: init.stats, thread: init.index + 1, rejects: statsRejects(init.bootstrap) });
+    this.runtime = { snapshot: snapshotFromPlain(init.runtime) };
+    this.drain = new DrainManager(() => this.dispatcher.nowMs);
+    this.accessLogs = new AccessLogManagerImpl({
+      createTimer: (callback) => this.dispatcher.createTimer(callback),
+      flushIntervalMs: init.fileFlushIntervalMs,
+      scope: store,
+    });
+    const socketInterface = init.backend === 'io_uring' ? new IoUringSocketInterface() : new EpollSocketInterface();
+    const random = randomSource();
+    this.clusters = new ThreadLocalClusterManager(
+      {
+        dispatcher: this.dispatcher,
+        socketInterface,
+        createClientConnection,
+        scope: store,
+        runtime: this.runtime,
+        random,
+        workerIndex: init.index,
+      },
+      {
+        clusters: (init.bootstrap.staticResources?.clusters ?? []) as unknown as PlainCluster[],
+        shared: init.upstream,
+        upstreamBindConfig: init.bootstrap.clusterManager?.upstreamBindConfig as PlainBindConfig | undefined,
+      },
+    );
+    for (const update of init.hosts) this.clusters.applyHosts(update);
+    const context: FactoryContext = {
+      dispatcher: this.dispatcher,
+      scope: store,
+      listenerScope: store,
+      clusterManager: this.clusters,
+      runtime: this.runtime,
+      accessLogManager: this.accessLogs,
+      localInfo: init.localInfo,
+      drainDecision: this.drain,
+      socketInterface,
+      random,
+      logger: (name) => this.log.logger(name),
+      workerIndex: init.index,
+      onDestroy: () => {},
+    };
+    this.handler = new ConnectionHandler({ context, extensions: LISTENER_EXTENSIONS, createServerConnection });
+    this.listeners = (init.bootstrap.staticResources?.listeners ?? []) as unknown as ListenerProto[];
+  }
+
+  /** Builds all listeners; with `fds` they accept from these descriptors, without they only are checked. Throws ConfigError. */
+  addListeners(fds: WorkerInit['listenFds'] | null): void {
+    this.listeners.forEach((proto, i) => {
+      try {
+        if (fds === null) this.handler.addListener({ ...proto, bindToPort: false } as ListenerProto);
+        else
+          this.handler.addListener(
+            proto,
+            (fds[i] ?? []).map((fd) => ({ fd })),
+          );
+      } catch (error) {
+        if (!(error instanceof ConfigError)) throw error;
+        throw new ConfigError(error.reason, { path: joinPath(`static_resources.listeners[${i}]`, error.path) });
+      }
+    });
+  }
+
+  stopListeners(inboundOnly: boolean): void {
+    for (const listener of this.handler.describe()) {
+      if (!inboundOnly || listener.config.trafficDirection === 'INBOUND') this.handler.stopListeners(listener.name);
+    }
+  }
+}
+
+/** Names that `stats_config.stats_matcher` leaves out. */
+export function statsRejects(bootstrap: Bootstrap): (name: string) => boolean {
+  return statsMatcher(bootstrap.statsConfig?.statsMatcher as Parameters<typeof statsMatcher>[0]);
+}
+
+function joinPath(base: string, path: string): string {
+  if (path === '') return base;
+  return path.startsWith('static_resources') ? path : `${base}.${path}`;
+}
+
+/** xorshift128 seeded by the system: uniform 32-bit numbers, not for secrets. */
+export function randomSource(): () => number {
+  const state = new Uint32Array(randomBytes(16).buffer.slice(0, 16));
+  if (state.every((word) => word === 0)) state[0] = 1;
+  return () => {
+    let t = state[3];
+    const s = state[0];
+    state[3] = state[2];
+    state[2] = state[1];
+    state[1] = s;
+    t ^= t << 11;
+    t ^= t >>> 8;
+    state[0] = t ^ s ^ (s >>> 19);
+    return state[0];
+  };
+}
