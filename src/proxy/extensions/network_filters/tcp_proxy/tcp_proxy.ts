@@ -330,7 +330,7 @@ export class TcpProxyFilter implements ReadFilter, ConnectionCallbacks, TcpPoolC
       upstream.release();
       return;
     }
-    // It may be that the downstream was stopped because of it, or it because of the downstream.
+    // Closing may raise its event at once: the drainer has to be in place before.
     const drainer = new UpstreamDrainer(upstream, this.settings);
     this.upstreamSide.drain(drainer);
     upstream.connection.close(ConnectionCloseType.FlushWrite);
