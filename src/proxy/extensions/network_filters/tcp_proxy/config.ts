@@ -12,7 +12,11 @@ export const factory: NetworkFilterConfigFactory = {
   isTerminal: () => true,
   create(typed: TypedConfig, context: FactoryContext) {
     const config = typed as unknown as TcpProxy;
-    const settings = tcpProxySettings(config, createAccessLogs(typed.accessLog as AccessLogConfig[] | undefined, context), context);
+    const settings = tcpProxySettings(
+      config,
+      createAccessLogs(typed.accessLog as AccessLogConfig[] | undefined, context),
+      context,
+    );
     return (connection: Connection) => connection.addReadFilter(new TcpProxyFilter(settings));
   },
 };
