@@ -173,6 +173,12 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
     suppress_grpc_request_failure_code_stats`,
   'envoy.extensions.filters.http.router.v3.Router.UpstreamAccessLogOptions':
     'flush_upstream_log_on_upstream_stream upstream_log_flush_interval',
+  'envoy.extensions.filters.http.buffer.v3.Buffer': 'max_request_bytes',
+  'envoy.extensions.filters.http.buffer.v3.BufferPerRoute': 'disabled buffer',
+  'envoy.extensions.filters.http.header_mutation.v3.HeaderMutation': 'mutations most_specific_header_mutations_wins',
+  'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute': 'mutations',
+  'envoy.extensions.filters.http.header_mutation.v3.Mutations': 'request_mutations response_mutations',
+  'envoy.config.common.mutation_rules.v3.HeaderMutation': 'remove append',
 
   // ---- routes
   'envoy.config.route.v3.RouteConfiguration': `
@@ -305,6 +311,10 @@ const DNS_RESOLVERS = `
   envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig
   envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig`;
 
+const PER_ROUTE = `
+  envoy.extensions.filters.http.buffer.v3.BufferPerRoute
+  envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute`;
+
 /**
  * Where extensions go: the field that holds an Any (or a TypedExtensionConfig) -> the messages registered there. An Any in a field
  * that is not here cannot be used.
@@ -326,8 +336,10 @@ export const EXTENSION_POINTS: Record<string, string> = {
     envoy.extensions.filters.network.sni_cluster.v3.SniCluster
     ${HCM}`,
   'envoy.config.core.v3.TransportSocket.typed_config': 'envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer',
-  'envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter.typed_config':
-    'envoy.extensions.filters.http.router.v3.Router',
+  'envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter.typed_config': `
+    envoy.extensions.filters.http.router.v3.Router
+    envoy.extensions.filters.http.buffer.v3.Buffer
+    envoy.extensions.filters.http.header_mutation.v3.HeaderMutation`,
   'envoy.extensions.filters.network.http_connection_manager.v3.RequestIDExtension.typed_config':
     'envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig',
   [`${HCM}.original_ip_detection_extensions`]: `
@@ -335,11 +347,11 @@ export const EXTENSION_POINTS: Record<string, string> = {
     envoy.extensions.http.original_ip_detection.custom_header.v3.CustomHeaderConfig`,
   'envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.stateful_formatter':
     'envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig',
-  'envoy.config.route.v3.RouteConfiguration.typed_per_filter_config': 'envoy.config.route.v3.FilterConfig',
-  'envoy.config.route.v3.VirtualHost.typed_per_filter_config': 'envoy.config.route.v3.FilterConfig',
-  'envoy.config.route.v3.Route.typed_per_filter_config': 'envoy.config.route.v3.FilterConfig',
-  'envoy.config.route.v3.WeightedCluster.ClusterWeight.typed_per_filter_config': 'envoy.config.route.v3.FilterConfig',
-  'envoy.config.route.v3.FilterConfig.config': '',
+  'envoy.config.route.v3.RouteConfiguration.typed_per_filter_config': `envoy.config.route.v3.FilterConfig ${PER_ROUTE}`,
+  'envoy.config.route.v3.VirtualHost.typed_per_filter_config': `envoy.config.route.v3.FilterConfig ${PER_ROUTE}`,
+  'envoy.config.route.v3.Route.typed_per_filter_config': `envoy.config.route.v3.FilterConfig ${PER_ROUTE}`,
+  'envoy.config.route.v3.WeightedCluster.ClusterWeight.typed_per_filter_config': `envoy.config.route.v3.FilterConfig ${PER_ROUTE}`,
+  'envoy.config.route.v3.FilterConfig.config': PER_ROUTE,
   'envoy.config.route.v3.RetryPolicy.RetryHostPredicate.typed_config': `
     envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate
     envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate`,

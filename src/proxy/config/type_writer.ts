@@ -9,11 +9,11 @@ export function configTypes(): string {
   return new TypeWriter(api()).write();
 }
 
-const HEAD = `// biome-ignore-all format: generated
-/**
+const HEAD = `/**
  * The plain form of every supported message (the conventions are in plain.ts).
  * Written by scripts/gen-config-types.ts from supported.ts: do not edit.
  */
+// biome-ignore-all format: generated
 /** Arbitrary JSON (Struct and Value). */
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 `;

@@ -1,8 +1,8 @@
-// biome-ignore-all format: generated
 /**
  * The plain form of every supported message (the conventions are in plain.ts).
  * Written by scripts/gen-config-types.ts from supported.ts: do not edit.
  */
+// biome-ignore-all format: generated
 /** Arbitrary JSON (Struct and Value). */
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
@@ -757,7 +757,7 @@ export interface ResponseMapper {
 /** envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter */
 export interface HttpFilter {
   name: string;
-  typedConfig?: ({ '@type': 'envoy.extensions.filters.http.router.v3.Router' } & Router);
+  typedConfig?: ({ '@type': 'envoy.extensions.filters.http.router.v3.Router' } & Router) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.Buffer' } & Buffer) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutation' } & HeaderMutationHeaderMutation);
   isOptional: boolean;
   disabled: boolean;
 }
@@ -808,6 +808,40 @@ export interface RouterUpstreamAccessLogOptions {
   upstreamLogFlushInterval?: number;
 }
 
+/** envoy.extensions.filters.http.buffer.v3.Buffer */
+export interface Buffer {
+  maxRequestBytes?: number;
+}
+
+/** envoy.extensions.filters.http.buffer.v3.BufferPerRoute */
+export interface BufferPerRoute {
+  disabled?: boolean;
+  buffer?: Buffer;
+}
+
+/** envoy.extensions.filters.http.header_mutation.v3.HeaderMutation */
+export interface HeaderMutationHeaderMutation {
+  mutations?: Mutations;
+  mostSpecificHeaderMutationsWins: boolean;
+}
+
+/** envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute */
+export interface HeaderMutationPerRoute {
+  mutations?: Mutations;
+}
+
+/** envoy.extensions.filters.http.header_mutation.v3.Mutations */
+export interface Mutations {
+  requestMutations: MutationRulesHeaderMutation[];
+  responseMutations: MutationRulesHeaderMutation[];
+}
+
+/** envoy.config.common.mutation_rules.v3.HeaderMutation */
+export interface MutationRulesHeaderMutation {
+  remove?: string;
+  append?: HeaderValueOption;
+}
+
 /** envoy.config.route.v3.RouteConfiguration */
 export interface RouteConfiguration {
   name: string;
@@ -822,7 +856,7 @@ export interface RouteConfiguration {
   maxDirectResponseBodySizeBytes?: number;
   ignorePortInHostMatching: boolean;
   ignorePathParametersInPathMatching: boolean;
-  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & FilterConfig)>;
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & FilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute)>;
   metadata?: CoreMetadata;
 }
 
@@ -836,7 +870,7 @@ export interface VirtualHost {
   requestHeadersToRemove: string[];
   responseHeadersToAdd: HeaderValueOption[];
   responseHeadersToRemove: string[];
-  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & FilterConfig)>;
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & FilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute)>;
   includeRequestAttemptCount: boolean;
   includeAttemptCountInResponse: boolean;
   retryPolicy?: RetryPolicy;
@@ -855,7 +889,7 @@ export interface Route {
   directResponse?: DirectResponseAction;
   metadata?: CoreMetadata;
   decorator?: Decorator;
-  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & FilterConfig)>;
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & FilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute)>;
   requestHeadersToAdd: HeaderValueOption[];
   requestHeadersToRemove: string[];
   responseHeadersToAdd: HeaderValueOption[];
@@ -872,7 +906,7 @@ export interface Decorator {
 
 /** envoy.config.route.v3.FilterConfig */
 export interface FilterConfig {
-  config?: never;
+  config?: ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute);
   isOptional: boolean;
   disabled: boolean;
 }
@@ -1004,7 +1038,7 @@ export interface WeightedClusterClusterWeight {
   requestHeadersToRemove: string[];
   responseHeadersToAdd: HeaderValueOption[];
   responseHeadersToRemove: string[];
-  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & FilterConfig)>;
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & FilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute)>;
   hostRewriteLiteral?: string;
 }
 

@@ -96,7 +96,7 @@ test('extensions that Sluice does not have, and ones in the wrong place', () => 
   );
   assert.match(
     errorsOf(echo)[0],
-    /Didn't find a registered implementation for 'router' with type URL: 'envoy\.extensions\.filters\.network\.echo\.v3\.Echo': it does not go here, these do: .*Router$/,
+    /Didn't find a registered implementation for 'router' with type URL: 'envoy\.extensions\.filters\.network\.echo\.v3\.Echo': it does not go here, these do: .*Router,/,
   );
 });
 
@@ -162,4 +162,13 @@ test('is_optional: an HTTP filter that Sluice does not have is left out with a w
   assert.match(loaded.warnings[0], /HTTPFault\) is not supported by Sluice yet and optional: left out$/);
   const required = withHcm('').replace('http_filters:\n', `http_filters:\n          - ${fault.replace('true', 'false')}\n`);
   assert.equal(errorsOf(required).length, 1);
+});
+
+test('per-route configuration, plain and inside FilterConfig', () => {
+  const perRoute = (config: string) =>
+    `[{ match: { prefix: / }, route: { cluster: up }, typed_per_filter_config: { b: ${config} } }]`;
+  const buffer = '"@type": type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute, disabled: true';
+  assert.deepEqual(errorsOf(withHcm('', perRoute(`{ ${buffer} }`))), []);
+  const wrapped = `{ "@type": type.googleapis.com/envoy.config.route.v3.FilterConfig, config: { ${buffer} } }`;
+  assert.deepEqual(errorsOf(withHcm('', perRoute(wrapped))), []);
 });
