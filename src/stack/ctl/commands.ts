@@ -1,0 +1,229 @@
+/**
+ * The stack's command line, as vppctl's: `show ...`, `clear ...`, `session rule ...`, `app ns ...`. Every command gives a plain value,
+ * which is JSON for programs, and knows how to say it to people.
+ */
+import type { HostStack } from '../host_stack.ts';
+import { parsePrefix } from '../session/endpoint.ts';
+import { sessionErrorText } from '../session/errors.ts';
+import { formatRule, type RuleAction, type RulesTable, type SessionRule } from '../session/rules_table.ts';
+import { type Session, stateName } from '../session/session.ts';
+import { protoByName, protoName } from '../session/transport.ts';
+import { formatTable } from './table.ts';
+
+export interface CommandResult {
+  ok: boolean;
+  text: string;
+}
+
+type Value = Record<string, unknown>[] | Record<string, unknown>;
+
+interface Command {
+  readonly words: string;
+  readonly usage: string;
+  run(stack: HostStack, args: string[]): Value | CommandError;
+}
+
+class CommandError {
+  readonly text: string;
+  constructor(text: string) {
+    this.text = text;
+  }
+}
+
+const COMMANDS: readonly Command[] = [
+  { words: 'help', usage: 'help', run: () => COMMANDS.map((command) => ({ command: command.usage })) },
+  { words: 'show version', usage: 'show version', run: showVersion },
+  { words: 'show session rules', usage: 'show session rules [appns ID]', run: showRules },
+  { words: 'show session stats', usage: 'show session stats', run: showStats },
+  { words: 'show session', usage: 'show session [verbose N]', run: showSession },
+  { words: 'show app ns', usage: 'show app ns', run: showNamespaces },
+  { words: 'show app', usage: 'show app', run: showApps },
+  { words: 'show segment-manager', usage: 'show segment-manager', run: showSegments },
+  { words: 'show errors', usage: 'show errors', run: showErrors },
+  { words: 'clear errors', usage: 'clear errors', run: clearErrors },
+  { words: 'clear session', usage: 'clear session INDEX', run: clearSession },
+  { words: 'session rule', usage: ruleUsage(), run: sessionRule },
+  { words: 'app ns add', usage: 'app ns add id ID [secret S] [fib N]', run: addNamespace },
+];
+
+function ruleUsage(): string {
+  return 'session rule add|del [appns ID] proto P LCL/PLEN PORT RMT/PLEN PORT action allow|deny|APP [tag T] [scope local|global|all]';
+}
+
+/** Runs one command line. */
+export function runCommand(stack: HostStack, line: string, json: boolean): CommandResult {
+  const words = line.trim().split(/\s+/);
+  const command = COMMANDS.find(({ words: wanted }) => wanted.split(' ').every((word, i) => words[i] === word));
+  if (command === undefined) return failed(`unknown command '${line.trim()}', try 'help'`, json);
+  stack.settle();
+  const value = command.run(stack, words.slice(command.words.split(' ').length));
+  if (value instanceof CommandError) return failed(value.text, json);
+  return { ok: true, text: json ? JSON.stringify(value) : formatTable(value) };
+}
+
+function failed(text: string, json: boolean): CommandResult {
+  return { ok: false, text: json ? JSON.stringify({ error: text }) : text };
+}
+
+function showVersion(stack: HostStack): Value {
+  return { generation: stack.generation, pid: process.pid, uptimeSeconds: Math.floor((Date.now() - stack.startedAtMs) / 1000) };
+}
+
+function showSession(stack: HostStack, args: string[]): Value | CommandError {
+  const verbose = args[0] === 'verbose' ? Number(args[1] ?? 1) : 0;
+  if (!Number.isInteger(verbose)) return new CommandError('verbose takes a number');
+  const sessions = [...stack.layer.pool.all()];
+  if (verbose > 0) return sessions.map((session) => describe(stack, session, verbose));
+  const count = (test: (session: Session) => boolean): number => sessions.filter(test).length;
+  return {
+    sessions: sessions.length,
+    listeners: count((session) => session.accept !== null),
+    cutThrough: count((session) => session.connection !== null),
+    connects: stack.layer.connects,
+  };
+}
+
+function describe(stack: HostStack, session: Session, verbose: number): Record<string, unknown> {
+  const row: Record<string, unknown> = {
+    connection: `[${session.index}] ${protoName(session.transport)} ${session.local}->${session.remote}`,
+    state: session.halfClosed ? `${stateName(session.state)}/half-closed` : stateName(session.state),
+    app: session.worker!.app.name,
+  };
+  if (session.accept !== null) row['details'] = `waiting ${session.accept.waiting} backlog ${session.accept.backlog}`;
+  else if (session.connection !== null) row['details'] = stack.layer.transports.get(session.transport)!.format(session, verbose);
+  return row;
+}
+
+function showStats(stack: HostStack): Value {
+  const rows = [...stack.namespaces.values()].map((namespace) => ({ table: `local ${namespace.id}`, ...namespace.local.counts }));
+  return [...rows, { table: 'global 0', ...stack.layer.globalTables(0).counts }];
+}
+
+function showNamespaces(stack: HostStack): Value {
+  return [...stack.namespaces.values()].map((namespace) => ({
+    id: namespace.id,
+    secret: namespace.hasSecret ? 'yes' : 'no',
+    fib: namespace.fib,
+    applications: namespace.applications,
+    socket: stack.socketPath(namespace.id),
+  }));
+}
+
+function showApps(stack: HostStack): Value {
+  return [...stack.applications.values()].map((application) => ({
+    index: application.index,
+    name: application.name,
+    namespace: application.namespace.id,
+    scope: [application.options.scopeLocal && 'local', application.options.scopeGlobal && 'global'].filter(Boolean).join(','),
+    workers: application.workers.length,
+    pids: application.workers.map((worker) => worker.pid).join(','),
+    sessions: application.workers.reduce((sum, worker) => sum + worker.sessions, 0),
+    rxFifo: application.options.rxFifoSize,
+    txFifo: application.options.txFifoSize,
+  }));
+}
+
+function showSegments(stack: HostStack): Value {
+  return [...stack.segments.all()].map((shared) => ({
+    segment: shared.id,
+    client: `${shared.pair.client.app.name}/${shared.pair.client.index}`,
+    server: `${shared.pair.server.app.name}/${shared.pair.server.index}`,
+    sessions: `${shared.inUse}/${shared.segment.layout.slots}`,
+    sizeKb: shared.segment.bytes / 1024,
+    usedKb: (shared.segment.usedPages(0) + shared.segment.usedPages(1)) * 4,
+    usagePercent: Math.round(shared.usagePercent),
+    pressure: pressure(shared.usagePercent, stack.segments.options.highWatermark),
+  }));
+}
+
+function pressure(percent: number, high: number): string {
+  return percent >= 100 ? 'no memory' : percent >= high ? 'high' : percent >= 50 ? 'low' : 'none';
+}
+
+function showErrors(stack: HostStack): Value {
+  return [...stack.layer.errorCounts].map(([code, count]) => ({ count, node: 'session', reason: sessionErrorText(code) }));
+}
+
+function clearErrors(stack: HostStack): Value {
+  stack.layer.errorCounts.clear();
+  return {};
+}
+
+function clearSession(stack: HostStack, args: string[]): Value | CommandError {
+  const index = Number(args[0]);
+  for (const session of stack.layer.pool.all()) {
+    if (session.index !== index || session.connection === null) continue;
+    stack.layer.abort(session);
+    return {};
+  }
+  return new CommandError(`no session ${args[0] ?? ''}`);
+}
+
+function showRules(stack: HostStack, args: string[]): Value | CommandError {
+  const rows: Record<string, unknown>[] = [];
+  const add = (scope: string, table: RulesTable): void => {
+    for (const rule of table.list) rows.push({ scope, rule: formatRule(rule, protoName(rule.proto)) });
+  };
+  for (const namespace of stack.namespaces.values()) {
+    if (args[0] !== 'appns' || args[1] === namespace.id) add(`local ${namespace.id}`, namespace.rules);
+  }
+  add('global', stack.layer.globalRules);
+  return rows;
+}
+
+function sessionRule(stack: HostStack, args: string[]): Value | CommandError {
+  const verb = args.shift();
+  if (verb !== 'add' && verb !== 'del') return new CommandError(`usage: ${ruleUsage()}`);
+  const options = new Map<string, string>();
+  const rest: string[] = [];
+  while (args.length > 0) {
+    const word = args.shift()!;
+    if (['appns', 'proto', 'action', 'tag', 'scope'].includes(word)) options.set(word, args.shift() ?? '');
+    else rest.push(word);
+  }
+  const rule = parseRule(options, rest);
+  if (rule instanceof CommandError) return rule;
+  const scope = options.get('scope') ?? 'local';
+  const namespace = stack.namespaces.get(options.get('appns') ?? 'default');
+  if (namespace === undefined) return new CommandError(`no namespace '${options.get('appns')}'`);
+  if (!['local', 'global', 'all'].includes(scope)) return new CommandError(`scope is local, global or all, not '${scope}'`);
+  let changed = true;
+  if (scope !== 'global') changed = change(namespace.rules, verb, rule) && changed;
+  if (scope !== 'local') changed = change(stack.layer.globalRules, verb, rule) && changed;
+  return changed ? {} : new CommandError('no such rule');
+}
+
+function change(table: RulesTable, verb: 'add' | 'del', rule: SessionRule): boolean {
+  if (verb === 'del') return table.delete(rule);
+  table.add(rule);
+  return true;
+}
+
+function parseRule(options: Map<string, string>, rest: string[]): SessionRule | CommandError {
+  const proto = protoByName(options.get('proto') ?? '');
+  const local = parsePrefix(rest[0] ?? '');
+  const remote = parsePrefix(rest[2] ?? '');
+  const localPort = Number(rest[1]);
+  const remotePort = Number(rest[3]);
+  const validPort = (port: number): boolean => Number.isInteger(port) && port >= 0 && port <= 65535;
+  if (proto === undefined) return new CommandError(`unknown proto '${options.get('proto') ?? ''}'`);
+  if (local === null || remote === null || local.isV4 !== remote.isV4) return new CommandError(`usage: ${ruleUsage()}`);
+  if (!validPort(localPort) || !validPort(remotePort) || rest.length !== 4) return new CommandError(`usage: ${ruleUsage()}`);
+  const action = parseAction(options.get('action') ?? 'allow');
+  if (action === null) return new CommandError(`action is allow, deny or the index of an application`);
+  return { proto, local, localPort, remote, remotePort, action, tag: options.get('tag') ?? '' };
+}
+
+function parseAction(text: string): RuleAction | null {
+  if (text === 'allow' || text === 'deny') return { kind: text };
+  return /^\d+$/.test(text) ? { kind: 'redirect', appIndex: Number(text) } : null;
+}
+
+function addNamespace(stack: HostStack, args: string[]): Value | CommandError {
+  const options = new Map<string, string>();
+  for (let i = 0; i + 1 < args.length; i += 2) options.set(args[i], args[i + 1]);
+  const fib = Number(options.get('fib') ?? 0);
+  if (!Number.isInteger(fib) || fib < 0) return new CommandError('fib is a number');
+  const error = stack.addNamespace({ id: options.get('id') ?? '', secret: options.get('secret'), fib });
+  return error === null ? {} : new CommandError(error);
+}

@@ -1,0 +1,376 @@
+/**
+ * One stack worker: the application sockets, the attached workers and their queues, and the session layer they feed. Runs in the thread
+ * that makes it, inside Node's event loop, and uses no CPU while nobody asks for anything.
+ *
+ * One epoll descriptor holds everything: sockets level-triggered; the workers' doorbells edge-triggered, so that they need not be read.
+ * A turn handles what is there, a bounded number of messages per worker, then arms the doorbells of the queues that are empty.
+ */
+import { randomBytes, randomInt } from 'node:crypto';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { EPOLLET, EPOLLIN, Epoll } from '../core/sys/epoll.ts';
+import { ringEventfd } from '../core/sys/eventfd.ts';
+import { SysError } from '../core/sys/libc.ts';
+import {
+  acceptSeqpacket,
+  closeDescriptor,
+  connectSeqpacket,
+  listenSeqpacket,
+  peerPid,
+  receivePacket,
+  sendPacket,
+} from '../core/sys/unix_socket.ts';
+import { UvPoll } from '../core/sys/uv_poll.ts';
+import { runCommand } from './ctl/commands.ts';
+import { Application, AppWorker } from './session/application.ts';
+import { SessionError, type SessionErrorName, sessionErrorText } from './session/errors.ts';
+import { newMessage } from './session/messages.ts';
+import { AppNamespace, type NamespaceConfig, validNamespaceId } from './session/namespace.ts';
+import { type AddWorkerMessage, type AttachMessage, decodeSapi, encodeSapi } from './session/sapi.ts';
+import { createDoorbells, DEFAULT_SEGMENT_OPTIONS, SegmentManager, type SegmentOptions } from './session/segment_manager.ts';
+import { SessionLayer } from './session/session_layer.ts';
+import { MAX_FIFO_SIZE, MIN_FIFO_SIZE } from './svm/fifo_producer.ts';
+import { LAYOUT_VERSION, SegmentKind } from './svm/layout.ts';
+import { Segment } from './svm/segment.ts';
+
+export interface HostStackOptions {
+  /** Where the sockets are: `<runtimeDir>/app_ns_sockets/<namespace>` and `<runtimeDir>/cli.sock`. */
+  runtimeDir: string;
+  /** Besides `default`, which has no secret. */
+  namespaces?: NamespaceConfig[];
+  segments?: Partial<SegmentOptions>;
+  /** How long to look at the queues again before sleeping, in microseconds. Worth it only with a core to spare. */
+  spinUs?: number;
+}
+
+const MESSAGES_PER_TURN = 512;
+const REPLY_PART = 8 * 1024;
+const CONTROL_RING = 1024;
+const IO_RING = 1024;
+
+export class HostStack {
+  readonly runtimeDir: string;
+  readonly generation = randomInt(1, 0x7fff_ffff);
+  readonly startedAtMs = Date.now();
+  readonly layer: SessionLayer;
+  readonly segments: SegmentManager;
+  readonly namespaces = new Map<string, AppNamespace>();
+  readonly applications = new Map<number, Application>();
+  private readonly epoll = new Epoll();
+  private readonly poll: UvPoll;
+  private readonly handlers = new Map<number, () => void>();
+  private readonly descriptors = new Set<number>();
+  private readonly paths: string[] = [];
+  private readonly workers = new Map<number, AppWorker>();
+  private readonly active = new Set<AppWorker>();
+  private readonly handlerIds = new Map<AppWorker, [number, number]>();
+  private readonly heartbeat: NodeJS.Timeout;
+  private readonly message = newMessage();
+  private readonly nestedMessage = newMessage();
+  private nested = false;
+  private readonly spinNs: number;
+  private nextHandler = 1;
+  private nextApp = 1;
+  private nextWorker = 1;
+  private turnScheduled = false;
+  private closed = false;
+
+  /** Starts to listen. Throws SysError; EADDRINUSE when another stack lives in that directory. */
+  constructor(options: HostStackOptions) {
+    this.runtimeDir = options.runtimeDir;
+    this.spinNs = (options.spinUs ?? 0) * 1000;
+    this.segments = new SegmentManager({ ...DEFAULT_SEGMENT_OPTIONS, ...options.segments }, this.generation);
+    this.layer = new SessionLayer(this.segments, this.applications, (worker) => this.drainNested(worker));
+    mkdirSync(join(this.runtimeDir, 'app_ns_sockets'), { recursive: true });
+    this.poll = new UvPoll(this.epoll.fd, () => this.turn());
+    this.heartbeat = setInterval(() => this.beat(), 1000);
+    this.heartbeat.unref();
+    try {
+      this.listen(join(this.runtimeDir, 'cli.sock'), (fd) => this.commandConnection(fd));
+      for (const config of [{ id: 'default' }, ...(options.namespaces ?? [])]) this.addNamespace(config);
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  /** Where applications of a namespace attach. */
+  socketPath(namespace = 'default'): string {
+    return join(this.runtimeDir, 'app_ns_sockets', namespace);
+  }
+
+  /** Adds a namespace and its socket. Returns an error text when it cannot be. */
+  addNamespace(config: NamespaceConfig): string | null {
+    if (!validNamespaceId(config.id)) return `invalid namespace id '${config.id}'`;
+    if (this.namespaces.has(config.id)) return `namespace '${config.id}' exists`;
+    const namespace = new AppNamespace(config);
+    this.listen(this.socketPath(config.id), (fd) => this.appConnection(fd, namespace));
+    this.namespaces.set(config.id, namespace);
+    return null;
+  }
+
+  /** Detaches an application as if it had died. */
+  detachApplication(application: Application): void {
+    for (const worker of [...application.workers]) this.detach(worker);
+  }
+
+  /** Handles what applications have sent lazily, so that what is shown is up to date. */
+  settle(): void {
+    for (const worker of this.workers.values()) this.drain(worker, MESSAGES_PER_TURN);
+  }
+
+  /** Detaches everyone, removes the sockets and lets go of the event loop. Idempotent. */
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    clearInterval(this.heartbeat);
+    for (const worker of [...this.workers.values()]) this.detach(worker);
+    this.poll.close();
+    for (const fd of this.descriptors) closeDescriptor(fd);
+    this.epoll.close();
+    for (const path of this.paths) rmSync(path, { force: true });
+    this.segments.close();
+  }
+
+  private turn(): void {
+    if (this.closed) return;
+    this.turnScheduled = false;
+    const n = this.epoll.wait(0);
+    for (let i = 0; i < n; i++) this.handlers.get(this.epoll.dataAt(i))?.();
+    if (this.spinNs > 0) this.spin();
+    for (const worker of this.active) {
+      this.active.delete(worker);
+      this.serve(worker);
+    }
+    if (this.active.size > 0) this.scheduleTurn();
+  }
+
+  private scheduleTurn(): void {
+    if (this.turnScheduled) return;
+    this.turnScheduled = true;
+    setImmediate(() => this.turn());
+  }
+
+  /** Serves the workers that have just been active without letting them ring, until they have been quiet for the spin time. */
+  private spin(): void {
+    let until = process.hrtime.bigint() + BigInt(this.spinNs);
+    for (;;) {
+      let busy = false;
+      for (const worker of this.active) busy = this.drain(worker, MESSAGES_PER_TURN) > 0 || busy;
+      const now = process.hrtime.bigint();
+      if (busy) until = now + BigInt(this.spinNs);
+      else if (now > until) return;
+    }
+  }
+
+  private serve(worker: AppWorker): void {
+    if (worker.detached) return;
+    this.drain(worker, MESSAGES_PER_TURN);
+    if (worker.congested) worker.flush();
+    if (worker.fromApp.corrupted || worker.beyondHelp) this.detach(worker);
+    else if (!worker.detached && !worker.fromApp.arm()) this.active.add(worker);
+  }
+
+  /** Drains a queue while a message of another (or the same) queue is being handled; never deeper than that. */
+  private drainNested(worker: AppWorker): void {
+    if (this.nested) return;
+    this.nested = true;
+    this.drain(worker, MESSAGES_PER_TURN, this.nestedMessage);
+    this.nested = false;
+  }
+
+  private drain(worker: AppWorker, most: number, message = this.message): number {
+    let n = 0;
+    while (n < most && !worker.detached && worker.fromApp.takeControl(message)) {
+      this.layer.handle(worker, message);
+      n++;
+    }
+    if (n > 0 && worker.fromApp.control.takeWantRoom()) ringEventfd(worker.wakeFd);
+    return n;
+  }
+
+  private beat(): void {
+    for (const worker of this.workers.values()) worker.segment.beat();
+  }
+
+  private listen(path: string, accept: (fd: number) => void): void {
+    removeStaleSocket(path);
+    const fd = listenSeqpacket(path);
+    this.paths.push(path);
+    this.watch(fd, EPOLLIN, () => {
+      for (let client = acceptSeqpacket(fd); client >= 0; client = acceptSeqpacket(fd)) accept(client);
+    });
+  }
+
+  private watch(fd: number, events: number, handler: () => void): number {
+    const id = this.nextHandler++;
+    this.handlers.set(id, handler);
+    this.descriptors.add(fd);
+    this.epoll.add(fd, events, id);
+    return id;
+  }
+
+  private unwatch(fd: number, id: number): void {
+    this.handlers.delete(id);
+    this.descriptors.delete(fd);
+    this.epoll.remove(fd);
+  }
+
+  private appConnection(fd: number, namespace: AppNamespace): void {
+    let worker: AppWorker | null = null;
+    const id = this.watch(fd, EPOLLIN, () => {
+      const received = receivePacket(fd);
+      if (received.kind === 'again') return;
+      if (received.kind !== 'packet') {
+        if (worker !== null) this.detach(worker);
+        else {
+          this.unwatch(fd, id);
+          closeDescriptor(fd);
+        }
+        return;
+      }
+      for (const extra of received.fds) closeDescriptor(extra);
+      const message = decodeSapi(received.data);
+      if (worker !== null || message === null) return;
+      if (message.type === 'attach') worker = this.attach(fd, id, namespace, message);
+      else if (message.type === 'addWorker') worker = this.addWorker(fd, id, namespace, message);
+    });
+  }
+
+  private attach(fd: number, handlerId: number, namespace: AppNamespace, message: AttachMessage): AppWorker | null {
+    if (message.layoutVersion !== LAYOUT_VERSION) return refuseVersion(fd, message.layoutVersion);
+    if (!namespace.admits(message.secret)) return refuse(fd, 'wrongSecret');
+    const size = (bytes: number): number => Math.min(Math.max(Math.floor(bytes) || MIN_FIFO_SIZE, MIN_FIFO_SIZE), MAX_FIFO_SIZE);
+    const options = {
+      rxFifoSize: size(message.rxFifoSize),
+      txFifoSize: size(message.txFifoSize),
+      scopeLocal: message.scopeLocal,
+      scopeGlobal: message.scopeGlobal,
+    };
+    const name = message.name.slice(0, 64);
+    const application = new Application(this.nextApp++, name, namespace, options, randomBytes(16).toString('hex'));
+    const worker = this.startWorker(fd, handlerId, application);
+    if (worker === null) return refuse(fd, 'alloc');
+    this.applications.set(application.index, application);
+    namespace.applications++;
+    return worker;
+  }
+
+  private addWorker(fd: number, handlerId: number, namespace: AppNamespace, message: AddWorkerMessage): AppWorker | null {
+    if (message.layoutVersion !== LAYOUT_VERSION) return refuseVersion(fd, message.layoutVersion);
+    const application = this.applications.get(message.appIndex);
+    if (application === undefined || application.namespace !== namespace) return refuse(fd, 'noApp');
+    if (application.token !== message.token) return refuse(fd, 'owner');
+    return this.startWorker(fd, handlerId, application) ?? refuse(fd, 'alloc');
+  }
+
+  private startWorker(fd: number, handlerId: number, app: Application): AppWorker | null {
+    const shape = {
+      kind: SegmentKind.MessageQueue,
+      slots: 0,
+      arenaPages: 0,
+      ioRingCapacity: IO_RING,
+      controlRingCapacity: CONTROL_RING,
+    };
+    let bells: { wakeFd: number; stackFd: number } | null = null;
+    let queue: { segment: Segment; fd: number };
+    try {
+      bells = createDoorbells();
+      queue = Segment.create(`sluice-mq-${app.name}`, shape, this.generation);
+    } catch (error) {
+      if (bells !== null) for (const bell of [bells.wakeFd, bells.stackFd]) closeDescriptor(bell);
+      if (error instanceof SysError) return null;
+      throw error;
+    }
+    const index = this.nextWorker++;
+    const worker = new AppWorker({ index, app, pid: peerPid(fd), socket: fd, ...bells, segment: queue.segment });
+    const reply = {
+      type: 'attached' as const,
+      appIndex: app.index,
+      workerIndex: index,
+      token: app.token,
+      generation: this.generation,
+      pid: process.pid,
+    };
+    worker.fromApp.arm();
+    const sent = worker.sendFds(reply, [queue.fd, bells.stackFd, bells.wakeFd]);
+    closeDescriptor(queue.fd);
+    const bellId = this.watch(bells.stackFd, (EPOLLIN | EPOLLET) >>> 0, () => this.active.add(worker));
+    this.handlerIds.set(worker, [handlerId, bellId]);
+    this.workers.set(index, worker);
+    app.workers.push(worker);
+    if (!sent) this.detach(worker);
+    return worker;
+  }
+
+  private detach(worker: AppWorker): void {
+    if (worker.detached) return;
+    // What it asked for before it left still counts: a close is not a reset.
+    this.drain(worker, Number.MAX_SAFE_INTEGER);
+    worker.detached = true;
+    const [socketId, bellId] = this.handlerIds.get(worker)!;
+    this.handlerIds.delete(worker);
+    this.unwatch(worker.socket, socketId);
+    this.unwatch(worker.stackFd, bellId);
+    this.workers.delete(worker.index);
+    this.active.delete(worker);
+    this.layer.workerGone(worker);
+    this.segments.workerGone(worker);
+    worker.dispose();
+    const { app } = worker;
+    app.workers.splice(app.workers.indexOf(worker), 1);
+    if (app.workers.length > 0) return;
+    if (this.applications.delete(app.index)) app.namespace.applications--;
+  }
+
+  private commandConnection(fd: number): void {
+    const id = this.watch(fd, EPOLLIN, () => {
+      const received = receivePacket(fd);
+      if (received.kind === 'again') return;
+      if (received.kind !== 'packet') {
+        this.unwatch(fd, id);
+        closeDescriptor(fd);
+        return;
+      }
+      for (const extra of received.fds) closeDescriptor(extra);
+      const message = decodeSapi(received.data);
+      if (message === null || message.type !== 'command') return;
+      const result = runCommand(this, message.command, message.json);
+      const parts = splitText(result.text, REPLY_PART);
+      parts.forEach((text, i) => {
+        sendPacket(fd, encodeSapi({ type: 'reply', ok: result.ok, text, more: i + 1 < parts.length }));
+      });
+    });
+  }
+}
+
+function refuse(fd: number, error: SessionErrorName): null {
+  const code = SessionError[error];
+  sendPacket(fd, encodeSapi({ type: 'refused', code, reason: sessionErrorText(code) }));
+  return null;
+}
+
+function refuseVersion(fd: number, version: number): null {
+  const reason = `application has layout version ${version}, the stack has ${LAYOUT_VERSION}`;
+  sendPacket(fd, encodeSapi({ type: 'refused', code: SessionError.version, reason }));
+  return null;
+}
+
+function splitText(text: string, size: number): string[] {
+  const parts: string[] = [];
+  for (let at = 0; at < text.length || parts.length === 0; at += size) parts.push(text.slice(at, at + size));
+  return parts;
+}
+
+/** A socket file whose stack is gone is removed; one that answers is somebody's. */
+function removeStaleSocket(path: string): void {
+  if (!existsSync(path)) return;
+  try {
+    closeDescriptor(connectSeqpacket(path));
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    rmSync(path, { force: true });
+    return;
+  }
+  throw new Error(`another stack is listening at ${path}`);
+}

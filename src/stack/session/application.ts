@@ -1,0 +1,116 @@
+/**
+ * Attached applications and their workers. A worker is one thread of an application: its own socket to the stack, its own message
+ * queue pair in its own segment, one doorbell in each direction.
+ */
+import { ringEventfd } from '../../core/sys/eventfd.ts';
+import { closeDescriptor, sendPacket } from '../../core/sys/unix_socket.ts';
+import { MessageQueueConsumer, MessageQueueProducer } from '../svm/message_queue.ts';
+import type { Segment } from '../svm/segment.ts';
+import type { AppNamespace } from './namespace.ts';
+import { encodeSapi, type SapiMessage } from './sapi.ts';
+
+/** What an application asks for when it attaches. Sizes in bytes. */
+export interface AppOptions {
+  rxFifoSize: number;
+  txFifoSize: number;
+  /** Reachable by applications of the same namespace. */
+  scopeLocal: boolean;
+  /** Reachable through the routing table of the namespace: networks, and other namespaces on the same table. */
+  scopeGlobal: boolean;
+}
+
+export class Application {
+  readonly index: number;
+  readonly name: string;
+  readonly namespace: AppNamespace;
+  readonly options: AppOptions;
+  /** What a further worker must present. */
+  readonly token: string;
+  readonly workers: AppWorker[] = [];
+
+  constructor(index: number, name: string, namespace: AppNamespace, options: AppOptions, token: string) {
+    this.index = index;
+    this.name = name;
+    this.namespace = namespace;
+    this.options = options;
+    this.token = token;
+  }
+}
+
+/** Messages kept for a worker whose ring is full; above this the worker is beyond help and is detached. */
+const MAX_PENDING = 1 << 20;
+
+/** Rings the stack's bell of a worker or the worker's own; both are eventfds that the stack made. */
+export class AppWorker {
+  /** Unique among all workers. */
+  readonly index: number;
+  readonly app: Application;
+  readonly pid: number;
+  readonly socket: number;
+  /** Readable when the worker has something to look at. */
+  readonly wakeFd: number;
+  /** Readable when the stack has something of this worker to look at. */
+  readonly stackFd: number;
+  readonly segment: Segment;
+  readonly toApp: MessageQueueProducer;
+  readonly fromApp: MessageQueueConsumer;
+  detached = false;
+  sessions = 0;
+  private readonly pending: Int32Array[] = [];
+
+  constructor(parts: {
+    index: number;
+    app: Application;
+    pid: number;
+    socket: number;
+    wakeFd: number;
+    stackFd: number;
+    segment: Segment;
+  }) {
+    this.index = parts.index;
+    this.app = parts.app;
+    this.pid = parts.pid;
+    this.socket = parts.socket;
+    this.wakeFd = parts.wakeFd;
+    this.stackFd = parts.stackFd;
+    this.segment = parts.segment;
+    this.toApp = new MessageQueueProducer(parts.segment, 0, () => ringEventfd(parts.wakeFd));
+    this.fromApp = new MessageQueueConsumer(parts.segment, 1);
+  }
+
+  /** Its queue is full: no new sessions for it. */
+  get congested(): boolean {
+    return this.pending.length > 0;
+  }
+
+  get beyondHelp(): boolean {
+    return this.pending.length > MAX_PENDING || this.toApp.corrupted;
+  }
+
+  /** Sends a copy of `message`; in order, however full the queue is. `lazy`: do not wake the worker for it. */
+  send(message: Int32Array, lazy = false): void {
+    if (this.detached) return;
+    if (this.pending.length === 0 && this.toApp.sendControl(message, lazy)) return;
+    this.pending.push(message.slice());
+    this.toApp.signal();
+  }
+
+  /** The worker has made room in its queue. */
+  flush(): void {
+    let sent = 0;
+    while (sent < this.pending.length && this.toApp.sendControl(this.pending[sent])) sent++;
+    if (sent > 0) this.pending.splice(0, sent);
+  }
+
+  /** Sends a message with descriptors over the socket; false when the worker does not read it. */
+  sendFds(message: SapiMessage, fds: number[]): boolean {
+    return sendPacket(this.socket, encodeSapi(message), fds) === null;
+  }
+
+  /** Lets go of descriptors and memory. */
+  dispose(): void {
+    this.detached = true;
+    for (const fd of [this.socket, this.wakeFd, this.stackFd]) closeDescriptor(fd);
+    this.segment.close();
+  }
+}

@@ -1,0 +1,106 @@
+/**
+ * Control messages between applications and the stack: 16 words each, one layout for all, so that nothing is allocated to send or to
+ * read one. Which words mean something is said at each type.
+ */
+import { CONTROL_ELEMENT_WORDS } from '../svm/layout.ts';
+import type { Endpoint } from './endpoint.ts';
+
+/** Application to stack. `session` = words session and generation. */
+export const Request = {
+  /** context, backlog, flags, local. */
+  listen: 1,
+  /** session. */
+  unlisten: 2,
+  /** context, flags, local (may be unspecified), remote. */
+  connect: 3,
+  /** session: the application has taken the session. Sent lazily. */
+  accepted: 4,
+  /** session: no more bytes will be written. */
+  halfClose: 5,
+  /** session: nothing more will be read or written; flags reset when unread data was thrown away. */
+  close: 6,
+  /** segmentId, flags side: the segment is no longer used. */
+  segmentDone: 7,
+} as const;
+
+/** Stack to application. */
+export const Notice = {
+  /** context, session, local, retval. */
+  bound: 65,
+  /** listener's context, session, segmentId, slot, flags, local, remote. */
+  accepted: 66,
+  /** context, session, segmentId, slot, flags, local, remote, retval. */
+  connected: 67,
+  /** session: the peer writes no more. */
+  halfClosed: 68,
+  /** session: the peer has closed. */
+  disconnected: 69,
+  /** session: the peer has gone with data unread, or died. */
+  reset: 70,
+  /** session: both sides have closed; its memory may be reused. */
+  cleanup: 71,
+  /** segmentId, flags side. */
+  deleteSegment: 72,
+} as const;
+
+export const MessageWord = {
+  type: 0,
+  context: 1,
+  session: 2,
+  generation: 3,
+  segmentId: 4,
+  slot: 5,
+  /** local << 16 | remote */
+  ports: 6,
+  flags: 7,
+  local: 8,
+  remote: 12,
+  /** For `listen`. */
+  backlog: 4,
+} as const;
+
+export const MessageFlag = { v4: 1, side: 2, v6only: 4, reset: 8 } as const;
+const RETVAL_SHIFT = 8;
+const PROTO_SHIFT = 16;
+
+export function newMessage(): Int32Array {
+  return new Int32Array(CONTROL_ELEMENT_WORDS);
+}
+
+export function messageFlags(flags: number, proto: number, retval = 0): number {
+  return flags | (proto << PROTO_SHIFT) | (retval << RETVAL_SHIFT);
+}
+
+export function messageProto(message: Int32Array): number {
+  return (message[MessageWord.flags] >>> PROTO_SHIFT) & 0xff;
+}
+
+export function messageRetval(message: Int32Array): number {
+  return (message[MessageWord.flags] >>> RETVAL_SHIFT) & 0xff;
+}
+
+/** Writes both endpoints; the v4 flag is the remote's (the local's for `listen`). */
+export function writeEndpoints(message: Int32Array, local: Endpoint, remote: Endpoint): void {
+  for (let i = 0; i < 4; i++) {
+    message[MessageWord.local + i] = local.words[i];
+    message[MessageWord.remote + i] = remote.words[i];
+  }
+  message[MessageWord.ports] = (local.port << 16) | remote.port;
+}
+
+export function readLocal(message: Int32Array, into: Endpoint): Endpoint {
+  into.isV4 = (message[MessageWord.flags] & MessageFlag.v4) !== 0;
+  for (let i = 0; i < 4; i++) into.words[i] = message[MessageWord.local + i];
+  into.port = message[MessageWord.ports] >>> 16;
+  return into;
+}
+
+export function readRemote(message: Int32Array, into: Endpoint): Endpoint {
+  into.isV4 = (message[MessageWord.flags] & MessageFlag.v4) !== 0;
+  for (let i = 0; i < 4; i++) into.words[i] = message[MessageWord.remote + i];
+  into.port = message[MessageWord.ports] & 0xffff;
+  return into;
+}
+
+/** IO events in a segment's ring: slot << 2 | kind. */
+export const IoEvent = { data: 0, room: 1 } as const;

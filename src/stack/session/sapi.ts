@@ -1,0 +1,110 @@
+/**
+ * Messages on the application socket (VPP: "sapi"): JSON in one packet each, descriptors beside it. Used to attach, to add workers, to
+ * pass segments, and for commands; everything else travels in shared memory.
+ *
+ * `attach` and `addWorker` are answered by `attached` with [message queue segment, the stack's eventfd, the worker's eventfd] or by
+ * `refused`. `segment` carries [segment, the peer's eventfd]. Closing the socket detaches.
+ */
+
+export interface AttachMessage {
+  type: 'attach';
+  layoutVersion: number;
+  name: string;
+  secret: string;
+  rxFifoSize: number;
+  txFifoSize: number;
+  scopeLocal: boolean;
+  scopeGlobal: boolean;
+}
+
+export interface AddWorkerMessage {
+  type: 'addWorker';
+  layoutVersion: number;
+  appIndex: number;
+  token: string;
+}
+
+export interface AttachedMessage {
+  type: 'attached';
+  appIndex: number;
+  workerIndex: number;
+  token: string;
+  generation: number;
+  pid: number;
+}
+
+export interface RefusedMessage {
+  type: 'refused';
+  code: number;
+  reason: string;
+}
+
+export interface SegmentMessage {
+  type: 'segment';
+  id: number;
+  side: number;
+}
+
+export interface CommandMessage {
+  type: 'command';
+  command: string;
+  json: boolean;
+}
+
+/** `more`: the text continues in the next packet. */
+export interface ReplyMessage {
+  type: 'reply';
+  ok: boolean;
+  text: string;
+  more: boolean;
+}
+
+export type SapiMessage =
+  | AttachMessage
+  | AddWorkerMessage
+  | AttachedMessage
+  | RefusedMessage
+  | SegmentMessage
+  | CommandMessage
+  | ReplyMessage;
+
+type FieldType = 'string' | 'number' | 'boolean';
+
+const SHAPES: Record<SapiMessage['type'], Record<string, FieldType>> = {
+  attach: {
+    layoutVersion: 'number',
+    name: 'string',
+    secret: 'string',
+    rxFifoSize: 'number',
+    txFifoSize: 'number',
+    scopeLocal: 'boolean',
+    scopeGlobal: 'boolean',
+  },
+  addWorker: { layoutVersion: 'number', appIndex: 'number', token: 'string' },
+  attached: { appIndex: 'number', workerIndex: 'number', token: 'string', generation: 'number', pid: 'number' },
+  refused: { code: 'number', reason: 'string' },
+  segment: { id: 'number', side: 'number' },
+  command: { command: 'string', json: 'boolean' },
+  reply: { ok: 'boolean', text: 'string', more: 'boolean' },
+};
+
+export function encodeSapi(message: SapiMessage): Buffer {
+  return Buffer.from(JSON.stringify(message));
+}
+
+/** The message, or null when the packet is none. Never throws. */
+export function decodeSapi(data: Buffer): SapiMessage | null {
+  let value: unknown;
+  try {
+    value = JSON.parse(data.toString('utf8'));
+  } catch {
+    return null;
+  }
+  if (typeof value !== 'object' || value === null) return null;
+  const record = value as Record<string, unknown>;
+  const type = record['type'];
+  if (typeof type !== 'string' || !Object.hasOwn(SHAPES, type)) return null;
+  for (const [field, wanted] of Object.entries(SHAPES[type as SapiMessage['type']]))
+    if (typeof record[field] !== wanted) return null;
+  return record as unknown as SapiMessage;
+}

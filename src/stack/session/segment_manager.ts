@@ -1,0 +1,187 @@
+/**
+ * Segments shared by two application workers, and the session slots in them. One client worker and one server worker share segments
+ * with nobody else, so that what one of them writes into shared memory can reach only the sessions between the two.
+ *
+ * A new session goes to a segment with a free slot and memory below the high watermark; if there is none another segment is added
+ * (up to `maxSegments`), and beyond that the least used one takes it. An empty segment goes away when the pair has another.
+ */
+import { createEventfd } from '../../core/sys/eventfd.ts';
+import { closeDescriptor } from '../../core/sys/unix_socket.ts';
+import { FifoWord, SegmentKind, SLOT_BYTES } from '../svm/layout.ts';
+import { Segment } from '../svm/segment.ts';
+import type { AppWorker } from './application.ts';
+import { MessageFlag, MessageWord, Notice, newMessage } from './messages.ts';
+
+export interface SegmentOptions {
+  /** Sessions in one segment. */
+  slots: number;
+  /** 4 KB pages for each direction; at least as many as slots. */
+  arenaPages: number;
+  /** Percent of an arena in use above which the segment gets no new sessions while there is another way. */
+  highWatermark: number;
+  /** Segments of one pair of workers. */
+  maxSegments: number;
+}
+
+export const DEFAULT_SEGMENT_OPTIONS: SegmentOptions = { slots: 4096, arenaPages: 16_384, highWatermark: 80, maxSegments: 64 };
+
+/** A segment between the worker that connected (side 0) and the one that listened (side 1). */
+export class SharedSegment {
+  readonly id: number;
+  readonly segment: Segment;
+  readonly pair: WorkerPair;
+  inUse = 0;
+  private readonly freeSlots: Int32Array;
+  private freeCount: number;
+
+  constructor(id: number, segment: Segment, pair: WorkerPair) {
+    this.id = id;
+    this.segment = segment;
+    this.pair = pair;
+    this.freeCount = segment.layout.slots;
+    this.freeSlots = Int32Array.from({ length: this.freeCount }, (_, i) => this.freeCount - 1 - i);
+  }
+
+  get full(): boolean {
+    return this.freeCount === 0;
+  }
+
+  /** Percent of the fuller arena that is in use. */
+  get usagePercent(): number {
+    return (Math.max(this.segment.usedPages(0), this.segment.usedPages(1)) / this.segment.layout.arenaPages) * 100;
+  }
+
+  /** A slot whose FIFO headers are clean. `sizes`: of the FIFO of direction 0 and 1. */
+  takeSlot(size0: number, size1: number): number {
+    const slot = this.freeSlots[--this.freeCount];
+    this.inUse++;
+    const word = this.segment.fifoWord(slot, 0);
+    this.segment.i32.fill(0, word, word + SLOT_BYTES / 4);
+    this.segment.i32[word + FifoWord.size] = size0;
+    this.segment.i32[this.segment.fifoWord(slot, 1) + FifoWord.size] = size1;
+    return slot;
+  }
+
+  returnSlot(slot: number): void {
+    this.freeSlots[this.freeCount++] = slot;
+    this.inUse--;
+  }
+}
+
+export interface WorkerPair {
+  readonly key: number;
+  readonly client: AppWorker;
+  readonly server: AppWorker;
+  readonly segments: SharedSegment[];
+}
+
+const MAX_WORKERS = 1 << 20;
+
+export class SegmentManager {
+  readonly options: SegmentOptions;
+  private readonly generation: number;
+  private readonly pairs = new Map<number, WorkerPair>();
+  private nextId = 1;
+  private readonly message = newMessage();
+
+  constructor(options: SegmentOptions, generation: number) {
+    if (options.arenaPages < options.slots) throw new RangeError('a segment needs at least one page per slot and direction');
+    this.options = options;
+    this.generation = generation;
+  }
+
+  /** A segment with a free slot for a session between the two, or null when no memory or descriptors are left. */
+  segmentFor(client: AppWorker, server: AppWorker): SharedSegment | null {
+    const key = client.index * MAX_WORKERS + server.index;
+    let pair = this.pairs.get(key);
+    if (pair === undefined) {
+      pair = { key, client, server, segments: [] };
+      this.pairs.set(key, pair);
+    }
+    let best: SharedSegment | null = null;
+    for (const shared of pair.segments) {
+      if (shared.full) continue;
+      const usage = shared.usagePercent;
+      if (usage < this.options.highWatermark) return shared;
+      if (best === null || usage < best.usagePercent) best = shared;
+    }
+    return (pair.segments.length < this.options.maxSegments ? this.addSegment(pair) : null) ?? best;
+  }
+
+  /** A session has ended. */
+  returnSlot(shared: SharedSegment, slot: number): void {
+    shared.returnSlot(slot);
+    if (shared.inUse > 0) return;
+    const { pair } = shared;
+    if (pair.segments.length > 1 || pair.client.detached || pair.server.detached) this.deleteSegment(shared);
+  }
+
+  /** A worker has gone: segments without sessions go too, the others when their last session is closed. */
+  workerGone(worker: AppWorker): void {
+    for (const pair of this.pairs.values()) {
+      if (pair.client !== worker && pair.server !== worker) continue;
+      for (const shared of [...pair.segments]) if (shared.inUse === 0) this.deleteSegment(shared);
+      if (pair.segments.length === 0) this.pairs.delete(pair.key);
+    }
+  }
+
+  *all(): IterableIterator<SharedSegment> {
+    for (const pair of this.pairs.values()) yield* pair.segments;
+  }
+
+  close(): void {
+    for (const shared of this.all()) shared.segment.close();
+    this.pairs.clear();
+  }
+
+  private addSegment(pair: WorkerPair): SharedSegment | null {
+    const { slots, arenaPages } = this.options;
+    // Each session has at most one event of each kind and direction on its way, so this ring cannot fill.
+    const ioRingCapacity = Math.max(16, 2 ** Math.ceil(Math.log2(slots * 4)));
+    let made: { segment: Segment; fd: number };
+    try {
+      made = Segment.create(
+        `sluice-${pair.client.app.name}-${pair.server.app.name}`.slice(0, 200),
+        { kind: SegmentKind.Fifo, slots, arenaPages, ioRingCapacity, controlRingCapacity: 0 },
+        this.generation,
+      );
+    } catch {
+      return null;
+    }
+    const shared = new SharedSegment(this.nextId++, made.segment, pair);
+    const sent =
+      pair.client.sendFds({ type: 'segment', id: shared.id, side: 0 }, [made.fd, pair.server.wakeFd]) &&
+      pair.server.sendFds({ type: 'segment', id: shared.id, side: 1 }, [made.fd, pair.client.wakeFd]);
+    closeDescriptor(made.fd);
+    if (!sent) {
+      shared.segment.close();
+      return null;
+    }
+    pair.segments.push(shared);
+    return shared;
+  }
+
+  private deleteSegment(shared: SharedSegment): void {
+    const { pair } = shared;
+    pair.segments.splice(pair.segments.indexOf(shared), 1);
+    this.message.fill(0);
+    this.message[MessageWord.type] = Notice.deleteSegment;
+    this.message[MessageWord.segmentId] = shared.id;
+    pair.client.send(this.message, true);
+    this.message[MessageWord.flags] = MessageFlag.side;
+    pair.server.send(this.message, true);
+    shared.segment.close();
+    if (pair.segments.length === 0) this.pairs.delete(pair.key);
+  }
+}
+
+/** The two doorbells of a new worker. Throws SysError. */
+export function createDoorbells(): { wakeFd: number; stackFd: number } {
+  const wakeFd = createEventfd();
+  try {
+    return { wakeFd, stackFd: createEventfd() };
+  } catch (error) {
+    closeDescriptor(wakeFd);
+    throw error;
+  }
+}

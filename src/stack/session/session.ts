@@ -1,0 +1,104 @@
+/**
+ * A session as the stack sees it, and the pool it lives in. Indices are reused; the generation tells a stale handle from a live one.
+ */
+import type { AppWorker } from './application.ts';
+import { Endpoint } from './endpoint.ts';
+
+/** In the order in which a session goes through them: comparisons use the order (as VPP's). */
+export const SessionState = {
+  created: 0,
+  listening: 1,
+  connecting: 2,
+  accepting: 3,
+  ready: 4,
+  /** The transport has seen the peer's end; the application has not closed. */
+  transportClosing: 5,
+  /** The application has closed; the transport has not finished. */
+  appClosed: 6,
+  closed: 7,
+} as const;
+export type SessionState = (typeof SessionState)[keyof typeof SessionState];
+
+const stateNames = Object.keys(SessionState);
+
+export function stateName(state: number): string {
+  return stateNames[state] ?? `state ${state}`;
+}
+
+export class Session {
+  index = -1;
+  generation = 0;
+  state: SessionState = SessionState.created;
+  proto = 0;
+  /** Which transport serves it: `proto`, or ct when it is cut through. */
+  transport = 0;
+  worker: AppWorker | null = null;
+  /** The application's own name of the session, until it knows the stack's. */
+  context = 0;
+  readonly local = new Endpoint();
+  readonly remote = new Endpoint();
+  /** Why the transport keeps it: the peer for cut-through, the connection for others. */
+  connection: unknown = null;
+  /** For accepted sessions: the listener, until the application has taken it. */
+  listener: Session | null = null;
+  halfClosed = false;
+  /** For listeners. */
+  accept: ListenerState | null = null;
+}
+
+/** What a listener knows beyond a session: who accepts, and how many connections wait. */
+export interface ListenerState {
+  workers: { worker: AppWorker; context: number }[];
+  next: number;
+  backlog: number;
+  waiting: number;
+  v6only: boolean;
+  /** In which tables it stands. */
+  local: boolean;
+  global: boolean;
+}
+
+export class SessionPool {
+  count = 0;
+  private readonly sessions: Session[] = [];
+  private readonly free: number[] = [];
+
+  alloc(): Session {
+    this.count++;
+    const index = this.free.pop();
+    if (index === undefined) {
+      const session = new Session();
+      session.index = this.sessions.length;
+      this.sessions.push(session);
+      return session;
+    }
+    return this.sessions[index];
+  }
+
+  /** The session, if `generation` is still its own and it is in use. */
+  get(index: number, generation: number): Session | null {
+    const session = this.sessions[index];
+    return session !== undefined && session.generation === generation && session.worker !== null ? session : null;
+  }
+
+  at(index: number): Session {
+    return this.sessions[index];
+  }
+
+  release(session: Session): void {
+    session.generation = (session.generation + 1) | 0;
+    session.state = SessionState.created;
+    session.worker = null;
+    session.connection = null;
+    session.listener = null;
+    session.accept = null;
+    session.halfClosed = false;
+    this.free.push(session.index);
+    this.count--;
+  }
+
+  /** Sessions in use, by index. */
+  *all(): IterableIterator<Session> {
+    for (const session of this.sessions) if (session.worker !== null) yield session;
+  }
+}

@@ -1,0 +1,385 @@
+/**
+ * The session layer of one stack worker: takes the requests of applications, finds out who serves them, and keeps sessions, tables and
+ * rules. Runs no I/O; `HostStack` feeds it and owns the sockets.
+ *
+ * A connect goes: rules of the namespace (deny, redirect) -> listeners of the namespace if the application has local scope -> listeners
+ * of the routing table -> the transport of that protocol. A hit on a listener is cut through.
+ */
+import type { Application, AppWorker } from './application.ts';
+import { CtTransport } from './cut_through/ct_transport.ts';
+import { Endpoint } from './endpoint.ts';
+import { SessionError } from './errors.ts';
+import { LookupTables } from './lookup.ts';
+import {
+  MessageFlag,
+  MessageWord,
+  messageFlags,
+  messageProto,
+  Notice,
+  newMessage,
+  Request,
+  readLocal,
+  readRemote,
+  writeEndpoints,
+} from './messages.ts';
+import type { AppNamespace } from './namespace.ts';
+import { RulesTable } from './rules_table.ts';
+import type { SegmentManager } from './segment_manager.ts';
+import { type ListenerState, type Session, SessionPool, SessionState } from './session.ts';
+import { type Transport, TransportProto } from './transport.ts';
+
+const MIN_PORT = 1024;
+const MAX_PORT = 65535;
+const PORT_TRIES = 64;
+const DEFAULT_BACKLOG = 511;
+
+export class SessionLayer {
+  readonly pool = new SessionPool();
+  readonly globalRules = new RulesTable();
+  readonly transports = new Map<number, Transport>();
+  /** How often each error was given to an application. */
+  readonly errorCounts = new Map<number, number>();
+  /** Addresses of interfaces, as text. */
+  readonly localAddresses = new Set<string>();
+  /** Sessions connected since the start. */
+  connects = 0;
+  private readonly ct: CtTransport;
+  private readonly global = new Map<number, LookupTables>();
+  private readonly applications: Map<number, Application>;
+  private readonly drain: (worker: AppWorker) => void;
+  private nextPort = MIN_PORT + Math.floor(Math.random() * (MAX_PORT - MIN_PORT));
+  private readonly message = newMessage();
+  private readonly anyV4 = new Endpoint();
+  private readonly anyV6: Endpoint;
+  private readonly proxied = new Endpoint();
+
+  /** `drain` handles what a worker has in its queue: called when an answer depends on messages that were sent lazily. */
+  constructor(segments: SegmentManager, applications: Map<number, Application>, drain: (worker: AppWorker) => void) {
+    this.applications = applications;
+    this.drain = drain;
+    this.ct = new CtTransport(this.pool, segments, (session) => this.removeFromTables(session));
+    this.transports.set(TransportProto.ct, this.ct);
+    this.anyV6 = Endpoint.parse('::', 0)!;
+    this.anyV6.isV4 = false;
+  }
+
+  /** Makes a protocol reachable beyond this stack. */
+  registerTransport(transport: Transport): void {
+    this.transports.set(transport.proto, transport);
+  }
+
+  globalTables(fib: number): LookupTables {
+    let tables = this.global.get(fib);
+    if (tables === undefined) this.global.set(fib, (tables = new LookupTables()));
+    return tables;
+  }
+
+  /** Handles one control message of a worker. Unknown types and stale sessions are ignored: they can only be a peer's mistake. */
+  handle(worker: AppWorker, message: Int32Array): void {
+    switch (message[MessageWord.type]) {
+      case Request.connect:
+        this.connect(worker, message);
+        return;
+      case Request.listen:
+        this.listen(worker, message);
+        return;
+      case Request.accepted:
+        this.accepted(this.owned(worker, message));
+        return;
+      case Request.halfClose: {
+        const session = this.owned(worker, message);
+        if (session !== null && session.connection !== null) this.transportOf(session).halfClose(session, 0);
+        return;
+      }
+      case Request.close: {
+        const session = this.owned(worker, message);
+        if (session === null || session.connection === null) return;
+        const transport = this.transportOf(session);
+        if ((message[MessageWord.flags] & MessageFlag.reset) !== 0) transport.reset(session, 0);
+        else transport.close(session, 0);
+        return;
+      }
+      case Request.unlisten: {
+        const listener = this.owned(worker, message);
+        if (listener !== null) this.unlisten(listener, worker);
+        return;
+      }
+    }
+  }
+
+  /** Ends a connection from here: both applications see a reset. */
+  abort(session: Session): void {
+    this.transportOf(session).abort(session);
+  }
+
+  /** Ends all sessions of a worker that is gone; peers see a reset. */
+  workerGone(worker: AppWorker): void {
+    for (const session of this.pool.all()) {
+      if (session.accept !== null) this.unlisten(session, worker);
+      else if (session.worker === worker && session.connection !== null) this.transportOf(session).reset(session, 0);
+      else if (session.worker === worker) this.forget(session);
+    }
+  }
+
+  private listen(worker: AppWorker, message: Int32Array): void {
+    const { namespace, options } = worker.app;
+    const proto = messageProto(message);
+    const local = readLocal(message, new Endpoint());
+    const v6only = (message[MessageWord.flags] & MessageFlag.v6only) !== 0;
+    const context = message[MessageWord.context];
+    const tables = this.tablesFor(namespace, options.scopeLocal, options.scopeGlobal);
+    if (proto !== TransportProto.tcp && proto !== TransportProto.ct && !this.transports.has(proto)) {
+      this.bound(worker, context, null, SessionError.noSupport);
+      return;
+    }
+    if (local.port === 0 && !this.chooseListenPort(proto, local, tables)) {
+      this.bound(worker, context, null, SessionError.noPort);
+      return;
+    }
+    for (const table of tables) {
+      const index = table.findExactListener(proto, local);
+      if (index < 0) continue;
+      const existing = this.pool.at(index);
+      // Further workers of the same application share the listener.
+      const shared = existing.worker?.app === worker.app && !existing.accept!.workers.some((entry) => entry.worker === worker);
+      if (!shared) this.bound(worker, context, null, SessionError.portInUse);
+      else {
+        existing.accept!.workers.push({ worker, context });
+        worker.sessions++;
+        this.bound(worker, context, existing, SessionError.none);
+      }
+      return;
+    }
+    const session = this.pool.alloc();
+    session.worker = worker;
+    session.proto = proto;
+    session.transport = proto;
+    session.state = SessionState.listening;
+    session.context = context;
+    session.local.copyFrom(local);
+    session.remote.copyFrom(local.isV4 ? this.anyV4 : this.anyV6);
+    session.accept = {
+      workers: [{ worker, context }],
+      next: 0,
+      backlog: message[MessageWord.backlog] > 0 ? message[MessageWord.backlog] : DEFAULT_BACKLOG,
+      waiting: 0,
+      v6only,
+      local: options.scopeLocal,
+      global: options.scopeGlobal,
+    };
+    const transport = options.scopeGlobal ? this.transports.get(proto) : undefined;
+    const code = transport === undefined ? SessionError.none : transport.listen(session);
+    if (code !== SessionError.none) {
+      this.pool.release(session);
+      this.bound(worker, context, null, code);
+      return;
+    }
+    worker.sessions++;
+    for (const table of tables) table.addListener(proto, session.local, session.index, !v6only);
+    this.bound(worker, context, session, SessionError.none);
+  }
+
+  private unlisten(listener: Session, worker: AppWorker): void {
+    const accept = listener.accept;
+    if (accept === null) return;
+    const at = accept.workers.findIndex((entry) => entry.worker === worker);
+    if (at < 0) return;
+    accept.workers.splice(at, 1);
+    worker.sessions--;
+    if (accept.workers.length > 0) {
+      listener.worker = accept.workers[0].worker;
+      return;
+    }
+    const { namespace } = worker.app;
+    for (const table of this.tablesFor(namespace, accept.local, accept.global))
+      table.deleteListener(listener.proto, listener.local);
+    if (accept.global) this.transports.get(listener.proto)?.unlisten(listener);
+    for (const session of this.pool.all()) if (session.listener === listener) session.listener = null;
+    this.pool.release(listener);
+  }
+
+  private connect(worker: AppWorker, message: Int32Array): void {
+    const session = this.pool.alloc();
+    session.worker = worker;
+    worker.sessions++;
+    session.proto = messageProto(message);
+    session.transport = session.proto;
+    session.state = SessionState.connecting;
+    session.context = message[MessageWord.context];
+    readLocal(message, session.local);
+    readRemote(message, session.remote);
+    const code = this.route(session);
+    if (code === SessionError.none) {
+      this.connects++;
+      return;
+    }
+    this.refuse(session, code);
+  }
+
+  /** Finds who takes the connection and starts it. */
+  private route(session: Session): number {
+    const { namespace, options } = session.worker!.app;
+    const { proto, remote, local } = session;
+    if (remote.port === 0) return SessionError.invalid;
+    if (remote.isUnspecified) remote.setLoopback(remote.isV4);
+    const action = namespace.rules.lookup(proto, remote.isV4 ? this.anyV4 : this.anyV6, remote);
+    if (action?.kind === 'deny') return SessionError.denied;
+    const listener =
+      action?.kind === 'redirect'
+        ? this.listenerOf(action.appIndex, proto)
+        : this.findListener(namespace, options, proto, remote);
+    if (listener !== null) {
+      if (!this.chooseLocal(session, namespace)) return SessionError.noPort;
+      const target = this.chooseWorker(listener);
+      if (target === null) return SessionError.backlog;
+      const code = this.ct.connectTo(session, listener, target);
+      if (code !== SessionError.none) namespace.local.deleteSession(proto, local, remote);
+      return code;
+    }
+    if (remote.isLoopback || action?.kind === 'redirect') return SessionError.refused;
+    if (!options.scopeGlobal) return SessionError.scope;
+    const transport = this.transports.get(proto);
+    if (transport === undefined || transport === this.ct) return SessionError.noRoute;
+    return transport.connect(session, remote, 0);
+  }
+
+  private findListener(
+    namespace: AppNamespace,
+    options: Application['options'],
+    proto: number,
+    remote: Endpoint,
+  ): Session | null {
+    const wildcard = remote.isLoopback || this.isLocalAddress(remote);
+    let index = options.scopeLocal ? namespace.local.findListener(proto, remote, wildcard) : -1;
+    if (index < 0 && options.scopeGlobal) index = this.globalTables(namespace.fib).findListener(proto, remote, wildcard);
+    return index < 0 ? null : this.pool.at(index);
+  }
+
+  /** Without a network every address can only be meant for this stack. */
+  private isLocalAddress(address: Endpoint): boolean {
+    for (const transport of this.transports.values()) if (transport !== this.ct) return this.localAddresses.has(address.ip);
+    return true;
+  }
+
+  private listenerOf(appIndex: number, proto: number): Session | null {
+    if (!this.applications.has(appIndex)) return null;
+    for (const session of this.pool.all()) {
+      if (session.accept !== null && session.proto === proto && session.worker!.app.index === appIndex) return session;
+    }
+    return null;
+  }
+
+  /** The next of the listener's workers, round robin; null when too many connections wait already. */
+  private chooseWorker(listener: Session): ListenerState['workers'][number] | null {
+    const accept = listener.accept!;
+    if (accept.waiting >= accept.backlog) {
+      // Acceptances are sent lazily: they may be waiting in the queues.
+      for (const entry of [...accept.workers]) this.drain(entry.worker);
+      if (listener.accept !== accept || accept.waiting >= accept.backlog) return null;
+    }
+    accept.next = (accept.next + 1) % accept.workers.length;
+    return accept.workers[accept.next];
+  }
+
+  private accepted(session: Session | null): void {
+    if (session === null || session.listener === null) return;
+    if (session.listener.accept !== null) session.listener.accept.waiting--;
+    session.listener = null;
+    if (session.state === SessionState.accepting) session.state = SessionState.ready;
+  }
+
+  /** Local address and port of a cut-through client, unique as a 5-tuple while there are free ports. */
+  private chooseLocal(session: Session, namespace: AppNamespace): boolean {
+    const { local, remote, proto } = session;
+    if (local.isV4 !== remote.isV4 || local.isUnspecified) {
+      const { port } = local;
+      if (remote.isLoopback) local.setLoopback(remote.isV4);
+      else local.copyFrom(remote);
+      local.port = port;
+    }
+    if (local.port !== 0) {
+      if (namespace.local.findSession(proto, local, remote) >= 0) return false;
+    } else if (!this.chooseClientPort(local, remote, proto, namespace)) return false;
+    namespace.local.addSession(proto, local, remote, session.index);
+    return true;
+  }
+
+  private chooseClientPort(local: Endpoint, remote: Endpoint, proto: number, namespace: AppNamespace): boolean {
+    // When the ports of 127.0.0.1 run out, 127.0.0.2 has as many again.
+    const addresses = local.isV4 && local.isLoopback ? 254 : 1;
+    for (let address = 0; address < addresses; address++) {
+      if (address > 0) local.words[0] = 0x7f000001 + address;
+      for (let i = 0; i < PORT_TRIES; i++) {
+        this.nextPort = this.nextPort >= MAX_PORT ? MIN_PORT : this.nextPort + 1;
+        local.port = this.nextPort;
+        if (namespace.local.findSession(proto, local, remote) < 0) return true;
+      }
+    }
+    return false;
+  }
+
+  private chooseListenPort(proto: number, local: Endpoint, tables: LookupTables[]): boolean {
+    for (let i = 0; i <= MAX_PORT - MIN_PORT; i++) {
+      this.nextPort = this.nextPort >= MAX_PORT ? MIN_PORT : this.nextPort + 1;
+      local.port = this.nextPort;
+      if (tables.every((table) => table.findListener(proto, this.proxied.copyFrom(local), true) < 0)) return true;
+    }
+    return false;
+  }
+
+  private tablesFor(namespace: AppNamespace, local: boolean, global: boolean): LookupTables[] {
+    const tables: LookupTables[] = [];
+    if (local) tables.push(namespace.local);
+    if (global) tables.push(this.globalTables(namespace.fib));
+    return tables;
+  }
+
+  private owned(worker: AppWorker, message: Int32Array): Session | null {
+    const session = this.pool.get(message[MessageWord.session], message[MessageWord.generation]);
+    if (session === null) return null;
+    if (session.accept !== null) return session.accept.workers.some((entry) => entry.worker === worker) ? session : null;
+    return session.worker === worker ? session : null;
+  }
+
+  private transportOf(session: Session): Transport {
+    return this.transports.get(session.transport)!;
+  }
+
+  private removeFromTables(session: Session): void {
+    session.worker!.app.namespace.local.deleteSession(session.proto, session.local, session.remote);
+  }
+
+  private bound(worker: AppWorker, context: number, session: Session | null, code: number): void {
+    const { message } = this;
+    message.fill(0);
+    message[MessageWord.type] = Notice.bound;
+    message[MessageWord.context] = context;
+    message[MessageWord.flags] = messageFlags(session?.local.isV4 ? MessageFlag.v4 : 0, session?.proto ?? 0, code);
+    if (session !== null) {
+      message[MessageWord.session] = session.index;
+      message[MessageWord.generation] = session.generation;
+      writeEndpoints(message, session.local, session.remote);
+    } else this.countError(code);
+    worker.send(message);
+  }
+
+  private refuse(session: Session, code: number): void {
+    const { message } = this;
+    this.countError(code);
+    message.fill(0);
+    message[MessageWord.type] = Notice.connected;
+    message[MessageWord.context] = session.context;
+    message[MessageWord.flags] = messageFlags(0, session.proto, code);
+    session.worker!.send(message);
+    this.forget(session);
+  }
+
+  private forget(session: Session): void {
+    session.worker!.sessions--;
+    this.pool.release(session);
+  }
+
+  private countError(code: number): void {
+    this.errorCounts.set(code, (this.errorCounts.get(code) ?? 0) + 1);
+  }
+}

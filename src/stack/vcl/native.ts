@@ -1,0 +1,302 @@
+/**
+ * The native API, named after VPP's VCL: sockets as small integers, one worker per thread, results as counts or negative errnos.
+ *
+ * Blocking calls block the thread, so the stack must run in another thread or process. A session is blocking unless created otherwise;
+ * with the event loop use non-blocking sessions, or the `net`-shaped classes in `net.ts`.
+ */
+import { E } from '../../core/sys/libc.ts';
+import { TransportProto } from '../session/transport.ts';
+import type { AppOptions, WorkerTicket } from './attach.ts';
+import { type AttributeName, attribute } from './attributes.ts';
+import { type EpollEvent, VclEpoll } from './epoll.ts';
+import { Ready, type VclSession, VclState } from './session.ts';
+import { VclWorker } from './worker.ts';
+
+export interface EndpointAddress {
+  ip: string;
+  port: number;
+}
+
+const STARVED_WAIT_MS = 5;
+
+let current: VclWorker | null = null;
+const epolls: (VclEpoll | null)[] = [];
+
+/** Attaches this thread as an application. Throws AttachError, or SysError when there is no stack. */
+export function appCreate(name: string, options: AppOptions = {}): void {
+  if (current !== null && !current.detached) throw new Error('this thread is attached already');
+  current = VclWorker.attachBlocking(name, options);
+}
+
+/** Leaves the stack; sessions are reset. */
+export function appDestroy(): void {
+  current?.destroy();
+  current = null;
+  epolls.length = 0;
+}
+
+/** What another thread needs for `workerRegister`. */
+export function workerTicket(): WorkerTicket {
+  return worker().ticket;
+}
+
+/** Makes this thread a worker of an application that another thread has attached. */
+export function workerRegister(ticket: WorkerTicket): void {
+  if (current !== null && !current.detached) throw new Error('this thread is attached already');
+  current = VclWorker.registerBlocking(ticket);
+}
+
+export function workerUnregister(): void {
+  appDestroy();
+}
+
+export function workerIndex(): number {
+  return worker().workerIndex;
+}
+
+/** The stack has gone; `appCreate` attaches again. */
+export function workerIsDetached(): boolean {
+  return current === null || current.detached;
+}
+
+/** This thread's worker. */
+export function worker(): VclWorker {
+  if (current === null) throw new Error('this thread is not attached: call appCreate');
+  return current;
+}
+
+/** Returns a handle. */
+export function sessionCreate(proto: number = TransportProto.tcp, nonBlocking = false): number {
+  const session = worker().createSession(proto);
+  session.nonBlocking = nonBlocking;
+  return session.sh;
+}
+
+export function sessionBind(sh: number, address: EndpointAddress): number {
+  const session = find(sh);
+  if (session === null) return -E.BADF;
+  if (session.state !== VclState.created || !session.local.set(address.ip, address.port)) return -E.INVAL;
+  session.state = VclState.bound;
+  return 0;
+}
+
+/** Blocks until the stack has answered, whatever the mode. */
+export function sessionListen(sh: number, backlog = 511): number {
+  const session = find(sh);
+  if (session === null) return -E.BADF;
+  const result = worker().listen(session, backlog);
+  if (result < 0) return result;
+  block(() => session.state !== VclState.connecting);
+  if (session.state === VclState.listening) return 0;
+  const { error } = session;
+  session.error = 0;
+  return -(error || E.PROTO);
+}
+
+/** The handle of the next connection. */
+export function sessionAccept(sh: number, nonBlocking = false): number {
+  const listener = find(sh);
+  if (listener === null) return -E.BADF;
+  if (listener.state !== VclState.listening) return -E.INVAL;
+  let session = worker().accept(listener);
+  if (session === null) {
+    worker().poll();
+    session = worker().accept(listener);
+  }
+  if (session === null && !listener.nonBlocking) {
+    block(() => (session = worker().accept(listener)) !== null || listener.error !== 0);
+  }
+  if (session === null) return listener.error !== 0 ? -listener.error : -E.AGAIN;
+  session.nonBlocking = nonBlocking;
+  return session.sh;
+}
+
+/** Non-blocking: -EINPROGRESS, then EPOLLOUT or EPOLLERR. */
+export function sessionConnect(sh: number, address: EndpointAddress): number {
+  const session = find(sh);
+  if (session === null) return -E.BADF;
+  if (!session.remote.set(address.ip, address.port)) return -E.INVAL;
+  const result = worker().connect(session);
+  if (result < 0) return result;
+  if (session.nonBlocking) return -E.INPROGRESS;
+  block(() => session.state !== VclState.connecting);
+  return session.error !== 0 ? -session.error : 0;
+}
+
+export function sessionRead(sh: number, target: Uint8Array, offset = 0, length = target.length - offset): number {
+  const session = find(sh);
+  if (session === null) return -E.BADF;
+  let n = session.read(target, offset, length);
+  if (n === -E.AGAIN && !session.nonBlocking) block(() => (n = session.read(target, offset, length)) !== -E.AGAIN);
+  return n;
+}
+
+/** Blocking: writes all, unless the session fails on the way. */
+export function sessionWrite(sh: number, source: Uint8Array, offset = 0, length = source.length - offset): number {
+  const session = find(sh);
+  if (session === null) return -E.BADF;
+  let done = session.write(source, offset, length);
+  if (session.nonBlocking || done === length || (done < 0 && done !== -E.AGAIN)) return done;
+  if (done < 0) done = 0;
+  let failure = 0;
+  block(() => {
+    const n = session.write(source, offset + done, length - done);
+    if (n >= 0) done += n;
+    else if (n !== -E.AGAIN) failure = n;
+    return done === length || failure !== 0;
+  }, STARVED_WAIT_MS);
+  return done > 0 ? done : failure;
+}
+
+/** Zero-copy read: pushes views onto `views` and returns the bytes they cover; `sessionFreeSegments` gives them back. */
+export function sessionReadSegments(sh: number, views: Uint8Array[], length?: number): number {
+  const session = find(sh);
+  if (session === null) return -E.BADF;
+  let n = session.readSegments(views, length);
+  if (n === -E.AGAIN && !session.nonBlocking) block(() => (n = session.readSegments(views, length)) !== -E.AGAIN);
+  return n;
+}
+
+export function sessionFreeSegments(sh: number, length: number): void {
+  find(sh)?.freeSegments(length);
+}
+
+/** Zero-copy write: views to fill, then `sessionWriteCommit`. */
+export function sessionWriteSegments(sh: number, views: Uint8Array[], length: number): number {
+  const session = find(sh);
+  if (session === null) return -E.BADF;
+  let n = session.writeSegments(views, length);
+  if (n === -E.AGAIN && !session.nonBlocking)
+    block(() => (n = session.writeSegments(views, length)) !== -E.AGAIN, STARVED_WAIT_MS);
+  return n;
+}
+
+export function sessionWriteCommit(sh: number, length: number): void {
+  find(sh)?.writeCommit(length);
+}
+
+/** Copies what comes next without taking it (MSG_PEEK). */
+export function sessionPeek(sh: number, target: Uint8Array, offset = 0, length = target.length - offset): number {
+  return find(sh)?.peek(target, offset, length) ?? -E.BADF;
+}
+
+export function sessionAttr(sh: number, name: AttributeName, value?: number): number {
+  const session = find(sh);
+  return session === null ? -E.BADF : attribute(session, name, value);
+}
+
+export function sessionLocalAddress(sh: number): EndpointAddress | null {
+  const session = find(sh);
+  return session === null ? null : { ip: session.local.ip, port: session.local.port };
+}
+
+export function sessionPeerAddress(sh: number): EndpointAddress | null {
+  const session = find(sh);
+  return session === null || session.state !== VclState.ready ? null : { ip: session.remote.ip, port: session.remote.port };
+}
+
+export const SHUT = { RD: 0, WR: 1, RDWR: 2 } as const;
+
+export function sessionShutdown(sh: number, how: number): number {
+  const session = find(sh);
+  if (session === null) return -E.BADF;
+  if (how !== SHUT.WR && session.state === VclState.ready) session.readClosed = true;
+  return how === SHUT.RD ? 0 : worker().shutdownWrite(session);
+}
+
+export function sessionClose(sh: number): number {
+  const session = find(sh);
+  if (session === null) return -E.BADF;
+  worker().close(session);
+  return 0;
+}
+
+export function epollCreate(): number {
+  const free = epolls.indexOf(null);
+  const handle = free < 0 ? epolls.length : free;
+  epolls[handle] = new VclEpoll(worker());
+  return handle;
+}
+
+/** `events`: bits of EPOLL; `data` comes back with each event. */
+export function epollCtl(vepfd: number, op: number, sh: number, events = 0, data = sh): number {
+  const set = epolls[vepfd];
+  const session = find(sh);
+  return !set || session === null ? -E.BADF : set.control(op, session, events, data);
+}
+
+export function epollWait(vepfd: number, out: EpollEvent[], most: number, timeoutMs: number): number {
+  return epolls[vepfd]?.wait(out, most, timeoutMs) ?? -E.BADF;
+}
+
+export function epollClose(vepfd: number): number {
+  const set = epolls[vepfd];
+  if (!set) return -E.BADF;
+  set.close();
+  epolls[vepfd] = null;
+  return 0;
+}
+
+export interface PollEntry {
+  sh: number;
+  events: number;
+  revents: number;
+}
+
+const POLL_INVALID = 0x20;
+
+/** poll(2) on sessions: fills `revents`, returns how many are not 0. */
+export function poll(entries: PollEntry[], timeoutMs: number): number {
+  let n = 0;
+  const look = (): boolean => {
+    n = 0;
+    for (const entry of entries) {
+      const session = find(entry.sh);
+      entry.revents = session === null ? POLL_INVALID : session.readiness & (entry.events | Ready.err | Ready.hup);
+      if (entry.revents !== 0) n++;
+    }
+    return n > 0;
+  };
+  worker().poll();
+  if (!look() && timeoutMs !== 0) blockUntil(look, timeoutMs);
+  return n;
+}
+
+/** select(2) on handles: removes those that are not ready from the sets, returns how many are left. */
+export function select(read: Set<number>, write: Set<number>, except: Set<number>, timeoutMs: number): number {
+  const entries: PollEntry[] = [];
+  for (const sh of new Set([...read, ...write, ...except])) {
+    const events = (read.has(sh) ? Ready.in : 0) | (write.has(sh) ? Ready.out : 0);
+    entries.push({ sh, events, revents: 0 });
+  }
+  poll(entries, timeoutMs);
+  for (const { sh, revents } of entries) {
+    if ((revents & (Ready.in | Ready.hup | Ready.err)) === 0) read.delete(sh);
+    if ((revents & (Ready.out | Ready.err)) === 0) write.delete(sh);
+    if ((revents & Ready.err) === 0) except.delete(sh);
+  }
+  return read.size + write.size + except.size;
+}
+
+function find(sh: number): VclSession | null {
+  return worker().session(sh);
+}
+
+/** Waits until `done`, or for ever. `sliceMs`: look again at least so often. */
+function block(done: () => boolean, sliceMs = -1): void {
+  const own = worker();
+  while (!done() && !own.detached) own.wait(sliceMs);
+}
+
+function blockUntil(done: () => boolean, timeoutMs: number): void {
+  const own = worker();
+  const deadline = performance.now() + timeoutMs;
+  while (!done() && !own.detached) {
+    const left = timeoutMs < 0 ? -1 : Math.ceil(deadline - performance.now());
+    if (timeoutMs >= 0 && left <= 0) return;
+    own.wait(left);
+  }
+}
+
+export { TransportProto } from '../session/transport.ts';
+export { EPOLL, EPOLL_CTL, type EpollEvent } from './epoll.ts';

@@ -1,0 +1,227 @@
+/**
+ * A session as the application sees it: the FIFO pair, the state, and the calls that move bytes. Calls return a count, or a negative
+ * errno as VPP's do (-EAGAIN: not now). Nothing here blocks; blocking versions wait in `VclWorker`.
+ */
+import { E } from '../../core/sys/libc.ts';
+import { Endpoint } from '../session/endpoint.ts';
+import { IoEvent } from '../session/messages.ts';
+import { FifoConsumer } from '../svm/fifo_consumer.ts';
+import { FifoProducer } from '../svm/fifo_producer.ts';
+import { DequeueNotify } from '../svm/layout.ts';
+import type { SegmentEnd } from './shared_segment.ts';
+import type { VclWorker } from './worker.ts';
+
+export const VclState = { created: 0, bound: 1, listening: 2, connecting: 3, ready: 4, closed: 5 } as const;
+export type VclState = (typeof VclState)[keyof typeof VclState];
+
+/** Readiness bits, with epoll's values. */
+export const Ready = { in: 1, out: 4, err: 8, hup: 16, rdhup: 0x2000 } as const;
+
+/** Who wants to know at once, in the thread's event loop, that something happened to a session. */
+export interface SessionObserver {
+  onSessionEvent(session: VclSession, events: number): void;
+}
+
+/** Who collects readiness (an epoll set). */
+export interface ReadinessWatcher {
+  sessionReady(session: VclSession): void;
+}
+
+export class VclSession {
+  readonly worker: VclWorker;
+  readonly proto: number;
+  /** Handle in its worker; -1 once closed. */
+  sh: number;
+  state: VclState = VclState.created;
+  nonBlocking = false;
+  v6only = false;
+  readonly local = new Endpoint();
+  readonly remote = new Endpoint();
+  /** errno of what ended it; 0: nothing. */
+  error = 0;
+  /** No more bytes will come. */
+  readClosed = false;
+  /** The peer takes no more bytes. */
+  peerClosed = false;
+  writeShut = false;
+  observer: SessionObserver | null = null;
+  readonly watchers: ReadinessWatcher[] = [];
+  /** Of a listener: connections not yet accepted. */
+  readonly acceptQueue: VclSession[] = [];
+  /** Its name in requests whose answer is still to come. */
+  context = 0;
+  /** The stack's name of it. */
+  stackIndex = -1;
+  stackGeneration = 0;
+  end: SegmentEnd | null = null;
+  slot = -1;
+  rx: FifoConsumer | null = null;
+  tx: FifoProducer | null = null;
+  /** Free space from which on the session counts as writable again. */
+  writeThreshold = 1;
+
+  constructor(worker: VclWorker, proto: number, sh: number) {
+    this.worker = worker;
+    this.proto = proto;
+    this.sh = sh;
+  }
+
+  /** Joins the session to its slot: from here on bytes can move. */
+  attach(end: SegmentEnd, slot: number): void {
+    this.end = end;
+    this.slot = slot;
+    end.inUse++;
+    end.sessions[slot] = this;
+    this.rx = new FifoConsumer(end.segment, end.segment.fifoWord(slot, 1 - end.side), 1 - end.side);
+    this.tx = new FifoProducer(end.arena, end.segment.fifoWord(slot, end.side));
+    this.state = VclState.ready;
+    // The peer may have written, and its event been taken, before this side knew of the session.
+    this.rx.clearEvent();
+  }
+
+  /** Leaves the slot: both sides are done with it. */
+  detach(): void {
+    const { end } = this;
+    if (end === null) return;
+    this.tx!.release();
+    end.sessions[this.slot] = undefined;
+    end.inUse--;
+    this.end = null;
+    this.rx = null;
+    this.tx = null;
+  }
+
+  /** Reads up to `length` bytes; 0 at the end of the stream. */
+  read(target: Uint8Array, offset = 0, length = target.length - offset): number {
+    const { rx } = this;
+    if (rx === null) return this.unreadable();
+    const n = rx.read(target, offset, length);
+    if (n > 0) {
+      if (rx.shouldNotify()) this.end!.toPeer.sendIo((this.slot << 2) | IoEvent.room);
+      return n;
+    }
+    return length === 0 ? 0 : this.emptyRead();
+  }
+
+  /** Copies what comes next without taking it. */
+  peek(target: Uint8Array, offset = 0, length = target.length - offset): number {
+    const n = this.rx === null ? 0 : this.rx.peek(0, target, offset, length);
+    return n > 0 ? n : this.rx === null ? this.unreadable() : this.emptyRead();
+  }
+
+  /** Zero-copy read: views of up to `length` bytes, valid until `freeSegments`. Returns the bytes they cover. */
+  readSegments(views: Uint8Array[], length = 0x7fff_ffff): number {
+    if (this.rx === null) return this.unreadable();
+    const n = this.rx.segments(length, views);
+    return n > 0 ? n : this.emptyRead();
+  }
+
+  /** Gives back the first `length` bytes of what `readSegments` showed. */
+  freeSegments(length: number): void {
+    const { rx } = this;
+    if (rx === null) return;
+    rx.drop(length);
+    if (rx.shouldNotify()) this.end!.toPeer.sendIo((this.slot << 2) | IoEvent.room);
+  }
+
+  /** Writes up to `length` bytes and tells the peer. A short count means that the FIFO is full: a `Ready.out` event follows. */
+  write(source: Uint8Array, offset = 0, length = source.length - offset): number {
+    const { tx } = this;
+    if (tx === null || this.writeShut || this.peerClosed || this.error !== 0) return this.unwritable();
+    let n = tx.write(source, offset, length);
+    if (n < length && !tx.corrupted) n += this.retryWrite(tx, source, offset + n, length - n);
+    if (n > 0) {
+      this.announce(tx);
+      return n;
+    }
+    return length === 0 ? 0 : tx.corrupted ? this.fail(E.CONNRESET) : -E.AGAIN;
+  }
+
+  /** Zero-copy write: views of up to `length` bytes to fill, then `writeCommit`. Returns the bytes offered. */
+  writeSegments(views: Uint8Array[], length: number): number {
+    const { tx } = this;
+    if (tx === null || this.writeShut || this.peerClosed || this.error !== 0) return this.unwritable();
+    let n = tx.reserve(length, views);
+    if (n === 0 && length > 0) {
+      if (!tx.wantDequeueNotify(DequeueNotify.Room, 1)) return -E.AGAIN;
+      n = tx.reserve(length, views);
+    }
+    return n > 0 || length === 0 ? n : -E.AGAIN;
+  }
+
+  /** Sends the first `length` bytes of what `writeSegments` offered. */
+  writeCommit(length: number): void {
+    const { tx } = this;
+    if (tx === null || length <= 0) return;
+    tx.commit(length);
+    this.announce(tx);
+  }
+
+  /** What could be done now without -EAGAIN. */
+  get readiness(): number {
+    if (this.state === VclState.listening) return this.acceptQueue.length > 0 ? Ready.in : 0;
+    if (this.state === VclState.connecting) return 0;
+    let mask = 0;
+    if (this.error !== 0) mask |= Ready.err | Ready.hup | Ready.in | Ready.out;
+    if (this.readClosed) mask |= Ready.in | Ready.rdhup;
+    if (this.rx !== null && this.rx.used > 0) mask |= Ready.in;
+    if (this.peerClosed) mask |= Ready.out | Ready.hup;
+    else if (this.tx !== null && !this.writeShut && this.writable(this.tx)) mask |= Ready.out;
+    return mask;
+  }
+
+  /** Bytes that can be read. */
+  get readable(): number {
+    return this.rx === null ? 0 : this.rx.used;
+  }
+
+  /** Says to observer and epoll sets that something happened. */
+  raise(events: number): void {
+    for (let i = 0; i < this.watchers.length; i++) this.watchers[i].sessionReady(this);
+    this.observer?.onSessionEvent(this, events);
+  }
+
+  /** The session has failed; reads give what is left, then the error. */
+  fail(errno: number): number {
+    if (this.error === 0) this.error = errno;
+    this.readClosed = true;
+    this.peerClosed = true;
+    return -errno;
+  }
+
+  private announce(tx: FifoProducer): void {
+    if (tx.raiseEvent()) this.end!.toPeer.sendIo((this.slot << 2) | IoEvent.data);
+    this.worker.noteWrite();
+  }
+
+  /** Asks to hear of room; takes what has become free in that moment. */
+  private retryWrite(tx: FifoProducer, source: Uint8Array, offset: number, length: number): number {
+    if (!tx.wantDequeueNotify(DequeueNotify.Room, Math.min(Math.max(this.writeThreshold, tx.capacity >> 2), tx.capacity)))
+      return 0;
+    const n = tx.write(source, offset, length);
+    if (n === 0) this.worker.starved(this);
+    return n;
+  }
+
+  private writable(tx: FifoProducer): boolean {
+    return tx.free > 0 || tx.wantDequeueNotify(DequeueNotify.Room, Math.max(1, tx.capacity >> 2));
+  }
+
+  private emptyRead(): number {
+    if (this.rx!.corrupted) return this.fail(E.CONNRESET);
+    if (this.error !== 0) return -this.error;
+    return this.readClosed ? 0 : -E.AGAIN;
+  }
+
+  private unreadable(): number {
+    if (this.error !== 0) return -this.error;
+    if (this.state === VclState.connecting) return -E.AGAIN;
+    return this.readClosed ? 0 : -E.NOTCONN;
+  }
+
+  private unwritable(): number {
+    if (this.state === VclState.connecting) return -E.AGAIN;
+    if (this.error !== 0) return -this.error;
+    return this.writeShut || this.peerClosed ? -E.PIPE : -E.NOTCONN;
+  }
+}
