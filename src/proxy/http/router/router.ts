@@ -405,8 +405,9 @@ export class Router implements StreamDecoderFilter, LoadBalancerContext, Downstr
       else if (!endStream || headerEquals(headers, H['grpc-status'], '0')) host.stats.rqSuccess.inc();
       else host.stats.rqError.inc();
     }
-    if (endStream) this.onUpstreamComplete(request, isCanary);
+    const complete = endStream && this.completeBeforeEncoding(request, isCanary);
     callbacks.encodeHeaders(headers, endStream, 'via_upstream');
+    if (endStream && !complete) this.completeAfterEncoding(request);
   }
 
   /** True when the response is dropped and the request tried again. */
@@ -426,24 +427,34 @@ export class Router implements StreamDecoderFilter, LoadBalancerContext, Downstr
   }
 
   onUpstreamData(data: SliceBuffer, request: UpstreamRequest, endStream: boolean): void {
-    if (endStream) this.onUpstreamComplete(request, false);
+    const complete = endStream && this.completeBeforeEncoding(request, false);
     this.callbacks.encodeData(data, endStream);
+    if (endStream && !complete) this.completeAfterEncoding(request);
   }
 
   onUpstreamTrailers(trailers: HeaderMap, request: UpstreamRequest): void {
-    this.onUpstreamComplete(request, false);
+    const complete = this.completeBeforeEncoding(request, false);
     this.callbacks.encodeTrailers(trailers);
+    if (!complete) this.completeAfterEncoding(request);
   }
 
-  private onUpstreamComplete(request: UpstreamRequest, isCanary: boolean): void {
-    if (this.requestComplete && request.encodeComplete) request.detach();
-    else request.reset();
-    const config = this.config;
-    if (config.dynamicStats && this.requestCompleteMs >= 0 && !this.callbacks.streamInfo.healthCheck) {
+  /** The usual end: request and response are complete, the upstream connection is free. False when the request is not. */
+  private completeBeforeEncoding(request: UpstreamRequest, isCanary: boolean): boolean {
+    if (!this.requestComplete || !request.encodeComplete) return false;
+    request.detach();
+    if (this.config.dynamicStats && !this.callbacks.streamInfo.healthCheck) {
       const ms = Math.round(this.callbacks.dispatcher.nowMs - this.requestCompleteMs);
-      const isInternal = this.isInternalRequest();
-      config.codeStatsOf(this.info as ClusterInfo).chargeTime(ms, isInternal, isCanary);
+      this.config.codeStatsOf(this.info as ClusterInfo).chargeTime(ms, this.isInternalRequest(), isCanary);
     }
+    this.logUpstream();
+    this.cleanup();
+    return true;
+  }
+
+  /** The response came early. Its last bytes lie in the upstream connection's buffer, so that is closed only when they are encoded. */
+  private completeAfterEncoding(request: UpstreamRequest): void {
+    if (this.destroyed) return;
+    request.reset();
     this.logUpstream();
     this.cleanup();
   }
