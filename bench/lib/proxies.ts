@@ -157,12 +157,11 @@ function haproxyConfig(kind: ProxyKind, port: number): string {
   const http = `  mode http
   option forwardfor
   option http-keep-alive
-  http-reuse always
   unique-id-format %[uuid]
   unique-id-header X-Request-ID
   http-request set-header X-Forwarded-Proto http`;
   return `global
-  maxconn 40000
+  maxconn 9000
   nbthread 1
   ${kind.accessLog ? 'log stdout format raw local0' : ''}
 defaults
