@@ -1,0 +1,383 @@
+/**
+ * `net.Socket` on a VCL session: a real `stream.Duplex` with net's properties, methods and events, on which http, http2, tls, undici and
+ * ws run as on a kernel socket.
+ *
+ * Differences: there is no `_handle`; options of the kernel's TCP (`setNoDelay`, `setKeepAlive`, `setTypeOfService`) are accepted and mean
+ * nothing between two applications of one machine; names other than `localhost` go through `dns.lookup` or the `lookup` option.
+ */
+import { lookup as dnsLookup, type LookupAddress } from 'node:dns';
+import { isIP, type LookupFunction } from 'node:net';
+import { Duplex } from 'node:stream';
+import { E } from '../../core/sys/libc.ts';
+import { TransportProto } from '../session/transport.ts';
+import { socketError } from './net_error.ts';
+import { Ready, type SessionObserver, type VclSession, VclState } from './session.ts';
+import type { VclWorker } from './worker.ts';
+
+const READ_BYTES = 64 * 1024;
+const NOTHING = Buffer.alloc(0);
+
+export interface SocketOptions {
+  allowHalfOpen?: boolean;
+  highWaterMark?: number;
+  signal?: AbortSignal;
+}
+
+export interface ConnectOptions extends SocketOptions {
+  port: number | string;
+  host?: string | null;
+  localAddress?: string;
+  localPort?: number;
+  family?: number;
+  lookup?: LookupFunction;
+  timeout?: number;
+}
+
+type WriteCallback = (error?: Error | null) => void;
+
+export class Socket extends Duplex implements SessionObserver {
+  connecting = false;
+  bytesRead = 0;
+  timeout = 0;
+  /** Set by servers. */
+  server: unknown = null;
+  autoSelectFamilyAttemptedAddresses: string[] = [];
+  private readonly worker: VclWorker;
+  private session: VclSession | null = null;
+  private written = 0;
+  private wantsData = false;
+  private pending: { chunks: Uint8Array[]; at: number; offset: number; callback: WriteCallback } | null = null;
+  private final: WriteCallback | null = null;
+  private timer: NodeJS.Timeout | null = null;
+  private referenced = true;
+  private holdsLoop = false;
+  private counted = false;
+  private resetOnClose = false;
+  private localInfo: { address: string; port: number; family: string } | null = null;
+  private remoteInfo: { address: string; port: number; family: string } | null = null;
+
+  constructor(worker: VclWorker, options: SocketOptions = {}, session: VclSession | null = null) {
+    super({
+      allowHalfOpen: options.allowHalfOpen ?? false,
+      highWaterMark: options.highWaterMark ?? READ_BYTES,
+      autoDestroy: true,
+      emitClose: false,
+      signal: options.signal,
+      decodeStrings: true,
+    });
+    this.worker = worker;
+    if (session !== null) this.adopt(session);
+  }
+
+  // --- connecting ---
+
+  connect(options: ConnectOptions | number | string, host?: string | (() => void), listener?: () => void): this {
+    const wanted: ConnectOptions =
+      typeof options === 'object' ? options : { port: options, host: typeof host === 'string' ? host : undefined };
+    const callback = typeof host === 'function' ? host : listener;
+    if (callback !== undefined) this.once('connect', callback);
+    const port = Number(wanted.port);
+    if (!Number.isInteger(port) || port < 0 || port > 65535) {
+      throw Object.assign(new RangeError(`Port should be >= 0 and < 65536. Received ${wanted.port}.`), { code: 'ERR_SOCKET_BAD_PORT' });
+    }
+    this.connecting = true;
+    this.hold();
+    if (wanted.timeout) this.setTimeout(wanted.timeout);
+    const name = wanted.host || 'localhost';
+    if (isIP(name) !== 0) this.start(name, port, wanted);
+    else if (name === 'localhost') this.start(wanted.family === 6 ? '::1' : '127.0.0.1', port, wanted);
+    else this.resolve(name, port, wanted);
+    return this;
+  }
+
+  get readyState(): 'opening' | 'open' | 'readOnly' | 'writeOnly' | 'closed' {
+    if (this.connecting) return 'opening';
+    if (this.readable && this.writable) return 'open';
+    return this.readable ? 'readOnly' : this.writable ? 'writeOnly' : 'closed';
+  }
+
+  // --- what the rest of the world asks a socket ---
+
+  get remoteAddress(): string | undefined {
+    return this.remoteInfo?.address;
+  }
+
+  get remotePort(): number | undefined {
+    return this.remoteInfo?.port;
+  }
+
+  get remoteFamily(): string | undefined {
+    return this.remoteInfo?.family;
+  }
+
+  get localAddress(): string | undefined {
+    return this.localInfo?.address;
+  }
+
+  get localPort(): number | undefined {
+    return this.localInfo?.port;
+  }
+
+  get localFamily(): string | undefined {
+    return this.localInfo?.family;
+  }
+
+  get bytesWritten(): number {
+    return this.written + this.writableLength;
+  }
+
+  get bufferSize(): number {
+    return this.writableLength;
+  }
+
+  address(): { address: string; port: number; family: string } | Record<string, never> {
+    return this.localInfo ?? {};
+  }
+
+  setTimeout(timeoutMs: number, callback?: () => void): this {
+    this.timeout = timeoutMs;
+    if (this.timer !== null) clearTimeout(this.timer);
+    this.timer = null;
+    if (timeoutMs > 0) {
+      this.timer = setTimeout(() => this.emit('timeout'), timeoutMs);
+      this.timer.unref();
+      if (callback !== undefined) this.once('timeout', callback);
+    } else if (callback !== undefined) this.removeListener('timeout', callback);
+    return this;
+  }
+
+  setNoDelay(): this {
+    return this;
+  }
+
+  setKeepAlive(): this {
+    return this;
+  }
+
+  ref(): this {
+    this.referenced = true;
+    this.updateHold();
+    return this;
+  }
+
+  unref(): this {
+    this.referenced = false;
+    this.updateHold();
+    return this;
+  }
+
+  /** Closes after what was written has been handed over. */
+  destroySoon(): void {
+    if (this.writable) this.end();
+    if (this.writableFinished) this.destroy();
+    else this.once('finish', () => this.destroy());
+  }
+
+  /** The peer sees a reset. */
+  resetAndDestroy(): this {
+    this.resetOnClose = true;
+    return this.destroy();
+  }
+
+  // --- Duplex ---
+
+  override _read(): void {
+    this.wantsData = true;
+    if (this.session !== null && !this.connecting) this.pull();
+  }
+
+  override _write(chunk: Uint8Array, _encoding: BufferEncoding, callback: WriteCallback): void {
+    this.send([chunk], callback);
+  }
+
+  override _writev(chunks: { chunk: Uint8Array }[], callback: WriteCallback): void {
+    this.send(
+      chunks.map((entry) => entry.chunk),
+      callback,
+    );
+  }
+
+  override _final(callback: WriteCallback): void {
+    if (this.connecting) this.final = callback;
+    else this.shutdown(callback);
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    this.connecting = false;
+    if (this.timer !== null) clearTimeout(this.timer);
+    this.timer = null;
+    const { session } = this;
+    this.session = null;
+    this.wantsData = false;
+    if (session !== null) this.worker.close(session, this.resetOnClose);
+    this.release();
+    const waiting = this.pending;
+    this.pending = null;
+    waiting?.callback(error);
+    callback(error);
+    process.nextTick(() => this.emit('close', error !== null));
+  }
+
+  // --- events of the session ---
+
+  onSessionEvent(session: VclSession, events: number): void {
+    if (session !== this.session) return;
+    this.timer?.refresh();
+    if (this.connecting) {
+      this.connected(session);
+      return;
+    }
+    if ((events & (Ready.out | Ready.err)) !== 0 && this.pending !== null) this.flush();
+    if ((events & (Ready.in | Ready.err)) !== 0) {
+      if (this.wantsData) this.pull();
+      else if (session.error !== 0 && this.session !== null) this.fail(session.error, 'read');
+    }
+  }
+
+  private start(ip: string, port: number, options: ConnectOptions): void {
+    if (this.destroyed) return;
+    this.worker.useEventLoop();
+    const session = this.worker.createSession(TransportProto.tcp);
+    this.session = session;
+    session.observer = this;
+    const bound = options.localAddress !== undefined || options.localPort !== undefined;
+    const valid =
+      session.remote.set(ip, port) && (!bound || session.local.set(options.localAddress ?? '', options.localPort ?? 0));
+    const result = valid ? this.worker.connect(session) : -E.INVAL;
+    if (result < 0) process.nextTick(() => this.destroy(socketError(-result, 'connect', ip, port)));
+  }
+
+  private resolve(name: string, port: number, options: ConnectOptions): void {
+    const lookup = options.lookup ?? (dnsLookup as unknown as LookupFunction);
+    lookup(name, { family: options.family ?? 0, all: false }, (error, address) => {
+      if (this.destroyed) return;
+      const ip = typeof address === 'string' ? address : (address as LookupAddress[] | undefined)?.[0]?.address;
+      const resolved = ip !== undefined && isIP(ip) !== 0;
+      this.emit('lookup', error, ip, ip === undefined ? undefined : isIP(ip), name);
+      if (error === null && resolved) this.start(ip, port, options);
+      else this.destroy(error ?? socketError(E.INVAL, 'connect', name, port));
+    });
+  }
+
+  private adopt(session: VclSession): void {
+    this.session = session;
+    session.observer = this;
+    this.hold();
+    this.rememberAddresses(session);
+  }
+
+  private connected(session: VclSession): void {
+    if (session.state === VclState.connecting) return;
+    if (session.error !== 0) {
+      this.destroy(socketError(session.error, 'connect', session.remote.ip, session.remote.port));
+      return;
+    }
+    this.connecting = false;
+    this.rememberAddresses(session);
+    this.emit('connect');
+    this.emit('ready');
+    if (this.session === null) return;
+    if (this.pending !== null) this.flush();
+    if (this.final !== null && this.session !== null) {
+      const callback = this.final;
+      this.final = null;
+      this.shutdown(callback);
+    }
+    if (this.wantsData && this.session !== null) this.pull();
+    else if (this.session !== null) this.read(0);
+  }
+
+  private rememberAddresses(session: VclSession): void {
+    const info = (endpoint: VclSession['local']) => ({
+      address: endpoint.ip,
+      port: endpoint.port,
+      family: endpoint.isV4 ? 'IPv4' : 'IPv6',
+    });
+    this.localInfo = info(session.local);
+    this.remoteInfo = info(session.remote);
+  }
+
+  private pull(): void {
+    while (this.wantsData && this.session !== null) {
+      const { session } = this;
+      const available = session.readable;
+      if (available === 0) {
+        const state = session.read(NOTHING, 0, 1);
+        if (state === -E.AGAIN) return;
+        this.wantsData = false;
+        if (state === 0) this.push(null);
+        else this.fail(-state, 'read');
+        return;
+      }
+      const chunk = Buffer.allocUnsafe(Math.min(available, READ_BYTES));
+      const n = session.read(chunk, 0, chunk.length);
+      if (n <= 0) continue;
+      this.bytesRead += n;
+      this.wantsData = this.push(n === chunk.length ? chunk : chunk.subarray(0, n));
+    }
+  }
+
+  private send(chunks: Uint8Array[], callback: WriteCallback): void {
+    this.pending = { chunks, at: 0, offset: 0, callback };
+    if (!this.connecting) this.flush();
+  }
+
+  private flush(): void {
+    const { pending, session } = this;
+    if (pending === null) return;
+    if (session === null) {
+      this.pending = null;
+      pending.callback(socketError(E.PIPE, 'write'));
+      return;
+    }
+    this.timer?.refresh();
+    while (pending.at < pending.chunks.length) {
+      const chunk = pending.chunks[pending.at];
+      const left = chunk.length - pending.offset;
+      const n = session.write(chunk, pending.offset, left);
+      if (n === -E.AGAIN) return;
+      if (n < 0) {
+        this.pending = null;
+        pending.callback(socketError(-n, 'write'));
+        return;
+      }
+      this.written += n;
+      if (n < left) {
+        pending.offset += n;
+        continue;
+      }
+      pending.at++;
+      pending.offset = 0;
+    }
+    this.pending = null;
+    pending.callback();
+  }
+
+  private shutdown(callback: WriteCallback): void {
+    if (this.session !== null) this.worker.shutdownWrite(this.session);
+    callback();
+  }
+
+  private fail(errno: number, syscall: string): void {
+    this.destroy(socketError(errno, syscall));
+  }
+
+  private hold(): void {
+    this.holdsLoop = true;
+    if (this.referenced) this.worker.ref();
+    this.counted = this.referenced;
+  }
+
+  private updateHold(): void {
+    if (!this.holdsLoop || this.counted === this.referenced) return;
+    this.counted = this.referenced;
+    if (this.referenced) this.worker.ref();
+    else this.worker.unref();
+  }
+
+  private release(): void {
+    if (this.holdsLoop && this.counted) this.worker.unref();
+    this.holdsLoop = false;
+    this.counted = false;
+  }
+}
