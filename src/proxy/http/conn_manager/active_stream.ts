@@ -450,8 +450,7 @@ export class ActiveStream
     this.filterManager.non100ResponseHeadersEncoded = true;
     this.encodeHeaders(headers, headersOnly);
     if (!headersOnly && !this.filterManager.destroyed) {
-      const body = this.filterManager.responseBufferFor();
-      body.clear();
+      const body = this.filterManager.emptyReplyBody();
       body.appendLatin1(text);
       this.encodeData(body, true);
     }

@@ -419,8 +419,7 @@ export class FilterManager implements FilterChainFactoryCallbacks {
     this.replyPending = false;
     const modify = this.replyModify;
     this.replyModify = null;
-    const data = (this.replyData ??= new SliceBuffer(this.dispatcher.slab));
-    data.clear();
+    const data = this.emptyReplyBody();
     const headers = this.replyHeaders;
     headers.release();
     const callbacks = this.callbacks;
@@ -430,6 +429,13 @@ export class FilterManager implements FilterChainFactoryCallbacks {
     this.encodeHeadersFrom(0, headers, headersOnly);
     if (!headersOnly && !this.destroyed) this.encodeDataFrom(0, data, true);
     data.clear();
+  }
+
+  /** A buffer for the body of a local reply; it has no watermarks. */
+  emptyReplyBody(): SliceBuffer {
+    this.replyData ??= new SliceBuffer(this.dispatcher.slab);
+    this.replyData.clear();
+    return this.replyData;
   }
 
   // Buffers and watermarks.
