@@ -40,7 +40,17 @@ let ending = false;
 /** Ends everything that was started here. */
 export function endAll(): void {
   ending = true;
-  for (const child of started) child.kill('SIGKILL');
+  // nginx's workers outlive a killed master: end whole families.
+  for (const child of started) {
+    if (child.pid === undefined || child.exitCode !== null) continue;
+    for (const pid of family(child.pid).reverse()) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // It ended meanwhile.
+      }
+    }
+  }
 }
 
 process.on('exit', endAll);

@@ -71,12 +71,13 @@ export function validateConfiguration(options: ServerOptions): number {
 export async function runServer(options: ServerOptions): Promise<number> {
   const sink = new LogSink(options.log);
   const log = sink.logger('main');
-  let server: Server;
+  let server: Server | null = null;
   try {
     server = new Server(options, sink);
     await server.start();
   } catch (error) {
     report(error, options, sink.logger('config'));
+    server?.abandon();
     return 1;
   }
   log.info(`starting main dispatch loop`);
@@ -286,6 +287,11 @@ export class Server {
 
   quit(): void {
     this.end(0);
+  }
+
+  /** After a failed start: lets go of what holds the process. */
+  abandon(): void {
+    this.end(1);
   }
 
   private handleSignal(signal: NodeJS.Signals): void {

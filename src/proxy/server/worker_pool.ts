@@ -22,7 +22,7 @@ export class WorkerPool {
     const thread = new Worker(new URL('./worker.ts', import.meta.url), {
       workerData: init,
       name: `worker_${init.index}`,
-      execArgv: ['--disable-warning=ExperimentalWarning'],
+      execArgv: ['--disable-warning=ExperimentalWarning', ...process.execArgv.filter((flag) => flag.startsWith('--cpu-prof'))],
     });
     const exited = new Promise<void>((resolve) => thread.once('exit', () => resolve()));
     const worker = { thread, exited, drained: false };
