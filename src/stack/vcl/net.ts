@@ -20,7 +20,10 @@ export interface VclNet {
   /** For `http.request({ agent })`. */
   createAgent(options?: AgentOptions): Agent;
   /** For undici: `new Agent({ connect: net.undiciConnect })`. */
-  undiciConnect(options: { hostname: string; port: string }, callback: (error: Error | null, socket: Socket | null) => void): void;
+  undiciConnect(
+    options: { hostname: string; port: string },
+    callback: (error: Error | null, socket: Socket | null) => void,
+  ): void;
   /** Makes any server that takes 'connection' events (http, http2, tls) listen on the stack. */
   serve(server: NodeJS.EventEmitter, options?: ServerOptions): Server;
   /** Leaves the stack. */

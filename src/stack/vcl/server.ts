@@ -50,7 +50,9 @@ export class Server extends EventEmitter implements SessionObserver {
             backlog: typeof second === 'number' ? second : typeof third === 'number' ? third : undefined,
           };
     if (this.session !== null) {
-      throw Object.assign(new Error('Listen method has been called more than once without closing.'), { code: 'ERR_SERVER_ALREADY_LISTEN' });
+      throw Object.assign(new Error('Listen method has been called more than once without closing.'), {
+        code: 'ERR_SERVER_ALREADY_LISTEN',
+      });
     }
     if (callback !== undefined) this.once('listening', callback);
     this.closing = false;
@@ -82,7 +84,9 @@ export class Server extends EventEmitter implements SessionObserver {
   close(callback?: (error?: Error) => void): this {
     if (callback !== undefined) {
       if (this.session === null) {
-        this.once('close', () => callback(Object.assign(new Error('Server is not running.'), { code: 'ERR_SERVER_NOT_RUNNING' })));
+        this.once('close', () =>
+          callback(Object.assign(new Error('Server is not running.'), { code: 'ERR_SERVER_NOT_RUNNING' })),
+        );
       } else this.once('close', () => callback());
     }
     const { session } = this;
@@ -156,7 +160,11 @@ export class Server extends EventEmitter implements SessionObserver {
     this.listening = false;
     this.updateHold();
     this.worker.close(session);
-    this.emit('error', socketError(errno, wasListening ? 'accept' : 'listen', ip, port));
+    if (errno === E.CONNABORTED) {
+      // The application itself has left the stack.
+      this.closing = true;
+      this.emitCloseIfIdle();
+    } else this.emit('error', socketError(errno, wasListening ? 'accept' : 'listen', ip, port));
   }
 
   private emitCloseIfIdle(): void {

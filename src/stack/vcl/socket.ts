@@ -78,7 +78,9 @@ export class Socket extends Duplex implements SessionObserver {
     if (callback !== undefined) this.once('connect', callback);
     const port = Number(wanted.port);
     if (!Number.isInteger(port) || port < 0 || port > 65535) {
-      throw Object.assign(new RangeError(`Port should be >= 0 and < 65536. Received ${wanted.port}.`), { code: 'ERR_SOCKET_BAD_PORT' });
+      throw Object.assign(new RangeError(`Port should be >= 0 and < 65536. Received ${wanted.port}.`), {
+        code: 'ERR_SOCKET_BAD_PORT',
+      });
     }
     this.connecting = true;
     this.hold();
@@ -223,6 +225,11 @@ export class Socket extends Duplex implements SessionObserver {
   onSessionEvent(session: VclSession, events: number): void {
     if (session !== this.session) return;
     this.timer?.refresh();
+    if (session.error === E.CONNABORTED) {
+      // The application itself has left the stack.
+      this.destroy();
+      return;
+    }
     if (this.connecting) {
       this.connected(session);
       return;

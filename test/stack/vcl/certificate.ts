@@ -1,0 +1,21 @@
+/** A self-signed test certificate for `localhost` and its key; worth nothing elsewhere. */
+export const certificate = {
+  key: `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQghHPQNrkYxnTQk8eD
+Etmx1B1tQYG0hKzwXN6VwJM+D7KhRANCAAQqWmenuwreh4hiGJ+giQlNev7RmU49
+jxBpghjxkiSY3dIAH55Tevi5Q+eJ4Ye3LjSzMG67b79l47ygzNes/4w3
+-----END PRIVATE KEY-----
+`,
+  cert: `-----BEGIN CERTIFICATE-----
+MIIBgDCCASWgAwIBAgIUdZjgCi26ljs1avG43z5Su71vJMEwCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyMTAzNTEyMVoYDzIxMjYxMDI4
+MDM1MTIxWjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAAQqWmenuwreh4hiGJ+giQlNev7RmU49jxBpghjxkiSY3dIAH55Tevi5
+Q+eJ4Ye3LjSzMG67b79l47ygzNes/4w3o1MwUTAdBgNVHQ4EFgQUU6PlemB/Zoxu
+9Z8Yki6y/NGaJo0wHwYDVR0jBBgwFoAUU6PlemB/Zoxu9Z8Yki6y/NGaJo0wDwYD
+VR0TAQH/BAUwAwEB/zAKBggqhkjOPQQDAgNJADBGAiEAqV1ksDnqlAXHigu4PL/5
+wFqUcPqmIZAFWsd9C5uBCXECIQDWc+6x9Ta7jVdsiaCHohy+XJ2P4Ol03VphBTAH
+kn5MDQ==
+-----END CERTIFICATE-----
+`,
+};
