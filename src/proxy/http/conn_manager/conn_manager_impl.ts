@@ -41,6 +41,8 @@ export class ConnectionManagerImpl implements ReadFilter, ConnectionCallbacks, S
   http1 = true;
   private readonly streams: ActiveStream[] = [];
   private accumulatedRequests = 0;
+  /** Bytes of the read buffer that were counted already. */
+  private rxBuffered = 0;
   private softDrain = false;
   private closed = false;
   private startMs = 0;
@@ -68,6 +70,7 @@ export class ConnectionManagerImpl implements ReadFilter, ConnectionCallbacks, S
     const stats = config.stats;
     const connection = callbacks.connection;
     connection.addConnectionCallbacks(this);
+    connection.addBytesSentCallback((bytes) => stats.downstreamCxTxBytesTotal.add(bytes));
     connection.setDelayedCloseTimeout(config.delayedCloseTimeoutMs);
     this.startMs = config.dispatcher.nowMs;
     stats.downstreamCxTotal.inc();
@@ -98,8 +101,9 @@ export class ConnectionManagerImpl implements ReadFilter, ConnectionCallbacks, S
       this.createCodec();
     }
     const codec = this.codec as ServerConnection;
-    this.config.stats.downstreamCxRxBytesTotal.add(data.length);
+    this.config.stats.downstreamCxRxBytesTotal.add(data.length - this.rxBuffered);
     const error = codec.dispatch(data);
+    this.rxBuffered = data.length;
     if (error !== null) {
       this.config.stats.downstreamCxProtocolError.inc();
       const details = `codec_error:${error.details}`.replaceAll(' ', '_');
@@ -162,7 +166,8 @@ export class ConnectionManagerImpl implements ReadFilter, ConnectionCallbacks, S
     const codec = this.codec as KeepAliveAware;
     const known = codec.requestKeepsAlive;
     if (known === false) return false;
-    if (headers.hasId(H.connection) && hasToken(headers.getId(H.connection) as string, 'close')) return false;
+    if (known === undefined && headers.hasId(H.connection) && hasToken(headers.getId(H.connection) as string, 'close'))
+      return false;
     if (headers.hasId(H['proxy-connection']) && hasToken(headers.getId(H['proxy-connection']) as string, 'close')) return false;
     if (known !== undefined || codec.protocol !== 'HTTP/1.0') return true;
     return headers.hasId(H.connection) && hasToken(headers.getId(H.connection) as string, 'keep-alive');

@@ -4,7 +4,7 @@
  */
 import { randomFillSync } from 'node:crypto';
 
-const POOL_BYTES = 4096;
+const POOL_BYTES = 32 * 1024;
 const pool = new Uint8Array(POOL_BYTES);
 let used = POOL_BYTES;
 

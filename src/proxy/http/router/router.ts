@@ -161,7 +161,7 @@ export class Router implements StreamDecoderFilter, LoadBalancerContext, Downstr
     let buffering = this.retryState !== null && this.retryState.enabled && !this.responseStarted;
     if (buffering) {
       const buffered = this.callbacks.decodingBuffer();
-      if ((buffered === null ? 0 : buffered.length) + data.length > this.bufferLimit) {
+      if ((buffered === null || buffered === data ? 0 : buffered.length) + data.length > this.bufferLimit) {
         this.info?.stats.retryOrShadowAbandoned.inc();
         this.dropRetryState();
         buffering = false;

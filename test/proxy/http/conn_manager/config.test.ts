@@ -31,6 +31,23 @@ const CASES: [name: string, hcm: Record<string, unknown>, path: string, text: Re
     /Didn't find a registered implementation for 'x'/,
   ],
   ['disabled terminal', { httpFilters: [{ ...ROUTER, disabled: true }] }, 'http_filters[0]', /cannot be disabled/],
+  [
+    'internal redirects',
+    {
+      routeConfig: {
+        name: 'l',
+        virtualHosts: [
+          {
+            name: 'v',
+            domains: ['*'],
+            routes: [{ match: { prefix: '/' }, route: { cluster: 'c', internalRedirectPolicy: {} } }],
+          },
+        ],
+      },
+    },
+    'route_config.virtual_hosts[0].routes[0].route.internal_redirect_policy',
+    /not supported/,
+  ],
   ['two ports', { stripAnyHostPort: true, stripMatchingHostPort: true }, 'strip_any_host_port', /only one of/],
   [
     'double upgrade',

@@ -9,8 +9,6 @@ const FIELDS: readonly (readonly [field: string, name: string])[] = [
   ['tracing', 'tracing'],
   ['http2ProtocolOptions', 'http2_protocol_options'],
   ['http3ProtocolOptions', 'http3_protocol_options'],
-  ['streamFlushTimeout', 'stream_flush_timeout'],
-  ['accessLogFlushInterval', 'access_log_flush_interval'],
   ['setCurrentClientCertDetails', 'set_current_client_cert_details'],
   ['proxyStatusConfig', 'proxy_status_config'],
   ['typedHeaderValidationConfig', 'typed_header_validation_config'],
@@ -28,12 +26,31 @@ export function refuseUnsupported(config: HttpConnectionManager): void {
   const codec = config.codecType as string | undefined;
   if (codec === 'HTTP2' || codec === 'HTTP3')
     throw new ConfigError(`${codec} is not supported by Sluice yet`, { path: 'codec_type' });
-  if (config.schemeHeaderTransformation?.matchUpstream === true) throw unsupported('scheme_header_transformation.match_upstream');
-  if (config.accessLogOptions?.accessLogFlushInterval !== undefined)
-    throw unsupported('access_log_options.access_log_flush_interval');
-  if (config.accessLogOptions?.flushLogOnTunnelSuccessfullyEstablished === true) {
-    throw unsupported('access_log_options.flush_log_on_tunnel_successfully_established');
+  refuseRouteActions(config);
+}
+
+/** What routes may ask of the router and it does not do. */
+function refuseRouteActions(config: HttpConnectionManager): void {
+  const table = config.routeConfig as unknown as PlainRoutes | undefined;
+  for (const [i, virtualHost] of (table?.virtualHosts ?? []).entries()) {
+    for (const [k, { route }] of (virtualHost.routes ?? []).entries()) {
+      const path = `route_config.virtual_hosts[${i}].routes[${k}].route`;
+      if (route?.internalRedirectPolicy !== undefined) throw unsupported(`${path}.internal_redirect_policy`);
+      for (const [u, upgrade] of (route?.upgradeConfigs ?? []).entries()) {
+        if (upgrade.connectConfig?.proxyProtocolConfig !== undefined) {
+          throw unsupported(`${path}.upgrade_configs[${u}].connect_config.proxy_protocol_config`);
+        }
+      }
+    }
   }
+}
+
+interface PlainRoutes {
+  virtualHosts?: {
+    routes?: {
+      route?: { internalRedirectPolicy?: unknown; upgradeConfigs?: { connectConfig?: { proxyProtocolConfig?: unknown } }[] };
+    }[];
+  }[];
 }
 
 function unsupported(path: string): ConfigError {
