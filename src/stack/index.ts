@@ -1,6 +1,17 @@
 /** What `sluice/stack` offers: a stack inside this process, and the `net`-shaped and native ways to use one. */
 export { createHostStack, type EmbeddedHostStack } from './create_host_stack.ts';
+export { sendCommand } from './ctl/client.ts';
 export type { HostStackOptions } from './host_stack.ts';
 export { type AppOptions, AttachError, defaultRuntimeDir, type WorkerTicket } from './vcl/attach.ts';
-export { attach, type ConnectOptions, netOf, registerWorker, Server, type ServerOptions, Socket, type SocketOptions, type VclNet } from './vcl/net.ts';
 export * as vcl from './vcl/native.ts';
+export {
+  attach,
+  type ConnectOptions,
+  netOf,
+  registerWorker,
+  Server,
+  type ServerOptions,
+  Socket,
+  type SocketOptions,
+  type VclNet,
+} from './vcl/net.ts';
