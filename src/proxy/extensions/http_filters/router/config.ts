@@ -12,8 +12,7 @@ export const factory: HttpFilterConfigFactory = {
   name: 'envoy.filters.http.router',
   isTerminal: () => true,
   create(config: TypedConfig, statPrefix, context) {
-    const message = config as unknown as Partial<RouterMessage> & Record<string, unknown>;
-    refuseUnsupported(message);
+    const message = config as unknown as Partial<RouterMessage>;
     const strict = (message.strictCheckHeaders ?? []).map((name, i) => {
       const lower = name.toLowerCase();
       if (!STRICT_CHECKABLE.includes(lower)) {
@@ -37,16 +36,3 @@ export const factory: HttpFilterConfigFactory = {
     return (callbacks) => callbacks.addStreamDecoderFilter(new Router(routerConfig));
   },
 };
-
-function refuseUnsupported(message: Partial<RouterMessage> & Record<string, unknown>): void {
-  const filters = message.upstreamHttpFilters;
-  if (Array.isArray(filters) && filters.length > 0)
-    throw new ConfigError('is not supported by Sluice yet', { path: 'upstream_http_filters' });
-  if (message.suppressGrpcRequestFailureCodeStats === true) {
-    throw new ConfigError('is not supported by Sluice yet', { path: 'suppress_grpc_request_failure_code_stats' });
-  }
-  const options = message.upstreamLogOptions;
-  if (options?.upstreamLogFlushInterval !== undefined || options?.flushUpstreamLogOnUpstreamStream === true) {
-    throw new ConfigError('is not supported by Sluice yet', { path: 'upstream_log_options' });
-  }
-}
