@@ -46,7 +46,7 @@ function onMessage(worker: WorkerRuntime, message: ToWorker): void {
       worker.dispatcher.post(() => worker.stopListeners(message.inboundOnly));
       break;
     case 'ping':
-      worker.dispatcher.post(() => {});
+      worker.dispatcher.post(worker.recordBuffers);
       break;
     case 'exit':
       exit(worker);

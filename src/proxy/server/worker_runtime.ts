@@ -33,6 +33,8 @@ export class WorkerRuntime {
   readonly log: LogSink;
   readonly drain: DrainManager;
   readonly runtime: { snapshot: Runtime['snapshot'] };
+  /** Runs at each look of the watchdog: how many blocks of buffer memory this worker's connections and messages hold. */
+  readonly recordBuffers: () => void;
   private readonly listeners: readonly ListenerProto[];
 
   /** Throws ConfigError. Opens log files, no sockets. */
@@ -46,6 +48,8 @@ export class WorkerRuntime {
         mainLog.critical(`unexpected error on worker ${init.index}: ${error instanceof Error ? error.stack : String(error)}`),
     });
     const store = new Store({ memory: init.stats, thread: init.index + 1, rejects: statsRejects(init.bootstrap) });
+    const blocksHeld = store.gauge('workers.buffer_blocks_held');
+    this.recordBuffers = () => blocksHeld.set(this.dispatcher.blocksHeld);
     this.runtime = { snapshot: snapshotFromPlain(init.runtime) };
     this.drain = new DrainManager(() => this.dispatcher.nowMs);
     this.accessLogs = new AccessLogManagerImpl({
