@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { DEFAULT_LOG_FORMAT } from '../core/log/logger.ts';
 import { runServer } from '../proxy/server/server.ts';
 import { startDemoUpstream } from './demo_upstream.ts';
-import { type FlagTable, formatFlags, parseFlags } from './flags.ts';
+import { type FlagTable, formatFlags, parseFlags, UsageError } from './flags.ts';
 
 const FLAGS: FlagTable = {
   concurrency: { type: 'integer', default: 2, help: 'Worker threads' },
@@ -21,7 +21,9 @@ export async function demoCommand(args: readonly string[]): Promise<number> {
     process.stdout.write(`sluice demo: try Sluice without a configuration of your own\n\n${formatFlags(FLAGS)}\n`);
     return 0;
   }
-  const upstream = await startDemoUpstream(DEMO_UPSTREAM_PORT);
+  const upstream = await startDemoUpstream(DEMO_UPSTREAM_PORT).catch((error: Error) => {
+    throw new UsageError(`demo: the bundled upstream cannot listen: ${error.message}. Does another demo run?`);
+  });
   try {
     return await runServer({
       configPath: DEMO_CONFIG,

@@ -75,8 +75,10 @@ export function formatFlags(table: FlagTable): string {
     .join('\n');
 }
 
-/** The known word nearest to `word`, when it is near enough to be a slip. */
+/** The known word nearest to `word`, when it is near enough to be a slip or its beginning. */
 export function nearest(word: string, known: readonly string[]): string | undefined {
+  const longer = word.length > 2 ? known.find((candidate) => candidate.startsWith(word)) : undefined;
+  if (longer !== undefined) return longer;
   let best: string | undefined;
   let bestDistance = Math.max(2, Math.floor(word.length / 3)) + 1;
   for (const candidate of known) {

@@ -1,4 +1,5 @@
 /** `sluice proxy`: Envoy's command line on Sluice. */
+import { closeSync, openSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import {
   DEFAULT_LOG_FORMAT,
@@ -66,7 +67,10 @@ export const PROXY_FLAGS: FlagTable = {
 
 /** Runs `sluice proxy ARGS`; the exit status. */
 export async function proxyCommand(args: readonly string[]): Promise<number> {
-  const { values } = parseFlags(args, PROXY_FLAGS);
+  const { values, positionals } = parseFlags(args, PROXY_FLAGS, true);
+  if (positionals.length > 0) {
+    throw new UsageError(`unexpected argument '${positionals[0]}'; a configuration is given with -c (see sluice proxy --help)`);
+  }
   if (values.help) {
     process.stdout.write(`sluice proxy: run an Envoy v3 configuration\n\n${formatFlags(PROXY_FLAGS)}\n`);
     return 0;
@@ -86,7 +90,7 @@ function serverOptions(values: Record<string, string | number | boolean | undefi
   oneOf('drain-strategy', text('drain-strategy')!, ['gradual', 'immediate']);
   if (text('io-backend') !== undefined) oneOf('io-backend', text('io-backend')!, ['io_uring', 'epoll']);
   if (text('config-path') === undefined && text('config-yaml') === undefined) {
-    throw new UsageError('At least one of --config-path or --config-yaml should be non-empty');
+    throw new UsageError('no configuration: give -c envoy.yaml or --config-yaml TEXT (see sluice proxy --help)');
   }
   return {
     configPath: text('config-path'),
@@ -111,6 +115,7 @@ function serverOptions(values: Record<string, string | number | boolean | undefi
 }
 
 function logSettings(level: string, components: string | undefined, format: string, path: string | undefined): LogSettings {
+  if (path !== undefined) checkWritable('--log-path', path);
   const settings: LogSettings = { level: levelOf('--log-level', level), components: {}, format, path };
   for (const entry of components?.split(',') ?? []) {
     const [name, componentLevel, rest] = entry.split(':');
@@ -125,6 +130,14 @@ function logSettings(level: string, components: string | undefined, format: stri
     settings.components[name] = levelOf('--component-log-level', componentLevel);
   }
   return settings;
+}
+
+function checkWritable(flag: string, path: string): void {
+  try {
+    closeSync(openSync(path, 'a'));
+  } catch (error) {
+    throw new UsageError(`${flag}: cannot write '${path}': ${error instanceof Error ? error.message : String(error)}`);
+  }
 }
 
 function levelOf(flag: string, text: string): LogLevel {

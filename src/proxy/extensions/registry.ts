@@ -2,6 +2,8 @@
 import type { ListenerExtensions } from '../network/listener_extensions.ts';
 import type { ListenerFilterConfigFactory } from '../network/listener_filter.ts';
 import type { HttpFilterConfigFactory, NetworkFilterConfigFactory } from '../server/factory_context.ts';
+import { factory as buffer } from './http_filters/buffer/config.ts';
+import { factory as headerMutation } from './http_filters/header_mutation/config.ts';
 import { factory as router } from './http_filters/router/config.ts';
 import { factory as httpInspector } from './listener_filters/http_inspector/config.ts';
 import { factory as originalDst } from './listener_filters/original_dst/config.ts';
@@ -18,7 +20,7 @@ function byType<F extends { readonly typeName: string }>(factories: readonly F[]
   return new Map(factories.map((factory) => [factory.typeName, factory]));
 }
 
-export const HTTP_FILTERS = byType<HttpFilterConfigFactory>([router]);
+export const HTTP_FILTERS = byType<HttpFilterConfigFactory>([buffer, headerMutation, router]);
 
 export const NETWORK_FILTERS = byType<NetworkFilterConfigFactory>([
   connectionLimit,

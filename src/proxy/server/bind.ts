@@ -24,11 +24,11 @@ export interface BoundListener {
 }
 
 /** The plan of the listeners of a handler (those that bind). */
-export function bindPlans(handler: ConnectionHandler, configured: readonly { bindToPort?: boolean }[]): BindPlan[] {
+export function bindPlans(handler: ConnectionHandler, configured: readonly { bindToPort?: boolean; deprecatedV1?: { bindToPort?: boolean } }[]): BindPlan[] {
   return handler.describe().map(({ name, config }, i) => ({
     name,
     sockets:
-      configured[i].bindToPort === false
+      configured[i].bindToPort === false || configured[i].deprecatedV1?.bindToPort === false
         ? []
         : config.addresses.map(({ address, socketOptions }) => ({
             address,
@@ -45,14 +45,14 @@ export function bindPlans(handler: ConnectionHandler, configured: readonly { bin
 export function bindListeners(plans: readonly BindPlan[], workers: number): BoundListener[] {
   const opened: number[] = [];
   try {
-    return plans.map((plan) => bindListener(plan, workers, opened));
+    return plans.map((plan, i) => bindListener(plan, workers, opened, `static_resources.listeners[${i}].address`));
   } catch (error) {
     for (const fd of opened) libc.close(fd);
     throw error;
   }
 }
 
-function bindListener(plan: BindPlan, workers: number, opened: number[]): BoundListener {
+function bindListener(plan: BindPlan, workers: number, opened: number[], path: string): BoundListener {
   const fds: number[][] = Array.from({ length: workers }, () => []);
   const addresses: Address[] = [];
   for (const socket of plan.sockets) {
@@ -74,6 +74,7 @@ function bindListener(plan: BindPlan, workers: number, opened: number[]): BoundL
       if (!(error instanceof SysError)) throw error;
       throw new ConfigError(
         `error adding listener '${plan.name}': cannot ${error.syscall} '${socket.address.asString}': ${error.message}`,
+        { path },
       );
     }
   }

@@ -150,7 +150,8 @@ function checkConfiguration(options: ServerOptions, log: Logger): { loaded: Load
 function applyDefaults(loaded: LoadedBootstrap): void {
   const { bootstrap } = loaded;
   for (const cluster of bootstrap.staticResources?.clusters ?? []) {
-    cluster.typedDnsResolverConfig ??= bootstrap.typedDnsResolverConfig;
+    const hasOwn = cluster.dnsResolvers.length > 0 || cluster.dnsResolutionConfig !== undefined;
+    if (!hasOwn) cluster.typedDnsResolverConfig ??= bootstrap.typedDnsResolverConfig;
   }
 }
 
@@ -227,6 +228,14 @@ export class Server {
 
   /** Resolves when the server is LIVE. */
   async start(): Promise<void> {
+    try {
+      await this.startParts();
+    } catch (error) {
+      throw error instanceof ConfigError && error.path !== '' ? this.loaded.locate(error) : error;
+    }
+  }
+
+  private async startParts(): Promise<void> {
     const { bootstrap } = this.loaded;
     await this.baseId.acquire();
     this.state = 'INITIALIZING';
@@ -322,7 +331,10 @@ export class Server {
       runtime: this.runtime,
       random: randomSource(),
     });
-    await this.admin.listen(listenAddress(configured.address as Parameters<typeof listenAddress>[0]));
+    const wanted = listenAddress(configured.address as Parameters<typeof listenAddress>[0]);
+    await this.admin.listen(wanted).catch((error: Error) => {
+      throw new ConfigError(`admin: cannot listen on '${wanted.asString}': ${error.message}`, { path: 'admin.address' });
+    });
     const address = this.admin.address!.asString;
     this.log.info(`admin address: ${address}`);
     if (this.options.adminAddressPath !== undefined) {

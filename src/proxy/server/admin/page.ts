@@ -18,7 +18,7 @@ export function adminPage(context: AdminContext, handlers: readonly AdminHandler
         ? `<form method="post" action="${handler.path}"><button>${handler.path}</button></form>`
         : `<a href="${handler.path}">${handler.path}</a>`;
       const params = handler.params.filter((p) => p !== '*').join(', ');
-      return `<tr><td>${action}</td><td>${escape(handler.help)}</td><td>${escape(params)}</td></tr>`;
+      return `<tr><td>${action}</td><td>${escapeHtml(handler.help)}</td><td>${escapeHtml(params)}</td></tr>`;
     });
   return `<!doctype html>
 <html lang="en">
@@ -42,7 +42,7 @@ button { font: inherit; padding: .1rem .6rem; }
 </head>
 <body>
 <h1>Sluice</h1>
-<dl>${facts.map(([name, value]) => `<dt>${escape(name)}</dt><dd>${escape(value)}</dd>`).join('')}</dl>
+<dl>${facts.map(([name, value]) => `<dt>${escapeHtml(name)}</dt><dd>${escapeHtml(value)}</dd>`).join('')}</dl>
 <table>
 <tr><th>Command</th><th>Description</th><th>Parameters</th></tr>
 ${rows.join('\n')}
@@ -52,6 +52,6 @@ ${rows.join('\n')}
 `;
 }
 
-function escape(value: string): string {
+function escapeHtml(value: string): string {
   return value.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
 }
