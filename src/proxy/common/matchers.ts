@@ -46,7 +46,15 @@ const DENOMINATORS: Record<FractionDenominator, number> = { HUNDRED: 100, TEN_TH
 
 /** Compiles a regex of the configuration. Throws ConfigError with RE2's text. */
 export function compileRegexMatcher(config: RegexMatcherConfig, path = ''): CompiledRegex {
-  return asConfigError(path, () => compileRegex(config.regex ?? ''));
+  const regex = asConfigError(path, () => compileRegex(config.regex ?? ''));
+  const limit = config.googleRe2?.maxProgramSize;
+  if (limit !== undefined && regex.programSize > limit) {
+    throw new ConfigError(
+      `regex '${config.regex}' RE2 program size of ${regex.programSize} > max program size of ${limit}. Increase configured max program size if necessary.`,
+      { path },
+    );
+  }
+  return regex;
 }
 
 /** A pattern and what replaces its matches. */

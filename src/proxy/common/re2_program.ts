@@ -31,6 +31,11 @@ export class Re2Program {
     this.push({ op: 'match' });
   }
 
+  /** Instructions. */
+  get size(): number {
+    return this.code.length;
+  }
+
   /**
    * Finds the leftmost match at or after `from` (only at `from`, and up to the end of the text, when `anchored`). Returns the
    * positions of group 0, 1 ... (start, end; -1 when unset), or null.

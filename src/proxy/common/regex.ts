@@ -23,6 +23,8 @@ export interface CompiledRegex {
   readonly pattern: string;
   /** Capturing groups. */
   readonly groups: number;
+  /** Instructions of the program; near to RE2's count, not equal to it. */
+  readonly programSize: number;
   /** Whether the whole text matches. */
   match(text: string): boolean;
   /** RE2::GlobalReplace: every match replaced by the substitution (`\0` to `\9`, `\\`). */
@@ -90,6 +92,10 @@ class Re2Regex implements CompiledRegex {
     const cost = costOf(tree.node);
     this.factor = cost.factor;
     this.degree = cost.degree;
+  }
+
+  get programSize(): number {
+    return this.program.size;
   }
 
   match(text: string): boolean {

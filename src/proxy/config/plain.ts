@@ -13,7 +13,14 @@ import type { Diagnostics } from './errors.ts';
 import { isWrapper } from './json_scalar.ts';
 import { notRegisteredReason, unknownTypeReason } from './normalize.ts';
 import { fieldPlace, itemPlace, keyPlace, type Place, whereOf, whereOfKey } from './source.ts';
-import { ACCEPTED_VALUES, EXTENSION_POINTS, FIRST_SUPPORTED_WINS, SUPPORTED_ENUM_VALUES, SUPPORTED_FIELDS } from './supported.ts';
+import {
+  ACCEPTED_VALUES,
+  EXTENSION_POINTS,
+  FIRST_SUPPORTED_WINS,
+  NEVER_LEFT_OUT,
+  SUPPORTED_ENUM_VALUES,
+  SUPPORTED_FIELDS,
+} from './supported.ts';
 
 export type Plain = Record<string, unknown>;
 
@@ -43,6 +50,8 @@ class PlainWriter {
   private readonly options: PlainOptions;
   /** The extension at hand may be missing (`is_optional`): then it is left out with a warning. */
   private optional = false;
+  /** What is at hand must not be left out. */
+  private required = false;
 
   constructor(api: Api, diagnostics: Diagnostics, options: PlainOptions) {
     this.api = api;
@@ -106,7 +115,10 @@ class PlainWriter {
       case 'enum':
         return this.enumValue(field, message.get(field) as number, place);
       case 'message': {
+        const outerRequired = this.required;
+        this.required ||= NEVER_LEFT_OUT.has(field.message.typeName);
         const value = this.messageValue(message.get(field), place, pointOf(message, field, point), name);
+        this.required = outerRequired;
         // Without its configuration an extension is none: what holds it goes, and only that.
         return value === DROPPED && !isExtensionHolder(message, field) ? undefined : value;
       }
@@ -215,7 +227,10 @@ class PlainWriter {
   }
 
   private unsupportedField(field: DescField, place: Place): void {
+    const outerRequired = this.required;
+    this.required ||= NEVER_LEFT_OUT.has(field.message?.typeName ?? '');
     this.report(`${fullName(field)} is not supported by Sluice yet`, whereOfKey(place));
+    this.required = outerRequired;
   }
 
   private unsupported(what: string, place: Place, more = ''): void {
@@ -223,7 +238,7 @@ class PlainWriter {
   }
 
   private report(reason: string, where: { path: string; file?: string; line?: number; column?: number }): void {
-    if (this.options.allowUnsupported) this.diagnostics.warn(`${reason}: left out`, where);
+    if (this.options.allowUnsupported && !this.required) this.diagnostics.warn(`${reason}: left out`, where);
     else this.diagnostics.error(reason, where);
   }
 }

@@ -9,13 +9,15 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   // ---- bootstrap
   'envoy.config.bootstrap.v3.Bootstrap': `
     node static_resources cluster_manager layered_runtime admin stats_config stats_flush_interval stats_flush_on_admin
-    default_socket_interface bootstrap_extensions application_log_config enable_dispatcher_stats header_prefix
-    stats_server_version_override typed_dns_resolver_config deferred_stat_options`,
+    bootstrap_extensions application_log_config stats_server_version_override typed_dns_resolver_config deferred_stat_options
+    watchdog watchdogs`,
+  'envoy.config.bootstrap.v3.Watchdogs': 'main_thread_watchdog worker_watchdog',
+  'envoy.config.bootstrap.v3.Watchdog': 'miss_timeout megamiss_timeout',
   'envoy.config.bootstrap.v3.Bootstrap.StaticResources': 'listeners clusters',
   'envoy.config.bootstrap.v3.Bootstrap.DeferredStatOptions': '',
   'envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig': 'log_format',
   'envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig.LogFormat': 'text_format json_format',
-  'envoy.config.bootstrap.v3.Admin': 'access_log access_log_path address socket_options ignore_global_conn_limit',
+  'envoy.config.bootstrap.v3.Admin': 'access_log access_log_path address',
   'envoy.config.bootstrap.v3.ClusterManager': 'upstream_bind_config',
   'envoy.config.bootstrap.v3.LayeredRuntime': 'layers',
   'envoy.config.bootstrap.v3.RuntimeLayer': 'name static_layer disk_layer admin_layer',
@@ -26,8 +28,7 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.config.metrics.v3.StatsMatcher': 'reject_all exclusion_list inclusion_list',
   'envoy.config.metrics.v3.HistogramBucketSettings': 'match buckets',
   'envoy.extensions.network.socket_interface.v3.DefaultSocketInterface': 'io_uring_options',
-  'envoy.extensions.network.socket_interface.v3.IoUringOptions':
-    'io_uring_size enable_submission_queue_polling read_buffer_size write_timeout_ms',
+  'envoy.extensions.network.socket_interface.v3.IoUringOptions': '',
   'envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig': '',
   'envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig': 'resolvers dns_resolver_options',
   'envoy.config.core.v3.DnsResolverOptions': 'no_default_search_domain',
@@ -63,8 +64,7 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.config.core.v3.TypedExtensionConfig': 'name typed_config',
   'envoy.config.core.v3.TransportSocket': 'name typed_config',
   'envoy.config.core.v3.BackoffStrategy': 'base_interval max_interval',
-  'envoy.config.core.v3.ProxyProtocolConfig': 'version',
-  'envoy.config.core.v3.SchemeHeaderTransformation': 'scheme_to_overwrite match_upstream',
+  'envoy.config.core.v3.SchemeHeaderTransformation': 'scheme_to_overwrite',
   'envoy.config.core.v3.HttpProtocolOptions': `
     idle_timeout max_connection_duration max_headers_count max_stream_duration headers_with_underscores_action
     max_requests_per_connection max_response_headers_kb`,
@@ -73,8 +73,7 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
     override_stream_error_on_invalid_http_message send_fully_qualified_url allow_custom_methods ignore_http_11_upgrade`,
   'envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat': 'proper_case_words stateful_formatter',
   'envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords': '',
-  'envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig':
-    'forward_reason_phrase formatter_type_on_envoy_headers',
+  'envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig': '',
 
   // ---- types and matchers
   'envoy.type.v3.Percent': 'value',
@@ -144,8 +143,7 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager': `
     codec_type stat_prefix route_config http_filters add_user_agent common_http_protocol_options http_protocol_options
     server_name server_header_transformation scheme_header_transformation max_request_headers_kb stream_idle_timeout
-    stream_flush_timeout request_timeout request_headers_timeout drain_timeout delayed_close_timeout access_log
-    access_log_flush_interval flush_access_log_on_new_request access_log_options use_remote_address xff_num_trusted_hops
+    request_timeout request_headers_timeout drain_timeout delayed_close_timeout access_log flush_access_log_on_new_request access_log_options use_remote_address xff_num_trusted_hops
     original_ip_detection_extensions internal_address_config skip_xff_append via generate_request_id
     preserve_external_request_id always_set_request_id_in_response proxy_100_continue
     represent_ipv4_remote_address_as_ipv4_mapped_ipv6 upgrade_configs normalize_path merge_slashes
@@ -155,24 +153,18 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
     'unix_sockets cidr_ranges',
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig': 'upgrade_type enabled',
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.HcmAccessLogOptions':
-    'access_log_flush_interval flush_access_log_on_new_request flush_log_on_tunnel_successfully_established',
+    'flush_access_log_on_new_request',
   'envoy.extensions.filters.network.http_connection_manager.v3.LocalReplyConfig': 'mappers body_format',
   'envoy.extensions.filters.network.http_connection_manager.v3.ResponseMapper':
     'filter status_code body body_format_override headers_to_add',
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter': 'name typed_config is_optional disabled',
   'envoy.extensions.filters.network.http_connection_manager.v3.RequestIDExtension': 'typed_config',
   'envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig': 'pack_trace_reason use_request_id_for_trace_sampling',
-  'envoy.extensions.http.original_ip_detection.xff.v3.XffConfig': 'xff_num_trusted_hops skip_xff_append',
-  'envoy.extensions.http.original_ip_detection.custom_header.v3.CustomHeaderConfig':
-    'header_name allow_extension_to_set_address_as_trusted reject_with_status',
-  'envoy.type.v3.HttpStatus': 'code',
+  'envoy.extensions.http.original_ip_detection.xff.v3.XffConfig': 'xff_num_trusted_hops',
 
   // ---- HTTP filters
   'envoy.extensions.filters.http.router.v3.Router': `
-    dynamic_stats upstream_log upstream_log_options suppress_envoy_headers strict_check_headers respect_expected_rq_timeout
-    suppress_grpc_request_failure_code_stats`,
-  'envoy.extensions.filters.http.router.v3.Router.UpstreamAccessLogOptions':
-    'flush_upstream_log_on_upstream_stream upstream_log_flush_interval',
+    dynamic_stats upstream_log suppress_envoy_headers strict_check_headers respect_expected_rq_timeout`,
   'envoy.extensions.filters.http.buffer.v3.Buffer': 'max_request_bytes',
   'envoy.extensions.filters.http.buffer.v3.BufferPerRoute': 'disabled buffer',
   'envoy.extensions.filters.http.header_mutation.v3.HeaderMutation': 'mutations most_specific_header_mutations_wins',
@@ -207,8 +199,7 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.config.route.v3.RouteAction': `
     cluster cluster_header weighted_clusters cluster_not_found_response_code metadata_match prefix_rewrite regex_rewrite
     host_rewrite_literal auto_host_rewrite host_rewrite_header host_rewrite_path_regex append_x_forwarded_host timeout
-    idle_timeout retry_policy priority hash_policy upgrade_configs internal_redirect_policy internal_redirect_action
-    max_internal_redirects max_stream_duration`,
+    idle_timeout retry_policy priority hash_policy upgrade_configs max_stream_duration`,
   'envoy.config.route.v3.RouteAction.HashPolicy': 'header cookie connection_properties query_parameter terminal',
   'envoy.config.route.v3.RouteAction.HashPolicy.Header': 'header_name regex_rewrite',
   'envoy.config.route.v3.RouteAction.HashPolicy.Cookie': 'name ttl path attributes',
@@ -220,10 +211,8 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
     name cluster_header weight metadata_match request_headers_to_add request_headers_to_remove response_headers_to_add
     response_headers_to_remove typed_per_filter_config host_rewrite_literal`,
   'envoy.config.route.v3.RouteAction.UpgradeConfig': 'upgrade_type enabled connect_config',
-  'envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig': 'proxy_protocol_config allow_post',
+  'envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig': 'allow_post',
   'envoy.config.route.v3.RouteAction.MaxStreamDuration': 'max_stream_duration grpc_timeout_header_max grpc_timeout_header_offset',
-  'envoy.config.route.v3.InternalRedirectPolicy':
-    'max_internal_redirects redirect_response_codes allow_cross_scheme_redirect response_headers_to_copy',
   'envoy.config.route.v3.RetryPolicy': `
     retry_on num_retries per_try_timeout per_try_idle_timeout retry_host_predicate host_selection_retry_max_attempts
     retriable_status_codes retry_back_off rate_limited_retry_back_off retriable_headers retriable_request_headers`,
@@ -265,7 +254,8 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.config.cluster.v3.LoadBalancingPolicy': 'policies',
   'envoy.config.cluster.v3.LoadBalancingPolicy.Policy': 'typed_extension_config',
   'envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin': '',
-  'envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest': 'choice_count active_request_bias',
+  'envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest':
+    'choice_count active_request_bias selection_method enable_full_scan',
   'envoy.extensions.load_balancing_policies.random.v3.Random': '',
   'envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided': '',
   'envoy.extensions.upstreams.http.v3.HttpProtocolOptions':
@@ -274,7 +264,7 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig': 'http_protocol_options',
   'envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions': 'idle_timeout',
   'envoy.config.endpoint.v3.ClusterLoadAssignment': 'cluster_name endpoints policy',
-  'envoy.config.endpoint.v3.ClusterLoadAssignment.Policy': 'overprovisioning_factor',
+  'envoy.config.endpoint.v3.ClusterLoadAssignment.Policy': 'overprovisioning_factor weighted_priority_health',
   'envoy.config.endpoint.v3.LocalityLbEndpoints': 'locality metadata lb_endpoints load_balancing_weight priority proximity',
   'envoy.config.endpoint.v3.LbEndpoint': 'endpoint health_status metadata load_balancing_weight',
   'envoy.config.endpoint.v3.Endpoint': 'address hostname health_check_config',
@@ -342,9 +332,7 @@ export const EXTENSION_POINTS: Record<string, string> = {
     envoy.extensions.filters.http.header_mutation.v3.HeaderMutation`,
   'envoy.extensions.filters.network.http_connection_manager.v3.RequestIDExtension.typed_config':
     'envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig',
-  [`${HCM}.original_ip_detection_extensions`]: `
-    envoy.extensions.http.original_ip_detection.xff.v3.XffConfig
-    envoy.extensions.http.original_ip_detection.custom_header.v3.CustomHeaderConfig`,
+  [`${HCM}.original_ip_detection_extensions`]: 'envoy.extensions.http.original_ip_detection.xff.v3.XffConfig',
   'envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.stateful_formatter':
     'envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig',
   'envoy.config.route.v3.RouteConfiguration.typed_per_filter_config': `envoy.config.route.v3.FilterConfig ${PER_ROUTE}`,
@@ -386,6 +374,12 @@ export const SUPPORTED_ENUM_VALUES: Record<string, string> = {
   'envoy.config.cluster.v3.Cluster.LbPolicy': 'ROUND_ROBIN LEAST_REQUEST RANDOM CLUSTER_PROVIDED LOAD_BALANCING_POLICY_CONFIG',
 };
 
+/** Messages without which traffic would go in plain text: even `--allow-unsupported` never leaves them out. */
+export const NEVER_LEFT_OUT: ReadonlySet<string> = new Set([
+  'envoy.config.core.v3.TransportSocket',
+  'envoy.config.cluster.v3.Cluster.TransportSocketMatch',
+]);
+
 /**
  * Fields that are not supported, with the values that say no more than what Sluice does anyway (bool, number, string or enum name):
  * accepted and left out. A scalar without presence that has its default needs no entry: it counts as not set.
@@ -398,6 +392,13 @@ export const ACCEPTED_VALUES: Record<string, readonly (boolean | number | string
   'envoy.config.cluster.v3.Cluster.ignore_health_on_host_removal': [true],
   'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector.enable_ja3_fingerprinting': [false],
   'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector.enable_ja4_fingerprinting': [false],
+  // Sockets are the kernel's by default in both.
+  'envoy.config.bootstrap.v3.Bootstrap.default_socket_interface': [
+    'envoy.extensions.network.socket_interface.default_socket_interface',
+  ],
+  // Connections to the admin interface are never counted or limited.
+  'envoy.config.bootstrap.v3.Admin.ignore_global_conn_limit': [true],
+  'envoy.extensions.http.original_ip_detection.xff.v3.XffConfig.skip_xff_append': [true],
   // When stats are created makes no difference to what they count.
   'envoy.config.bootstrap.v3.Bootstrap.DeferredStatOptions.enable_deferred_creation_stats': [true],
 };

@@ -16,14 +16,25 @@ export interface Bootstrap {
   statsConfig?: StatsConfig;
   statsFlushInterval?: number;
   statsFlushOnAdmin?: boolean;
-  defaultSocketInterface: string;
   bootstrapExtensions: TypedExtensionConfig<({ '@type': 'envoy.extensions.network.socket_interface.v3.DefaultSocketInterface' } & DefaultSocketInterface)>[];
   applicationLogConfig?: BootstrapApplicationLogConfig;
-  enableDispatcherStats: boolean;
-  headerPrefix: string;
   statsServerVersionOverride?: number;
   typedDnsResolverConfig?: TypedExtensionConfig<({ '@type': 'envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig' } & GetAddrInfoDnsResolverConfig) | ({ '@type': 'envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig' } & CaresDnsResolverConfig)>;
   deferredStatOptions?: BootstrapDeferredStatOptions;
+  watchdog?: Watchdog;
+  watchdogs?: Watchdogs;
+}
+
+/** envoy.config.bootstrap.v3.Watchdogs */
+export interface Watchdogs {
+  mainThreadWatchdog?: Watchdog;
+  workerWatchdog?: Watchdog;
+}
+
+/** envoy.config.bootstrap.v3.Watchdog */
+export interface Watchdog {
+  missTimeout?: number;
+  megamissTimeout?: number;
 }
 
 /** envoy.config.bootstrap.v3.Bootstrap.StaticResources */
@@ -51,8 +62,6 @@ export interface Admin {
   accessLog: AccessLog[];
   accessLogPath: string;
   address?: Address;
-  socketOptions: SocketOption[];
-  ignoreGlobalConnLimit: boolean;
 }
 
 /** envoy.config.bootstrap.v3.ClusterManager */
@@ -117,12 +126,7 @@ export interface DefaultSocketInterface {
 }
 
 /** envoy.extensions.network.socket_interface.v3.IoUringOptions */
-export interface IoUringOptions {
-  ioUringSize?: number;
-  enableSubmissionQueuePolling: boolean;
-  readBufferSize?: number;
-  writeTimeoutMs?: number;
-}
+export type IoUringOptions = Record<never, never>;
 
 /** envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig */
 export type GetAddrInfoDnsResolverConfig = Record<never, never>;
@@ -330,15 +334,9 @@ export interface BackoffStrategy {
   maxInterval?: number;
 }
 
-/** envoy.config.core.v3.ProxyProtocolConfig */
-export interface ProxyProtocolConfig {
-  version: ProxyProtocolConfigVersion;
-}
-
 /** envoy.config.core.v3.SchemeHeaderTransformation */
 export interface SchemeHeaderTransformation {
   schemeToOverwrite?: string;
-  matchUpstream: boolean;
 }
 
 /** envoy.config.core.v3.HttpProtocolOptions */
@@ -376,10 +374,7 @@ export interface Http1ProtocolOptionsHeaderKeyFormat {
 export type Http1ProtocolOptionsHeaderKeyFormatProperCaseWords = Record<never, never>;
 
 /** envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig */
-export interface PreserveCaseFormatterConfig {
-  forwardReasonPhrase: boolean;
-  formatterTypeOnEnvoyHeaders: PreserveCaseFormatterConfigFormatterTypeOnEnvoyHeaders;
-}
+export type PreserveCaseFormatterConfig = Record<never, never>;
 
 /** envoy.type.v3.Percent */
 export interface Percent {
@@ -686,18 +681,16 @@ export interface HttpConnectionManager {
   schemeHeaderTransformation?: SchemeHeaderTransformation;
   maxRequestHeadersKb?: number;
   streamIdleTimeout?: number;
-  streamFlushTimeout?: number;
   requestTimeout?: number;
   requestHeadersTimeout?: number;
   drainTimeout?: number;
   delayedCloseTimeout?: number;
   accessLog: AccessLog[];
-  accessLogFlushInterval?: number;
   flushAccessLogOnNewRequest: boolean;
   accessLogOptions?: HttpConnectionManagerHcmAccessLogOptions;
   useRemoteAddress?: boolean;
   xffNumTrustedHops: number;
-  originalIpDetectionExtensions: TypedExtensionConfig<({ '@type': 'envoy.extensions.http.original_ip_detection.xff.v3.XffConfig' } & XffConfig) | ({ '@type': 'envoy.extensions.http.original_ip_detection.custom_header.v3.CustomHeaderConfig' } & CustomHeaderConfig)>[];
+  originalIpDetectionExtensions: TypedExtensionConfig<({ '@type': 'envoy.extensions.http.original_ip_detection.xff.v3.XffConfig' } & XffConfig)>[];
   internalAddressConfig?: HttpConnectionManagerInternalAddressConfig;
   skipXffAppend: boolean;
   via: string;
@@ -734,9 +727,7 @@ export interface HttpConnectionManagerUpgradeConfig {
 
 /** envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.HcmAccessLogOptions */
 export interface HttpConnectionManagerHcmAccessLogOptions {
-  accessLogFlushInterval?: number;
   flushAccessLogOnNewRequest: boolean;
-  flushLogOnTunnelSuccessfullyEstablished: boolean;
 }
 
 /** envoy.extensions.filters.network.http_connection_manager.v3.LocalReplyConfig */
@@ -776,36 +767,15 @@ export interface UuidRequestIdConfig {
 /** envoy.extensions.http.original_ip_detection.xff.v3.XffConfig */
 export interface XffConfig {
   xffNumTrustedHops: number;
-  skipXffAppend?: boolean;
-}
-
-/** envoy.extensions.http.original_ip_detection.custom_header.v3.CustomHeaderConfig */
-export interface CustomHeaderConfig {
-  headerName: string;
-  allowExtensionToSetAddressAsTrusted: boolean;
-  rejectWithStatus?: HttpStatus;
-}
-
-/** envoy.type.v3.HttpStatus */
-export interface HttpStatus {
-  code: StatusCode;
 }
 
 /** envoy.extensions.filters.http.router.v3.Router */
 export interface Router {
   dynamicStats?: boolean;
   upstreamLog: AccessLog[];
-  upstreamLogOptions?: RouterUpstreamAccessLogOptions;
   suppressEnvoyHeaders: boolean;
   strictCheckHeaders: string[];
   respectExpectedRqTimeout: boolean;
-  suppressGrpcRequestFailureCodeStats: boolean;
-}
-
-/** envoy.extensions.filters.http.router.v3.Router.UpstreamAccessLogOptions */
-export interface RouterUpstreamAccessLogOptions {
-  flushUpstreamLogOnUpstreamStream: boolean;
-  upstreamLogFlushInterval?: number;
 }
 
 /** envoy.extensions.filters.http.buffer.v3.Buffer */
@@ -974,9 +944,6 @@ export interface RouteAction {
   priority: RoutingPriority;
   hashPolicy: RouteActionHashPolicy[];
   upgradeConfigs: RouteActionUpgradeConfig[];
-  internalRedirectPolicy?: InternalRedirectPolicy;
-  internalRedirectAction: RouteActionInternalRedirectAction;
-  maxInternalRedirects?: number;
   maxStreamDuration?: RouteActionMaxStreamDuration;
 }
 
@@ -1051,7 +1018,6 @@ export interface RouteActionUpgradeConfig {
 
 /** envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig */
 export interface RouteActionUpgradeConfigConnectConfig {
-  proxyProtocolConfig?: ProxyProtocolConfig;
   allowPost: boolean;
 }
 
@@ -1060,14 +1026,6 @@ export interface RouteActionMaxStreamDuration {
   maxStreamDuration?: number;
   grpcTimeoutHeaderMax?: number;
   grpcTimeoutHeaderOffset?: number;
-}
-
-/** envoy.config.route.v3.InternalRedirectPolicy */
-export interface InternalRedirectPolicy {
-  maxInternalRedirects?: number;
-  redirectResponseCodes: number[];
-  allowCrossSchemeRedirect: boolean;
-  responseHeadersToCopy: string[];
 }
 
 /** envoy.config.route.v3.RetryPolicy */
@@ -1271,6 +1229,8 @@ export type RoundRobin = Record<never, never>;
 export interface LeastRequest {
   choiceCount?: number;
   activeRequestBias?: RuntimeDouble;
+  selectionMethod: LeastRequestSelectionMethod;
+  enableFullScan?: boolean;
 }
 
 /** envoy.extensions.load_balancing_policies.random.v3.Random */
@@ -1311,6 +1271,7 @@ export interface ClusterLoadAssignment {
 /** envoy.config.endpoint.v3.ClusterLoadAssignment.Policy */
 export interface ClusterLoadAssignmentPolicy {
   overprovisioningFactor?: number;
+  weightedPriorityHealth: boolean;
 }
 
 /** envoy.config.endpoint.v3.LocalityLbEndpoints */
@@ -1470,14 +1431,8 @@ export type SocketOptionSocketState = 'STATE_PREBIND' | 'STATE_BOUND' | 'STATE_L
 /** envoy.config.core.v3.HeaderValueOption.HeaderAppendAction */
 export type HeaderValueOptionHeaderAppendAction = 'APPEND_IF_EXISTS_OR_ADD' | 'ADD_IF_ABSENT' | 'OVERWRITE_IF_EXISTS_OR_ADD' | 'OVERWRITE_IF_EXISTS';
 
-/** envoy.config.core.v3.ProxyProtocolConfig.Version */
-export type ProxyProtocolConfigVersion = 'V1' | 'V2';
-
 /** envoy.config.core.v3.HttpProtocolOptions.HeadersWithUnderscoresAction */
 export type HttpProtocolOptionsHeadersWithUnderscoresAction = 'ALLOW' | 'REJECT_REQUEST' | 'DROP_HEADER';
-
-/** envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig.FormatterTypeOnEnvoyHeaders */
-export type PreserveCaseFormatterConfigFormatterTypeOnEnvoyHeaders = 'DEFAULT' | 'PROPER_CASE';
 
 /** envoy.type.v3.FractionalPercent.DenominatorType */
 export type FractionalPercentDenominatorType = 'HUNDRED' | 'TEN_THOUSAND' | 'MILLION';
@@ -1491,6 +1446,9 @@ export type TrafficDirection = 'UNSPECIFIED' | 'INBOUND' | 'OUTBOUND';
 /** envoy.config.listener.v3.FilterChainMatch.ConnectionSourceType */
 export type FilterChainMatchConnectionSourceType = 'ANY' | 'SAME_IP_OR_LOOPBACK' | 'EXTERNAL';
 
+/** envoy.config.core.v3.ProxyProtocolConfig.Version */
+export type ProxyProtocolConfigVersion = 'V1' | 'V2';
+
 /** envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.CodecType */
 export type HttpConnectionManagerCodecType = 'AUTO' | 'HTTP1';
 
@@ -1500,9 +1458,6 @@ export type HttpConnectionManagerServerHeaderTransformation = 'OVERWRITE' | 'APP
 /** envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.PathWithEscapedSlashesAction */
 export type HttpConnectionManagerPathWithEscapedSlashesAction = 'IMPLEMENTATION_SPECIFIC_DEFAULT' | 'KEEP_UNCHANGED' | 'REJECT_REQUEST' | 'UNESCAPE_AND_REDIRECT' | 'UNESCAPE_AND_FORWARD';
 
-/** envoy.type.v3.StatusCode */
-export type StatusCode = 'Empty' | 'Continue' | 'OK' | 'Created' | 'Accepted' | 'NonAuthoritativeInformation' | 'NoContent' | 'ResetContent' | 'PartialContent' | 'MultiStatus' | 'AlreadyReported' | 'IMUsed' | 'MultipleChoices' | 'MovedPermanently' | 'Found' | 'SeeOther' | 'NotModified' | 'UseProxy' | 'TemporaryRedirect' | 'PermanentRedirect' | 'BadRequest' | 'Unauthorized' | 'PaymentRequired' | 'Forbidden' | 'NotFound' | 'MethodNotAllowed' | 'NotAcceptable' | 'ProxyAuthenticationRequired' | 'RequestTimeout' | 'Conflict' | 'Gone' | 'LengthRequired' | 'PreconditionFailed' | 'PayloadTooLarge' | 'URITooLong' | 'UnsupportedMediaType' | 'RangeNotSatisfiable' | 'ExpectationFailed' | 'MisdirectedRequest' | 'UnprocessableEntity' | 'Locked' | 'FailedDependency' | 'UpgradeRequired' | 'PreconditionRequired' | 'TooManyRequests' | 'RequestHeaderFieldsTooLarge' | 'InternalServerError' | 'NotImplemented' | 'BadGateway' | 'ServiceUnavailable' | 'GatewayTimeout' | 'HTTPVersionNotSupported' | 'VariantAlsoNegotiates' | 'InsufficientStorage' | 'LoopDetected' | 'NotExtended' | 'NetworkAuthenticationRequired';
-
 /** envoy.config.route.v3.VirtualHost.TlsRequirementType */
 export type VirtualHostTlsRequirementType = 'NONE' | 'EXTERNAL_ONLY' | 'ALL';
 
@@ -1511,9 +1466,6 @@ export type RouteActionClusterNotFoundResponseCode = 'SERVICE_UNAVAILABLE' | 'NO
 
 /** envoy.config.core.v3.RoutingPriority */
 export type RoutingPriority = 'DEFAULT' | 'HIGH';
-
-/** envoy.config.route.v3.RouteAction.InternalRedirectAction */
-export type RouteActionInternalRedirectAction = 'PASS_THROUGH_INTERNAL_REDIRECT' | 'HANDLE_INTERNAL_REDIRECT';
 
 /** envoy.config.route.v3.RetryPolicy.ResetHeaderFormat */
 export type RetryPolicyResetHeaderFormat = 'SECONDS' | 'UNIX_TIMESTAMP';
@@ -1532,6 +1484,9 @@ export type ClusterDnsLookupFamily = 'AUTO' | 'V4_ONLY' | 'V6_ONLY' | 'V4_PREFER
 
 /** envoy.extensions.clusters.common.dns.v3.DnsLookupFamily */
 export type DnsLookupFamily = 'UNSPECIFIED' | 'AUTO' | 'V4_ONLY' | 'V6_ONLY' | 'V4_PREFERRED' | 'ALL';
+
+/** envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest.SelectionMethod */
+export type LeastRequestSelectionMethod = 'N_CHOICES' | 'FULL_SCAN';
 
 /** envoy.config.core.v3.HealthStatus */
 export type HealthStatus = 'UNKNOWN' | 'HEALTHY' | 'UNHEALTHY' | 'DRAINING' | 'TIMEOUT' | 'DEGRADED';

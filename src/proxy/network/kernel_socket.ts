@@ -1,4 +1,5 @@
 /** What the kernel-backed socket interfaces (io_uring, epoll) share: addresses, options, binding. */
+import { chmodSync, rmSync } from 'node:fs';
 import { E, errnoName } from '../../core/sys/libc.ts';
 import * as sys from '../../core/sys/socket.ts';
 import { type Address, ipFromBytes, pipeAddress } from './address.ts';
@@ -39,7 +40,7 @@ export function openListenSocket(options: ListenOptions): number {
       }
     }
     applyOptions(fd, options.socketOptions, 'prebind');
-    sys.bindSocket(fd, address, options.address.asString);
+    bindAddress(fd, options.address);
     applyOptions(fd, options.socketOptions, 'bound');
     sys.listenSocket(fd, options.backlog);
     applyOptions(fd, options.socketOptions, 'listening');
@@ -48,6 +49,14 @@ export function openListenSocket(options: ListenOptions): number {
     sys.closeFd(fd);
     throw error;
   }
+}
+
+/** A pipe that a process left behind is replaced, and gets its mode before anybody can connect. */
+function bindAddress(fd: number, address: Address): void {
+  const inFileSystem = address.kind === 'pipe' && !address.path.startsWith('@');
+  if (inFileSystem) rmSync(address.path, { force: true });
+  sys.bindSocket(fd, toSocketAddress(address), address.asString);
+  if (inFileSystem && address.mode) chmodSync(address.path, address.mode);
 }
 
 /** An unconnected descriptor with the options applied. Throws SysError. */
@@ -59,6 +68,7 @@ export function openClientSocket(options: ConnectOptions): number {
     applyOptions(fd, options.socketOptions, 'prebind');
     if (options.sourceAddress !== undefined)
       sys.bindSocket(fd, toSocketAddress(options.sourceAddress), options.sourceAddress.asString);
+    applyOptions(fd, options.socketOptions, 'bound');
     return fd;
   } catch (error) {
     sys.closeFd(fd);

@@ -129,7 +129,8 @@ export class ListenerConfig {
     // Envoy invents a UUID for a listener without a name; its address is as unique and says more.
     this.name = proto.name === '' ? joined : proto.name;
     this.statsScope = context.scope.scope(`listener.${proto.statPrefix || addressStatName(this.addresses[0].address)}.`);
-    this.ownContext = new ListenerFactoryContext(context, this.statsScope, () => this.draining);
+    this.drainType = proto.drainType ?? 'DEFAULT';
+    this.ownContext = new ListenerFactoryContext(context, this.statsScope, () => this.draining, this.drainType === 'MODIFY_ONLY');
     this.context = this.ownContext;
 
     this.listenerFiltersTimeoutMs = proto.listenerFiltersTimeout ?? DEFAULT_LISTENER_FILTERS_TIMEOUT_MS;
@@ -143,7 +144,6 @@ export class ListenerConfig {
     this.freebind = proto.freebind ?? false;
     this.maxConnectionsToAcceptPerSocketEvent = proto.maxConnectionsToAcceptPerSocketEvent ?? 0;
     this.ignoreGlobalConnectionLimit = proto.ignoreGlobalConnLimit ?? false;
-    this.drainType = proto.drainType ?? 'DEFAULT';
     this.trafficDirection = proto.trafficDirection ?? 'UNSPECIFIED';
 
     this.accessLogs = createAccessLogs(proto.accessLog as AccessLogConfig[] | undefined, this.context);

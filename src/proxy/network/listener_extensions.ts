@@ -80,7 +80,7 @@ export class ListenerFactoryContext implements FactoryContext {
   private readonly parent: FactoryContext;
   private readonly onDestroyCallbacks: (() => void)[] = [];
 
-  constructor(parent: FactoryContext, listenerScope: Scope, isDraining: () => boolean) {
+  constructor(parent: FactoryContext, listenerScope: Scope, isDraining: () => boolean, modifyOnly = false) {
     this.parent = parent;
     this.dispatcher = parent.dispatcher;
     this.scope = parent.scope;
@@ -89,7 +89,7 @@ export class ListenerFactoryContext implements FactoryContext {
     this.runtime = parent.runtime;
     this.accessLogManager = parent.accessLogManager;
     this.localInfo = parent.localInfo;
-    this.drainDecision = { drainClose: () => isDraining() || parent.drainDecision.drainClose() };
+    this.drainDecision = { drainClose: () => isDraining() || parent.drainDecision.drainClose(modifyOnly) };
     this.workerIndex = parent.workerIndex;
   }
 

@@ -24,7 +24,10 @@ export interface BoundListener {
 }
 
 /** The plan of the listeners of a handler (those that bind). */
-export function bindPlans(handler: ConnectionHandler, configured: readonly { bindToPort?: boolean; deprecatedV1?: { bindToPort?: boolean } }[]): BindPlan[] {
+export function bindPlans(
+  handler: ConnectionHandler,
+  configured: readonly { bindToPort?: boolean; deprecatedV1?: { bindToPort?: boolean } }[],
+): BindPlan[] {
   return handler.describe().map(({ name, config }, i) => ({
     name,
     sockets:

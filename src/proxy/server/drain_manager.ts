@@ -33,8 +33,8 @@ export class DrainManager implements DrainDecision {
     return this.startMs >= 0;
   }
 
-  drainClose(): boolean {
-    if (this.healthCheckFailed) return true;
+  drainClose(modifyOnly = false): boolean {
+    if (this.healthCheckFailed && !modifyOnly) return true;
     if (this.startMs < 0) return false;
     if (!this.gradual || this.durationMs <= 0) return true;
     return this.random() < (this.now() - this.startMs) / this.durationMs;

@@ -23,8 +23,11 @@ export interface LocalInfo {
 
 /** Tells when connections should be drained (Envoy: DrainDecision). */
 export interface DrainDecision {
-  /** True: end keep-alive with the next response. Probability grows with the drain time. */
-  drainClose(): boolean;
+  /**
+   * True: end keep-alive with the next response. Probability grows with the drain time. `modifyOnly`: a failed health check is no
+   * reason (a listener's `drain_type`).
+   */
+  drainClose(modifyOnly?: boolean): boolean;
 }
 
 export interface Logger {

@@ -204,7 +204,7 @@ function withClusterType(config: PlainCluster, at: (field: string) => string): P
     dnsJitter: dns.dnsJitter,
     // DnsCluster's default has its own name and means AUTO.
     dnsLookupFamily: dns.dnsLookupFamily === 'UNSPECIFIED' ? 'AUTO' : dns.dnsLookupFamily,
-    typedDnsResolverConfig: dns.typedDnsResolverConfig,
+    typedDnsResolverConfig: dns.typedDnsResolverConfig ?? config.typedDnsResolverConfig,
   };
 }
 
@@ -311,7 +311,9 @@ function bindOptions(bind: PlainBindConfig | undefined, path: string): SocketOpt
   const options: SocketOptions = [];
   if (bind.freebind) options.push({ level: IPPROTO_IP, name: IP_FREEBIND, value: 1, state: 'prebind' });
   for (const option of bind.socketOptions ?? []) {
-    const state = option.state === 'STATE_BOUND' ? 'bound' : option.state === 'STATE_LISTENING' ? 'listening' : 'prebind';
+    if (option.state === 'STATE_LISTENING')
+      throw unsupported('STATE_LISTENING for a socket that connects', `${path}.socket_options`);
+    const state = option.state === 'STATE_BOUND' ? 'bound' : 'prebind';
     options.push({ level: option.level, name: option.name, value: option.bufValue ?? option.intValue ?? 0, state });
   }
   return options;

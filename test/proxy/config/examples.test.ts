@@ -153,7 +153,7 @@ bootstrap_extensions:
 - name: envoy.extensions.network.socket_interface.default_socket_interface
   typed_config:
     "@type": type.googleapis.com/envoy.extensions.network.socket_interface.v3.DefaultSocketInterface
-    io_uring_options: { io_uring_size: 2000, read_buffer_size: 16384 }
+    io_uring_options: {}
 default_socket_interface: envoy.extensions.network.socket_interface.default_socket_interface
 `,
   'original destination, and what Envoy Gateway writes for DNS clusters': `

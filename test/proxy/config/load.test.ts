@@ -157,23 +157,20 @@ test('the plain form', () => {
 
 test('bytes and 64-bit numbers', () => {
   const { bootstrap } = load(
-    'stats_server_version_override: "9007199254740991"\nadmin: { socket_options: [{ level: -1, name: 2, buf_value: AQID }] }',
+    'stats_server_version_override: "9007199254740991"\ncluster_manager: { upstream_bind_config: { socket_options: [{ level: -1, name: 2, buf_value: AQID }] } }',
   );
   assert.equal(bootstrap.statsServerVersionOverride, 9007199254740991);
-  const [option] = bootstrap.admin?.socketOptions ?? [];
+  const [option] = bootstrap.clusterManager?.upstreamBindConfig?.socketOptions ?? [];
   assert.deepEqual(option.bufValue, new Uint8Array([1, 2, 3]));
   assert.equal(option.level, -1);
 });
 
 test('the dump: proto names, as given, secrets redacted', () => {
-  const tls = `transport_socket:
-  name: tls
-  typed_config:
-    "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
-    common_tls_context:
-      tls_certificates:
-      - { certificate_chain: { inline_string: PUBLIC }, private_key: { inline_string: PRIVATE }, password: { inline_bytes: AAAA } }`;
-  const { json } = load(withCluster(`connect_timeout: 1.5s\nlb_policy: random\n${tls}`), { allowUnsupported: true });
+  const secrets = `  secrets:
+  - name: server
+    tls_certificate:
+      { certificate_chain: { inline_string: PUBLIC }, private_key: { inline_string: PRIVATE }, password: { inline_bytes: AAAA } }`;
+  const { json } = load(`${withCluster('connect_timeout: 1.5s\nlb_policy: random')}${secrets}`, { allowUnsupported: true });
   const text = JSON.stringify(json);
   assert.match(text, /"connect_timeout":"1\.500s"/);
   assert.match(text, /"lb_policy":"RANDOM"/);

@@ -101,20 +101,13 @@ test('extensions that Sluice does not have, and ones in the wrong place', () => 
 });
 
 test('allowUnsupported: a warning, and the field or the extension is gone', () => {
-  const loaded = load(
-    withCluster(
-      'type: STATIC\nignore_new: 1\ntransport_socket: { name: tls, typed_config: { "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext } }\nwait: 1'.replace(
-        /\n(ignore_new|wait): 1/g,
-        '',
-      ),
-    ),
-    {
-      allowUnsupported: true,
-    },
-  );
+  const loaded = load(withCluster('type: STATIC\noutlier_detection: {}'), { allowUnsupported: true });
   assert.equal(loaded.warnings.length, 1);
-  assert.match(loaded.warnings[0], /^--config-yaml:5:\d+: .*UpstreamTlsContext\) is not supported by Sluice yet: left out$/);
-  assert.equal('transportSocket' in (loaded.bootstrap.staticResources?.clusters[0] ?? {}), false);
+  assert.match(
+    loaded.warnings[0],
+    /^--config-yaml:5:\d+: .*Cluster\.outlier_detection is not supported by Sluice yet: left out$/,
+  );
+  assert.equal('outlierDetection' in (loaded.bootstrap.staticResources?.clusters[0] ?? {}), false);
 
   const filters = withHcm('').replace(
     'http_filters:\n',
@@ -129,6 +122,27 @@ test('allowUnsupported: a warning, and the field or the extension is gone', () =
     hcm.httpFilters.map(({ name }) => name),
     ['router'],
   );
+});
+
+test('allowUnsupported never turns TLS into plain text', () => {
+  const options = { allowUnsupported: true };
+  const tls = (side: string) =>
+    `transport_socket: { name: tls, typed_config: { "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.${side}TlsContext } }`;
+  assert.match(errorsOf(withCluster(tls('Upstream')), options)[0], /UpstreamTlsContext\) is not supported by Sluice yet$/);
+  const chain = withHcm('').replace('- filters:', `- ${tls('Downstream')}\n      filters:`);
+  assert.match(errorsOf(chain, options)[0], /DownstreamTlsContext\) is not supported by Sluice yet$/);
+  assert.match(
+    errorsOf(withCluster('transport_socket_matches: [{ name: any }]'), options)[0],
+    /Cluster\.transport_socket_matches is not supported by Sluice yet$/,
+  );
+  // What stands behind it is left out again.
+  const after = load(
+    withCluster(
+      'transport_socket: { name: raw, typed_config: { "@type": type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer } }\nlrs_report_endpoint_metrics: [x]',
+    ),
+    options,
+  );
+  assert.equal(after.warnings.length, 1);
 });
 
 test('load balancing policies: the first supported one is taken', () => {
