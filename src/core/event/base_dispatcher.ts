@@ -109,6 +109,7 @@ export abstract class BaseDispatcher implements Dispatcher {
   private endOfTurn: (() => void)[] = [];
   private endOfTurnSpare: (() => void)[] = [];
   private toDelete: DeferredDeletable[] = [];
+  private toDeleteSpare: DeferredDeletable[] = [];
   private readonly watchdog: { cells: Int32Array; index: number } | undefined;
   private running = false;
   private stopped = false;
@@ -240,7 +241,7 @@ export abstract class BaseDispatcher implements Dispatcher {
   }
 
   private waitTimeout(): number {
-    if (this.hasPendingWork || this.nodeWanted) return 0;
+    if (this.hasPendingWork || this.nodeWanted || this.hasMoreIo()) return 0;
     let timeout = this.hook.nodeTimeoutMs();
     if (timeout === 0) return 0;
     const next = this.wheel.nextTick();
@@ -274,8 +275,18 @@ export abstract class BaseDispatcher implements Dispatcher {
     }
     if (this.toDelete.length > 0) {
       const batch = this.toDelete;
-      this.toDelete = [];
-      for (const object of batch) this.guard(() => object.deleteNow());
+      this.toDelete = this.toDeleteSpare;
+      for (let i = 0; i < batch.length; i++) this.deleteOne(batch[i]);
+      batch.length = 0;
+      this.toDeleteSpare = batch;
+    }
+  }
+
+  private deleteOne(object: DeferredDeletable): void {
+    try {
+      object.deleteNow();
+    } catch (error) {
+      this.onError(error);
     }
   }
 

@@ -32,6 +32,11 @@ export interface RingTarget {
   onCompletion(op: number, result: number, flags: number): void;
 }
 
+/** Something with bytes to send: asked once, right before the ring is submitted. */
+export interface RingSender {
+  submitSend(): void;
+}
+
 export class RingDispatcher extends BaseDispatcher {
   readonly ring: Ring;
   private readonly targets: (RingTarget | null)[] = [null];
@@ -43,6 +48,8 @@ export class RingDispatcher extends BaseDispatcher {
   private tail = 0;
   private provided = 0;
   private starved: (() => void)[] = [];
+  private senders: RingSender[] = [];
+  private sendersSpare: RingSender[] = [];
   private nodePollArmed = false;
   private nodeReady = false;
   private readonly timespec = Memory.map(4096);
@@ -108,6 +115,11 @@ export class RingDispatcher extends BaseDispatcher {
     return (flags >>> 16) << BLOCK_SHIFT;
   }
 
+  /** Lets `sender` submit what it has gathered by the end of this pass: all writes of a pass go out as one. */
+  queueSend(sender: RingSender): void {
+    this.senders.push(sender);
+  }
+
   /** Runs `retry` when receive buffers are there again. */
   whenBuffers(retry: () => void): void {
     this.starved.push(retry);
@@ -137,6 +149,7 @@ export class RingDispatcher extends BaseDispatcher {
 
   protected poll(timeoutMs: number): void {
     const ring = this.ring;
+    if (this.senders.length > 0) this.submitSends();
     if (timeoutMs !== 0 && !ring.hasCompletions) {
       this.armNodePoll();
       if (timeoutMs > 0) this.armTimeout(timeoutMs);
@@ -162,7 +175,7 @@ export class RingDispatcher extends BaseDispatcher {
   }
 
   protected hasMoreIo(): boolean {
-    return this.ring.unsubmitted > 0 || this.ring.hasCompletions;
+    return this.senders.length > 0 || this.ring.unsubmitted > 0 || this.ring.hasCompletions;
   }
 
   protected takeNodeReady(): boolean {
@@ -173,6 +186,14 @@ export class RingDispatcher extends BaseDispatcher {
 
   protected closePoll(): void {
     this.ring.close();
+  }
+
+  private submitSends(): void {
+    const senders = this.senders;
+    this.senders = this.sendersSpare;
+    for (let i = 0; i < senders.length; i++) senders[i].submitSend();
+    senders.length = 0;
+    this.sendersSpare = senders;
   }
 
   private onOwnCompletion(op: number, result: number): void {

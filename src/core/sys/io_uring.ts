@@ -215,8 +215,8 @@ export class Ring {
   }
 
   /**
-   * Hands at most `limit` completions to `sink` as (user data, result, flags); how many. Entries are consumed before the call, so
-   * the sink may submit.
+   * Hands at most `limit` completions to `sink` as (user data, result, flags); how many. The sink may submit; the kernel learns which
+   * entries are free at the end.
    */
   reap(limit: number, sink: CompletionSink): number {
     let reaped = 0;
@@ -232,10 +232,10 @@ export class Ring {
       const result = cq[at + 2];
       const flags = cq[at + 3];
       this.cqHead = (this.cqHead + 1) | 0;
-      Atomics.store(cq, this.cqHeadWord, this.cqHead);
       reaped++;
       sink.onCompletion(userData, result, flags);
     }
+    Atomics.store(cq, this.cqHeadWord, this.cqHead);
     return reaped;
   }
 

@@ -45,6 +45,8 @@ export class HeaderMap {
   private lineBytes = 0;
   private deleted = 0;
   private heldBlock = -1;
+  /** The slice of `setIdBytes`. */
+  private ownBytes = -1;
   /** How an encoder spells the names of this message when they were kept as received (`preserve_case`); null: lower case. */
   nameFormatter: ((name: string) => string) | null = null;
 
@@ -77,6 +79,10 @@ export class HeaderMap {
       this.slab.release(this.heldBlock);
       this.heldBlock = -1;
     }
+    if (this.ownBytes >= 0) {
+      this.slab.release(this.ownBytes);
+      this.ownBytes = -1;
+    }
     for (let i = 0; i < this.count; i++) {
       this.names[i] = undefined;
       this.values[i] = undefined;
@@ -91,7 +97,7 @@ export class HeaderMap {
 
   /** False after `release()`: nobody's entries are in it and it may be filled. */
   get inUse(): boolean {
-    return this.count !== 0 || this.heldBlock >= 0;
+    return this.count !== 0 || this.heldBlock >= 0 || this.ownBytes >= 0;
   }
 
   /**
@@ -126,6 +132,18 @@ export class HeaderMap {
   /** Appends a known header. */
   addId(id: number, value: string): void {
     this.values[this.push(id, 0, 0, 0, value.length, TEXT_VALUE)] = value;
+  }
+
+  /**
+   * Replaces all entries of a known header by one of `length` bytes, which the caller writes into the slab from the returned offset:
+   * for values that are made as bytes. One such value per map.
+   */
+  setIdBytes(id: number, length: number): number {
+    if (this.ownBytes >= 0) throw new Error('a header map owns the bytes of one value only');
+    if (this.hasId(id)) this.removeId(id);
+    this.ownBytes = this.slab.reserve(length);
+    this.push(id, 0, 0, this.ownBytes, length, 0);
+    return this.ownBytes;
   }
 
   /** Replaces all entries of the name by one (in the place of the first). */

@@ -13,7 +13,7 @@ import type { ConnectionManagerConfig } from './conn_manager_config.ts';
 import { appendIdText, headerEquals, headerEqualsIgnoreCase } from './header_bytes.ts';
 import { isLoopback } from './internal_address.ts';
 import { isValidReferer } from './referer.ts';
-import { randomUuid } from './uuid.ts';
+import { UUID_LENGTH, writeUuid } from './uuid.ts';
 
 const HOP_BY_HOP = [H['keep-alive'], H['proxy-connection'], H['transfer-encoding']];
 /** Dropped from every request that is not internal. */
@@ -133,10 +133,14 @@ export function mutateRequestHeaders(
     headers.setId(H['x-envoy-external-address'], text);
   }
   if (config.generateRequestId) {
-    if (edge && !config.preserveExternalRequestId) headers.setId(H['x-request-id'], randomUuid());
-    else if (!headers.hasId(H['x-request-id'])) headers.addId(H['x-request-id'], randomUuid());
+    if (edge && !config.preserveExternalRequestId) setRequestId(headers);
+    else if (!headers.hasId(H['x-request-id'])) setRequestId(headers);
   }
   if (config.sanitizeClientCert && headers.hasId(H['x-forwarded-client-cert'])) headers.removeId(H['x-forwarded-client-cert']);
+}
+
+function setRequestId(headers: HeaderMap): void {
+  writeUuid(headers.slab.u8, headers.setIdBytes(H['x-request-id'], UUID_LENGTH));
 }
 
 function removeHopByHop(headers: HeaderMap, isUpgrade: boolean): void {

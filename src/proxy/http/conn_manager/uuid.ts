@@ -8,26 +8,33 @@ const POOL_BYTES = 32 * 1024;
 const pool = new Uint8Array(POOL_BYTES);
 let used = POOL_BYTES;
 
-const HEX = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, '0'));
-/** Version nibble in front: 4x. */
-const VERSION = Array.from({ length: 256 }, (_, i) => `-4${(i & 15).toString(16)}`);
-/** Variant bits in front: 8x, 9x, ax, bx. */
-const VARIANT = Array.from({ length: 256 }, (_, i) => `-${((i & 0x3f) | 0x80).toString(16)}`);
+const HEX = Uint8Array.from('0123456789abcdef', (digit) => digit.charCodeAt(0));
+const DASH = 45;
+export const UUID_LENGTH = 36;
 
-/** A new random UUID, such as `2f1c6a0e-7a0d-4f6e-9d3b-0a5e6c1d2b3f`. */
-export function randomUuid(): string {
+/** Writes a new random UUID, such as `2f1c6a0e-7a0d-4f6e-9d3b-0a5e6c1d2b3f`, as 36 bytes at `at`. */
+export function writeUuid(u8: Uint8Array, at: number): void {
   if (used + 16 > POOL_BYTES) {
     randomFillSync(pool);
     used = 0;
   }
-  const p = pool;
-  const at = used;
-  used = at + 16;
-  const head = HEX[p[at]] + HEX[p[at + 1]] + HEX[p[at + 2]] + HEX[p[at + 3]];
-  const middle = HEX[p[at + 4]] + HEX[p[at + 5]] + VERSION[p[at + 6]] + HEX[p[at + 7]];
-  const variant = VARIANT[p[at + 8]] + HEX[p[at + 9]];
-  const tail = HEX[p[at + 10]] + HEX[p[at + 11]] + HEX[p[at + 12]];
-  return `${head}-${middle}${variant}-${tail}${HEX[p[at + 13]]}${HEX[p[at + 14]]}${HEX[p[at + 15]]}`;
+  const from = used;
+  used = from + 16;
+  for (let i = 0; i < 16; i++) {
+    let byte = pool[from + i];
+    if (i === 6) byte = (byte & 0x0f) | 0x40;
+    else if (i === 8) byte = (byte & 0x3f) | 0x80;
+    if (i === 4 || i === 6 || i === 8 || i === 10) u8[at++] = DASH;
+    u8[at++] = HEX[byte >> 4];
+    u8[at++] = HEX[byte & 15];
+  }
+}
+
+/** A new random UUID as text. */
+export function randomUuid(): string {
+  const bytes = new Uint8Array(UUID_LENGTH);
+  writeUuid(bytes, 0);
+  return String.fromCharCode(...bytes);
 }
 
 /** A random 32-bit number from the same pool. */

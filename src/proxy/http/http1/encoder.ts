@@ -9,6 +9,7 @@ import { BLOCK_SIZE, type Slab } from '../../../core/buffer/slab.ts';
 import { SliceBuffer } from '../../../core/buffer/slice_buffer.ts';
 import type { CodecStream, CodecTransport, StreamCallbacks, StreamEncoder, StreamResetReason } from '../codec.ts';
 import type { HeaderMap } from '../header_map.ts';
+import { StreamCallbackList } from '../stream_callback_list.ts';
 import { ascii, put, putHex } from './bytes.ts';
 import { formatterOf } from './header_key_format.ts';
 import type { Http1Settings } from './settings.ts';
@@ -36,7 +37,7 @@ export abstract class EncoderStream implements StreamEncoder, CodecStream {
   protected readonly settings: Http1Settings;
   private readonly formatter: ((name: string) => string) | undefined;
   private readonly out: SliceBuffer;
-  private callbacks: StreamCallbacks[] = [];
+  private readonly callbacks = new StreamCallbackList();
   private aboveWatermark = false;
 
   /** Body data is written as chunks. */
@@ -69,7 +70,7 @@ export abstract class EncoderStream implements StreamEncoder, CodecStream {
   protected abstract onReset(): boolean;
 
   begin(aboveWatermark: boolean): void {
-    if (this.callbacks.length > 0) this.callbacks = [];
+    this.callbacks.clear();
     this.aboveWatermark = aboveWatermark;
     this.chunkEncoding = false;
     this.discardBody = false;
@@ -107,14 +108,11 @@ export abstract class EncoderStream implements StreamEncoder, CodecStream {
   }
 
   addCallbacks(callbacks: StreamCallbacks): void {
-    if (this.callbacks.includes(callbacks)) return;
-    this.callbacks.push(callbacks);
-    if (this.aboveWatermark) callbacks.onAboveWriteBufferHighWatermark();
+    if (this.callbacks.add(callbacks) && this.aboveWatermark) callbacks.onAboveWriteBufferHighWatermark();
   }
 
   removeCallbacks(callbacks: StreamCallbacks): void {
-    const at = this.callbacks.indexOf(callbacks);
-    if (at >= 0) this.callbacks.splice(at, 1);
+    this.callbacks.remove(callbacks);
   }
 
   resetStream(reason: StreamResetReason): void {
@@ -127,19 +125,17 @@ export abstract class EncoderStream implements StreamEncoder, CodecStream {
 
   runResetCallbacks(reason: StreamResetReason, transportFailureReason: string): void {
     this.ended = true;
-    const callbacks = this.callbacks;
-    this.callbacks = [];
-    for (const callback of callbacks) callback.onResetStream(reason, transportFailureReason);
+    for (const callback of this.callbacks.take()) callback.onResetStream(reason, transportFailureReason);
   }
 
   onAboveWatermark(): void {
     this.aboveWatermark = true;
-    for (let i = 0; i < this.callbacks.length; i++) this.callbacks[i].onAboveWriteBufferHighWatermark();
+    this.callbacks.onAboveWriteBufferHighWatermark();
   }
 
   onBelowWatermark(): void {
     this.aboveWatermark = false;
-    for (let i = 0; i < this.callbacks.length; i++) this.callbacks[i].onBelowWriteBufferLowWatermark();
+    this.callbacks.onBelowWriteBufferLowWatermark();
   }
 
   protected finish(): void {
