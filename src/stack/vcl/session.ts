@@ -103,6 +103,11 @@ export class VclSession {
     return length === 0 ? 0 : this.emptyRead();
   }
 
+  /** What a read of an empty session says: 0 at the end, -EAGAIN while there may be more, or the errno that ended it. */
+  get endState(): number {
+    return this.rx === null ? this.unreadable() : this.emptyRead();
+  }
+
   /** Copies what comes next without taking it. */
   peek(target: Uint8Array, offset = 0, length = target.length - offset): number {
     const n = this.rx === null ? 0 : this.rx.peek(0, target, offset, length);

@@ -15,7 +15,6 @@ import { Ready, type SessionObserver, type VclSession, VclState } from './sessio
 import type { VclWorker } from './worker.ts';
 
 const READ_BYTES = 64 * 1024;
-const NOTHING = Buffer.alloc(0);
 
 export interface SocketOptions {
   allowHalfOpen?: boolean;
@@ -309,7 +308,7 @@ export class Socket extends Duplex implements SessionObserver {
       const { session } = this;
       const available = session.readable;
       if (available === 0) {
-        const state = session.read(NOTHING, 0, 1);
+        const state = session.endState;
         if (state === -E.AGAIN) return;
         this.wantsData = false;
         if (state === 0) this.push(null);
