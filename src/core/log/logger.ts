@@ -1,10 +1,10 @@
 /**
  * The application log (not access logs): Envoy's levels, component names and line format, written whole lines at a time.
  *
- * Format operators (spdlog's, as Envoy's `--log-format`): %Y %m %d %T %e (time), %t (thread), %l (level), %n (component), %v (text), %P
- * (process id), %g %# (source file and line: empty here), %% . Levels are process-wide per thread; `setLevel` changes them at run time.
+ * Format operators (spdlog's, as Envoy's `--log-format`): %Y %m %d %T %e (time), %t (thread), %l (level), %n (component), %v (text), %_
+ * (text with escaped line breaks), %j (text as the inside of a JSON string), %P (process id), %g %# (source file and line: empty here), %% . Levels are process-wide per thread; `setLevel` changes them at run time.
  */
-import { openSync, writeSync } from 'node:fs';
+import { closeSync, openSync, writeSync } from 'node:fs';
 import { threadId } from 'node:worker_threads';
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warning', 'error', 'critical', 'off'] as const;
@@ -110,7 +110,10 @@ export class LogSink {
 
   /** Opens `path` (again). Throws when it cannot be opened. */
   reopen(): void {
-    if (this.settings.path !== undefined) this.fd = openSync(this.settings.path, 'a');
+    if (this.settings.path === undefined) return;
+    const old = this.fd;
+    this.fd = openSync(this.settings.path, 'a');
+    if (old !== 2) closeSync(old);
   }
 
   logger(name: string): Logger {
@@ -151,7 +154,7 @@ export class LogSink {
 function formatLine(format: string, name: string, level: string, message: string): string {
   const now = new Date();
   const two = (n: number): string => String(n).padStart(2, '0');
-  const body = format.replace(/%([%YmdTHMSetlnvPg#])/g, (_all, operator: string) => {
+  const body = format.replace(/%([%YmdTHMSetlnvjPg#_])/g, (_all, operator: string) => {
     switch (operator) {
       case 'Y':
         return String(now.getFullYear());
@@ -179,6 +182,10 @@ function formatLine(format: string, name: string, level: string, message: string
         return name;
       case 'v':
         return message;
+      case '_':
+        return message.replaceAll('\n', '\\n');
+      case 'j':
+        return JSON.stringify(message).slice(1, -1);
       case '%':
         return '%';
       default:

@@ -228,7 +228,7 @@ class PlainWriter {
 
   private unsupportedField(field: DescField, place: Place): void {
     const outerRequired = this.required;
-    this.required ||= NEVER_LEFT_OUT.has(field.message?.typeName ?? '');
+    this.required ||= NEVER_LEFT_OUT.has(field.message?.typeName ?? '') || NEVER_LEFT_OUT.has(fullName(field));
     this.report(`${fullName(field)} is not supported by Sluice yet`, whereOfKey(place));
     this.required = outerRequired;
   }

@@ -17,7 +17,7 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.config.bootstrap.v3.Bootstrap.DeferredStatOptions': '',
   'envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig': 'log_format',
   'envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig.LogFormat': 'text_format json_format',
-  'envoy.config.bootstrap.v3.Admin': 'access_log access_log_path address',
+  'envoy.config.bootstrap.v3.Admin': 'access_log access_log_path address allow_paths',
   'envoy.config.bootstrap.v3.ClusterManager': 'upstream_bind_config',
   'envoy.config.bootstrap.v3.LayeredRuntime': 'layers',
   'envoy.config.bootstrap.v3.RuntimeLayer': 'name static_layer disk_layer admin_layer',
@@ -99,7 +99,7 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
     per_connection_buffer_limit_bytes metadata drain_type listener_filters listener_filters_timeout
     continue_on_listener_filters_timeout transparent freebind socket_options tcp_fast_open_queue_length traffic_direction
     reuse_port enable_reuse_port access_log tcp_backlog_size
-    max_connections_to_accept_per_socket_event bind_to_port deprecated_v1 ignore_global_conn_limit`,
+    max_connections_to_accept_per_socket_event bind_to_port deprecated_v1 ignore_global_conn_limit tcp_keepalive`,
   'envoy.config.listener.v3.AdditionalAddress': 'address socket_options',
   'envoy.config.core.v3.SocketOptionsOverride': 'socket_options',
   'envoy.config.listener.v3.Listener.DeprecatedV1': 'bind_to_port',
@@ -374,10 +374,11 @@ export const SUPPORTED_ENUM_VALUES: Record<string, string> = {
   'envoy.config.cluster.v3.Cluster.LbPolicy': 'ROUND_ROBIN LEAST_REQUEST RANDOM CLUSTER_PROVIDED LOAD_BALANCING_POLICY_CONFIG',
 };
 
-/** Messages without which traffic would go in plain text: even `--allow-unsupported` never leaves them out. */
+/** Messages and fields without which traffic would go in plain text: even `--allow-unsupported` never leaves them out. */
 export const NEVER_LEFT_OUT: ReadonlySet<string> = new Set([
   'envoy.config.core.v3.TransportSocket',
   'envoy.config.cluster.v3.Cluster.TransportSocketMatch',
+  'envoy.config.cluster.v3.Cluster.transport_socket_matcher',
 ]);
 
 /**
@@ -390,6 +391,8 @@ export const ACCEPTED_VALUES: Record<string, readonly (boolean | number | string
   // Only means something with an overload manager, or with health checks: both are refused.
   'envoy.config.listener.v3.Listener.bypass_overload_manager': [true],
   'envoy.config.cluster.v3.Cluster.ignore_health_on_host_removal': [true],
+  'envoy.config.cluster.v3.Cluster.close_connections_on_host_health_failure': [true],
+  'envoy.config.cluster.v3.Cluster.CommonLbConfig.ignore_new_hosts_until_first_hc': [true],
   'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector.enable_ja3_fingerprinting': [false],
   'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector.enable_ja4_fingerprinting': [false],
   // Sockets are the kernel's by default in both.

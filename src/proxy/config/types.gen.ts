@@ -62,6 +62,7 @@ export interface Admin {
   accessLog: AccessLog[];
   accessLogPath: string;
   address?: Address;
+  allowPaths: StringMatcher[];
 }
 
 /** envoy.config.bootstrap.v3.ClusterManager */
@@ -502,6 +503,7 @@ export interface Listener {
   bindToPort?: boolean;
   deprecatedV1?: ListenerDeprecatedV1;
   ignoreGlobalConnLimit: boolean;
+  tcpKeepalive?: TcpKeepalive;
 }
 
 /** envoy.config.listener.v3.AdditionalAddress */

@@ -1,4 +1,5 @@
 /** Addresses of listeners as configuration has them (`envoy.config.core.v3.Address`). Names are not resolved here, as in Envoy. */
+import { IPPROTO_TCP, SO_KEEPALIVE, SOL_SOCKET, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL } from '../../core/sys/socket.ts';
 import { ConfigError } from '../config/error.ts';
 import { type Address, type IpAddress, ipAddress, pipeAddress } from './address.ts';
 
@@ -65,6 +66,25 @@ export function socketOptions(configs: SocketOptionConfig[] | undefined): Socket
     value: option.bufValue ?? option.intValue ?? 0,
     state: SOCKET_STATES[option.state] ?? 'prebind',
   }));
+}
+
+/** `envoy.config.core.v3.TcpKeepalive`; intervals in seconds. */
+export interface TcpKeepaliveConfig {
+  keepaliveProbes?: number;
+  keepaliveTime?: number;
+  keepaliveInterval?: number;
+}
+
+/** Set on the listening socket: accepted ones inherit them. */
+export function keepaliveOptions(config: TcpKeepaliveConfig): SocketOption[] {
+  const options: SocketOption[] = [{ level: SOL_SOCKET, name: SO_KEEPALIVE, value: 1, state: 'prebind' }];
+  const add = (name: number, value: number | undefined): void => {
+    if (value !== undefined) options.push({ level: IPPROTO_TCP, name, value, state: 'prebind' });
+  };
+  add(TCP_KEEPCNT, config.keepaliveProbes);
+  add(TCP_KEEPIDLE, config.keepaliveTime);
+  add(TCP_KEEPINTVL, config.keepaliveInterval);
+  return options;
 }
 
 const SOCKET_STATES = { STATE_PREBIND: 'prebind', STATE_BOUND: 'bound', STATE_LISTENING: 'listening' } as const;

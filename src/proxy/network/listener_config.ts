@@ -15,10 +15,12 @@ import { FilterChainMatcher } from './filter_chain_match.ts';
 import {
   type AddressConfig,
   addressStatName,
+  keepaliveOptions,
   listenAddress,
   type SocketOption,
   type SocketOptionConfig,
   socketOptions,
+  type TcpKeepaliveConfig,
 } from './listener_address.ts';
 import {
   atPath,
@@ -53,6 +55,7 @@ export interface ListenerProto {
   socketOptions?: SocketOptionConfig[];
   tcpFastOpenQueueLength?: number;
   tcpBacklogSize?: number;
+  tcpKeepalive?: TcpKeepaliveConfig;
   enableReusePort?: boolean;
   reusePort?: boolean;
   bindToPort?: boolean;
@@ -211,6 +214,7 @@ function readAddresses(proto: ListenerProto): ListenerAddress[] {
   if (proto.tcpFastOpenQueueLength !== undefined) {
     shared.push({ level: IPPROTO_TCP, name: TCP_FASTOPEN, value: proto.tcpFastOpenQueueLength, state: 'listening' });
   }
+  if (proto.tcpKeepalive !== undefined) shared.push(...keepaliveOptions(proto.tcpKeepalive));
   const addresses: ListenerAddress[] = [{ address: atPath('address', () => listenAddress(main)), socketOptions: shared }];
   (proto.additionalAddresses ?? []).forEach((extra, i) => {
     atPath(`additional_addresses[${i}]`, () => {

@@ -6,13 +6,34 @@
  * thread cannot watch itself: its own misses are noticed by how late its timer runs.
  */
 import type { Counter, Scope } from '../../core/stats/stats.ts';
+import { ConfigError } from '../config/error.ts';
+import type { Bootstrap, Watchdog } from '../config/types.gen.ts';
 
-export interface WatchdogSettings {
+export interface WatchdogTimeouts {
   missTimeoutMs: number;
   megaMissTimeoutMs: number;
 }
 
-export const WATCHDOG_DEFAULTS: WatchdogSettings = { missTimeoutMs: 200, megaMissTimeoutMs: 1000 };
+export interface WatchdogSettings {
+  mainThread: WatchdogTimeouts;
+  worker: WatchdogTimeouts;
+}
+
+/** From `watchdogs`, or the older `watchdog` that is for all threads. Throws ConfigError. */
+export function watchdogSettings(bootstrap: Bootstrap): WatchdogSettings {
+  const { watchdog, watchdogs } = bootstrap;
+  if (watchdog !== undefined && watchdogs !== undefined) {
+    throw new ConfigError('Only one of watchdog or watchdogs should be set!', { path: 'watchdog' });
+  }
+  return {
+    mainThread: timeouts(watchdogs?.mainThreadWatchdog ?? watchdog),
+    worker: timeouts(watchdogs?.workerWatchdog ?? watchdog),
+  };
+}
+
+function timeouts(config: Watchdog | undefined): WatchdogTimeouts {
+  return { missTimeoutMs: config?.missTimeout ?? 200, megaMissTimeoutMs: config?.megamissTimeout ?? 1000 };
+}
 
 interface Watched {
   readonly name: string;
@@ -31,13 +52,13 @@ export class GuardDog {
   private readonly settings: WatchdogSettings;
   private readonly scope: Scope;
   private readonly watched: Watched[] = [];
-  private readonly onMegaMiss: (name: string) => void;
+  private readonly onMegaMiss: (name: string, timeoutMs: number) => void;
   private readonly mainMiss: Counter;
   private readonly mainMegaMiss: Counter;
   private timer: NodeJS.Timeout | null = null;
   private lastTick = 0;
 
-  constructor(threads: number, scope: Scope, settings: WatchdogSettings, onMegaMiss: (name: string) => void) {
+  constructor(threads: number, scope: Scope, settings: WatchdogSettings, onMegaMiss: GuardDog['onMegaMiss']) {
     this.cells = new Int32Array(new SharedArrayBuffer(threads * 4));
     this.scope = scope;
     this.settings = settings;
@@ -62,7 +83,10 @@ export class GuardDog {
 
   /** Starts checking; the timer does not keep the process alive. */
   start(): void {
-    const interval = Math.max(10, Math.floor(this.settings.missTimeoutMs / 2));
+    const interval = Math.max(
+      10,
+      Math.floor(Math.min(this.settings.worker.missTimeoutMs, this.settings.mainThread.missTimeoutMs) / 2),
+    );
     this.lastTick = performance.now();
     this.timer = setInterval(() => this.check(performance.now(), interval), interval);
     this.timer.unref();
@@ -76,13 +100,14 @@ export class GuardDog {
   check(now: number, interval: number): void {
     const late = now - this.lastTick - interval;
     this.lastTick = now;
-    if (late > this.settings.missTimeoutMs) this.mainMiss.inc();
-    if (late > this.settings.megaMissTimeoutMs) this.mainMegaMiss.inc();
+    const { mainThread, worker } = this.settings;
+    if (late > mainThread.missTimeoutMs) this.mainMiss.inc();
+    if (late > mainThread.megaMissTimeoutMs) this.mainMegaMiss.inc();
     for (let i = 0; i < this.watched.length; i++) {
       const watched = this.watched[i];
       if (watched === undefined) continue;
       const count = Atomics.load(this.cells, i);
-      if (count !== watched.lastCount || late > this.settings.missTimeoutMs) {
+      if (count !== watched.lastCount || late > worker.missTimeoutMs) {
         watched.lastCount = count;
         watched.sinceMs = now;
         watched.missed = false;
@@ -91,14 +116,14 @@ export class GuardDog {
         continue;
       }
       const stuck = now - watched.sinceMs;
-      if (stuck > this.settings.missTimeoutMs && !watched.missed) {
+      if (stuck > worker.missTimeoutMs && !watched.missed) {
         watched.missed = true;
         watched.miss.inc();
       }
-      if (stuck > this.settings.megaMissTimeoutMs && !watched.megaMissed) {
+      if (stuck > worker.megaMissTimeoutMs && !watched.megaMissed) {
         watched.megaMissed = true;
         watched.megaMiss.inc();
-        this.onMegaMiss(watched.name);
+        this.onMegaMiss(watched.name, worker.megaMissTimeoutMs);
       }
     }
   }

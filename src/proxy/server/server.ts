@@ -13,15 +13,17 @@ import { AccessLogManagerImpl } from '../access_log/manager.ts';
 import { ConfigError } from '../config/error.ts';
 import { ConfigErrors } from '../config/errors.ts';
 import { type LoadedBootstrap, loadBootstrap } from '../config/load.ts';
+import type { Bootstrap } from '../config/types.gen.ts';
 import { listenAddress } from '../network/listener_address.ts';
 import { createRuntime, type RuntimeLoader } from '../runtime/runtime_impl.ts';
 import type { PlainBindConfig, PlainCluster } from '../upstream/cluster_types.ts';
 import { ClusterDiscovery } from '../upstream/discovery/cluster_discovery.ts';
 import { AdminServer } from './admin/admin_server.ts';
 import type { ServerState } from './admin/context.ts';
+import { applicationLogFormat } from './application_log.ts';
 import { BaseIdLock } from './base_id.ts';
 import { type BindPlan, type BoundListener, bindListeners, bindPlans } from './bind.ts';
-import { GuardDog, WATCHDOG_DEFAULTS } from './guard_dog.ts';
+import { GuardDog, watchdogSettings } from './guard_dog.ts';
 import { localInfo } from './local_info.ts';
 import { adminContext } from './server_admin.ts';
 import { ServerStats } from './server_stats.ts';
@@ -97,8 +99,15 @@ function report(error: unknown, options: ServerOptions, log: Logger): void {
     );
 }
 
+interface CheckedConfiguration {
+  loaded: LoadedBootstrap;
+  plans: BindPlan[];
+  /** Of the application log; undefined: as the command line says. */
+  logFormat: string | undefined;
+}
+
 /** Loads, and builds everything once without sockets. Throws ConfigError(s) with their place in the file. */
-function checkConfiguration(options: ServerOptions, log: Logger): { loaded: LoadedBootstrap; plans: BindPlan[] } {
+function checkConfiguration(options: ServerOptions, log: Logger): CheckedConfiguration {
   const loaded = loadBootstrap({
     path: options.configPath,
     yaml: options.configYaml,
@@ -109,8 +118,14 @@ function checkConfiguration(options: ServerOptions, log: Logger): { loaded: Load
   for (const warning of loaded.warnings) log.warn(warning);
   applyDefaults(loaded);
   let plans: BindPlan[];
+  let logFormat: string | undefined;
   try {
-    const runtime = createRuntime(loaded.bootstrap.layeredRuntime?.layers, { serviceCluster: options.serviceCluster });
+    logFormat = applicationLogFormat(loaded.bootstrap, options.log.format);
+    watchdogSettings(loaded.bootstrap);
+    checkStatsFlush(loaded.bootstrap);
+    const runtime = createRuntime(loaded.bootstrap.layeredRuntime?.layers, {
+      serviceCluster: localInfo(loaded.bootstrap, options).clusterName,
+    });
     const memory = createStatsMemory(2);
     const discovery = new ClusterDiscovery({
       clusters: clustersOf(loaded),
@@ -143,7 +158,15 @@ function checkConfiguration(options: ServerOptions, log: Logger): { loaded: Load
     if (!(error instanceof ConfigError) || error.file !== undefined) throw error;
     throw loaded.locate(error);
   }
-  return { loaded, plans };
+  return { loaded, plans, logFormat };
+}
+
+function checkStatsFlush(bootstrap: Bootstrap): void {
+  if (bootstrap.statsFlushOnAdmin === true && bootstrap.statsFlushInterval !== undefined) {
+    throw new ConfigError('Only one of stats_flush_interval or stats_flush_on_admin should be set!', {
+      path: 'stats_flush_on_admin',
+    });
+  }
 }
 
 /** What one part of the bootstrap says for another. */
@@ -201,12 +224,11 @@ export class Server {
     this.loaded = checked.loaded;
     this.plans = checked.plans;
     const { bootstrap } = this.loaded;
-    const format = bootstrap.applicationLogConfig?.logFormat;
-    if (format?.textFormat !== undefined) options.log.format = format.textFormat;
+    options.log.format = checked.logFormat ?? options.log.format;
     this.memory = createStatsMemory(options.concurrency + 1);
     this.store = new Store({ memory: this.memory, thread: 0, rejects: statsRejects(bootstrap), ...statsTags(bootstrap) });
     this.stats = new ServerStats(this.store, options.concurrency, this.loaded);
-    this.runtime = createRuntime(bootstrap.layeredRuntime?.layers, { serviceCluster: options.serviceCluster });
+    this.runtime = createRuntime(bootstrap.layeredRuntime?.layers, { serviceCluster: localInfo(bootstrap, options).clusterName });
     this.pool = new WorkerPool((message) => {
       this.log.critical(message);
       this.end(1);
@@ -218,8 +240,8 @@ export class Server {
       upstreamBindConfig: bootstrap.clusterManager?.upstreamBindConfig as PlainBindConfig | undefined,
       warn: (message) => sink.logger('dns').warn(message),
     });
-    this.guardDog = new GuardDog(options.concurrency, this.store.scope('server.'), WATCHDOG_DEFAULTS, (name) =>
-      this.log.warn(`${name} has not come back to its event loop for a second`),
+    this.guardDog = new GuardDog(options.concurrency, this.store.scope('server.'), watchdogSettings(bootstrap), (name, ms) =>
+      this.log.warn(`${name} has not come back to its event loop for ${ms} ms`),
     );
     const chosen = chooseBackend(options.ioBackend);
     this.backend = chosen.backend;
@@ -259,12 +281,14 @@ export class Server {
     this.log.info(`all dependencies initialized. starting workers`);
   }
 
+  /** Before stats are looked at; with `stats_flush_on_admin` this is what flushes them. */
   updateStats(): void {
     this.stats.update(this.state);
+    if (this.loaded.bootstrap.statsFlushOnAdmin === true) this.store.mergeHistograms();
   }
 
   private flushStats(): void {
-    this.updateStats();
+    this.stats.update(this.state);
     this.store.mergeHistograms();
   }
 

@@ -34,6 +34,7 @@ function onMessage(worker: WorkerRuntime, message: ToWorker): void {
       break;
     case 'reopenLogs':
       worker.accessLogs.reopen();
+      worker.log.reopen();
       break;
     case 'healthCheck':
       worker.drain.failHealthCheck(message.failed);

@@ -3,10 +3,11 @@
  *
  * Handlers are a table; what changes something needs POST. A handler returns its answer; errors of a query are answers with 400.
  */
-import { unlinkSync } from 'node:fs';
+import { chmodSync, unlinkSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { AccessLogFactoryContext } from '../../access_log/factory.ts';
+import { compileStringMatcher, type StringMatcher } from '../../common/matchers.ts';
 import type { Admin } from '../../config/types.gen.ts';
 import { type Address, ipAddress, pipeAddress } from '../../network/address.ts';
 import { AdminAccessLog } from './admin_access_log.ts';
@@ -17,12 +18,15 @@ export class AdminServer {
   private readonly server: Server;
   private readonly context: AdminContext;
   private readonly accessLog: AdminAccessLog;
+  /** Empty: all. */
+  private readonly allowedPaths: readonly StringMatcher[];
   address: Address | null = null;
 
   /** Throws ConfigError when an access log cannot be opened. */
   constructor(context: AdminContext, config: Admin, accessLogs: AccessLogFactoryContext) {
     this.context = context;
     this.accessLog = new AdminAccessLog(config, accessLogs);
+    this.allowedPaths = config.allowPaths.map((matcher, i) => compileStringMatcher(matcher, `admin.allow_paths[${i}]`));
     this.server = createServer((request, response) => {
       this.handle(request, response).catch((error: unknown) => {
         context.log.error(`admin: ${request.url}: ${error instanceof Error ? error.stack : String(error)}`);
@@ -41,11 +45,15 @@ export class AdminServer {
         this.server.removeListener('error', reject);
         resolve();
       };
-      if (address.kind === 'ip') this.server.listen(address.port, address.ip, done);
+      if (address.kind === 'ip')
+        this.server.listen({ port: address.port, host: address.ip, ipv6Only: address.v6only === true }, done);
       else {
         const path = address.path.startsWith('@') ? `\0${address.path.slice(1)}` : address.path;
         if (!path.startsWith('\0')) removeStale(path);
-        this.server.listen(path, done);
+        this.server.listen(path, () => {
+          if (address.mode && !path.startsWith('\0')) chmodSync(path, address.mode);
+          done();
+        });
       }
     });
     const bound = this.server.address();
@@ -76,6 +84,8 @@ export class AdminServer {
   }
 
   private async answer(request: IncomingMessage, url: URL): Promise<AdminResponse> {
+    if (this.allowedPaths.length > 0 && !this.allowedPaths.some((matcher) => matcher.match(url.pathname)))
+      return text(`request to path ${url.pathname} not allowed`, 403);
     const handler = findHandler(url.pathname);
     if (handler === undefined) return text(`invalid path. admin commands are:\n${helpText()}`, 404);
     const method = request.method ?? 'GET';
