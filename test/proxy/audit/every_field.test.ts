@@ -1,0 +1,72 @@
+/**
+ * No field of the table of supported fields is without code that reads it: each name is read somewhere outside of `proxy/config`, or
+ * stands here with the reason why there is nothing to do for it.
+ */
+import assert from 'node:assert/strict';
+import { globSync, readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { api } from '../../../src/proxy/config/api/registry.ts';
+import { words } from '../../../src/proxy/config/plain.ts';
+import { SUPPORTED_FIELDS } from '../../../src/proxy/config/supported.ts';
+
+const NOTHING_TO_DO: Record<string, string> = {
+  'envoy.config.bootstrap.v3.Bootstrap.bootstrap_extensions': 'only the default socket interface can be there',
+  'envoy.config.bootstrap.v3.Bootstrap.deferred_stat_options': 'when stats are created makes no difference to what they count',
+  'envoy.extensions.network.socket_interface.v3.DefaultSocketInterface.io_uring_options': 'io_uring is used wherever it works',
+  'envoy.config.listener.v3.FilterChain.transport_socket_connect_timeout': 'a raw buffer has no handshake to wait for',
+  'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector.initial_read_buffer_size': 'bytes come in blocks',
+  'envoy.config.core.v3.SubstitutionFormatString.json_format_options': 'keys are always sorted',
+  'envoy.config.core.v3.JsonFormatOptions.sort_properties': 'keys are always sorted',
+  'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.request_id_extension':
+    'only the UUID extension can be there',
+  'envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig.pack_trace_reason': 'means something with tracing only',
+  'envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig.use_request_id_for_trace_sampling':
+    'means something with tracing only',
+  'envoy.config.route.v3.Route.decorator': 'means something with tracing only',
+  'envoy.config.core.v3.SocketOption.description': 'a comment',
+  'envoy.config.route.v3.Decorator.operation': 'means something with tracing only',
+  'envoy.config.route.v3.Decorator.propagate': 'means something with tracing only',
+  'envoy.config.endpoint.v3.LocalityLbEndpoints.proximity': 'Envoy does not use it either',
+  'envoy.config.endpoint.v3.Endpoint.health_check_config': 'active health checks are refused',
+  'envoy.config.endpoint.v3.Endpoint.HealthCheckConfig.disable_active_health_check': 'active health checks are refused',
+};
+
+/** Messages that are only shown: `/server_info`, `/config_dump`. */
+const SHOWN_ONLY = [
+  'envoy.config.core.v3.Node',
+  'envoy.config.core.v3.BuildVersion',
+  'envoy.config.core.v3.Extension',
+  'envoy.type.v3.SemanticVersion',
+  'xds.core.v3.ContextParams',
+];
+
+const root = fileURLToPath(new URL('../../../src/', import.meta.url));
+const code = globSync('{proxy,core}/**/*.ts', { cwd: root })
+  .filter((file) => !file.startsWith('proxy/config/'))
+  .map((file) => readFileSync(root + file, 'utf8').replace(/\/\*[\s\S]*?\*\//g, ''))
+  .join('\n');
+
+/** Read as a property or taken apart; a declaration in an interface does not count. */
+function isRead(name: string): boolean {
+  return new RegExp(`\\??\\.${name}\\b|[{,]\\s*${name}\\s*(?:[,}=]|:\\s*\\w+\\s*[,}=])`).test(code);
+}
+
+test('every supported field is read somewhere', () => {
+  const unread: string[] = [];
+  for (const [message, cell] of Object.entries(SUPPORTED_FIELDS)) {
+    if (SHOWN_ONLY.includes(message)) continue;
+    for (const field of api().message(message).fields) {
+      if (!words(cell).has(field.name) || `${message}.${field.name}` in NOTHING_TO_DO) continue;
+      if (!isRead(field.localName)) unread.push(`${message}.${field.name}`);
+    }
+  }
+  assert.deepEqual(unread, []);
+});
+
+test('what there is nothing to do for is supported, and still not read', () => {
+  for (const field of Object.keys(NOTHING_TO_DO)) {
+    const at = field.lastIndexOf('.');
+    assert.ok(words(SUPPORTED_FIELDS[field.slice(0, at)]).has(field.slice(at + 1)), field);
+  }
+});
