@@ -44,6 +44,7 @@ export interface HostStackOptions {
 }
 
 const MESSAGES_PER_TURN = 512;
+const DEFERRED_RETRY_MS = 1;
 const REPLY_PART = 8 * 1024;
 const CONTROL_RING = 1024;
 const IO_RING = 1024;
@@ -73,6 +74,7 @@ export class HostStack {
   private nextApp = 1;
   private nextWorker = 1;
   private turnScheduled = false;
+  private deferredTimer: NodeJS.Timeout | null = null;
   private closed = false;
 
   /** Starts to listen. Throws SysError; EADDRINUSE when another stack lives in that directory. */
@@ -124,6 +126,7 @@ export class HostStack {
     if (this.closed) return;
     this.closed = true;
     clearInterval(this.heartbeat);
+    if (this.deferredTimer !== null) clearTimeout(this.deferredTimer);
     for (const worker of [...this.workers.values()]) this.detach(worker);
     this.poll.close();
     for (const fd of this.descriptors) closeDescriptor(fd);
@@ -143,6 +146,15 @@ export class HostStack {
       this.serve(worker);
     }
     if (this.active.size > 0) this.scheduleTurn();
+    // Acceptances come without a doorbell, so a connect that waits for one has to look.
+    if (this.layer.hasDeferred) this.deferredTimer ??= setTimeout(() => this.retryDeferred(), DEFERRED_RETRY_MS);
+  }
+
+  private retryDeferred(): void {
+    this.deferredTimer = null;
+    for (const worker of this.workers.values()) this.active.add(worker);
+    this.turn();
+    this.layer.retryDeferred(performance.now());
   }
 
   private scheduleTurn(): void {

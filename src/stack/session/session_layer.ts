@@ -32,6 +32,9 @@ const MIN_PORT = 1024;
 const MAX_PORT = 65535;
 const PORT_TRIES = 64;
 const DEFAULT_BACKLOG = 511;
+/** How long a connect waits for a listener that takes no more, as a SYN would be retried. */
+const CONNECT_TIMEOUT_MS = 10_000;
+const MAX_DEFERRED = 65_536;
 
 export class SessionLayer {
   readonly pool = new SessionPool();
@@ -47,6 +50,8 @@ export class SessionLayer {
   private readonly global = new Map<number, LookupTables>();
   private readonly applications: Map<number, Application>;
   private readonly drain: (worker: AppWorker) => void;
+  /** Connects whose listener is full, in order. */
+  private deferred: { session: Session; generation: number; untilMs: number }[] = [];
   private nextPort = MIN_PORT + Math.floor(Math.random() * (MAX_PORT - MIN_PORT));
   private readonly message = newMessage();
   private readonly anyV4 = new Endpoint();
@@ -104,6 +109,26 @@ export class SessionLayer {
         if (listener !== null) this.unlisten(listener, worker);
         return;
       }
+    }
+  }
+
+  /** Connects wait for a listener: `retryDeferred` is to be called again in a while. */
+  get hasDeferred(): boolean {
+    return this.deferred.length > 0;
+  }
+
+  /** Tries the connects whose listener was full once more. */
+  retryDeferred(nowMs: number): void {
+    const waiting = this.deferred;
+    this.deferred = [];
+    for (const entry of waiting) {
+      const { session } = entry;
+      if (session.generation !== entry.generation || session.state !== SessionState.connecting) continue;
+      const code = this.route(session);
+      if (code === SessionError.none) this.connects++;
+      else if (code !== SessionError.backlog) this.refuse(session, code);
+      else if (nowMs >= entry.untilMs) this.refuse(session, SessionError.timedOut);
+      else this.deferred.push(entry);
     }
   }
 
@@ -213,7 +238,10 @@ export class SessionLayer {
       this.connects++;
       return;
     }
-    this.refuse(session, code);
+    if (code === SessionError.backlog && this.deferred.length < MAX_DEFERRED) {
+      const untilMs = performance.now() + CONNECT_TIMEOUT_MS;
+      this.deferred.push({ session, generation: session.generation, untilMs });
+    } else this.refuse(session, code);
   }
 
   /** Finds who takes the connection and starts it. */
@@ -229,9 +257,9 @@ export class SessionLayer {
         ? this.listenerOf(action.appIndex, proto)
         : this.findListener(namespace, options, proto, remote);
     if (listener !== null) {
-      if (!this.chooseLocal(session, namespace)) return SessionError.noPort;
       const target = this.chooseWorker(listener);
       if (target === null) return SessionError.backlog;
+      if (!this.chooseLocal(session, namespace)) return SessionError.noPort;
       const code = this.ct.connectTo(session, listener, target);
       if (code !== SessionError.none) namespace.local.deleteSession(proto, local, remote);
       return code;
@@ -269,7 +297,7 @@ export class SessionLayer {
     return null;
   }
 
-  /** The next of the listener's workers, round robin; null when too many connections wait already. */
+  /** The next of the listener's workers, round robin; null when too many connections wait already, or their queues are full. */
   private chooseWorker(listener: Session): ListenerState['workers'][number] | null {
     const accept = listener.accept!;
     if (accept.waiting >= accept.backlog) {
@@ -277,8 +305,11 @@ export class SessionLayer {
       for (const entry of [...accept.workers]) this.drain(entry.worker);
       if (listener.accept !== accept || accept.waiting >= accept.backlog) return null;
     }
-    accept.next = (accept.next + 1) % accept.workers.length;
-    return accept.workers[accept.next];
+    for (let i = 0; i < accept.workers.length; i++) {
+      accept.next = (accept.next + 1) % accept.workers.length;
+      if (!accept.workers[accept.next].worker.congested) return accept.workers[accept.next];
+    }
+    return null;
   }
 
   private accepted(session: Session | null): void {

@@ -76,7 +76,6 @@ export class CtTransport implements Transport {
    */
   connectTo(client: Session, listener: Session, target: { worker: NonNullable<Session['worker']>; context: number }): number {
     const worker = client.worker!;
-    if (target.worker.congested || worker.congested) return SessionError.congested;
     const shared = this.segments.segmentFor(worker, target.worker);
     if (shared === null) return SessionError.alloc;
     const { rxFifoSize, txFifoSize } = target.worker.app.options;
