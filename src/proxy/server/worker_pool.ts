@@ -59,6 +59,8 @@ export class WorkerPool {
   async drain(durationMs: number, strategy: 'gradual' | 'immediate', timeoutMs: number, untilEmpty: boolean): Promise<void> {
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, timeoutMs);
+      // Workers keep the process while they run; when they were told to end meanwhile, the rest of the drain time must not.
+      timer.unref();
       if (untilEmpty) {
         this.onDrained = () => {
           clearTimeout(timer);
