@@ -26,13 +26,13 @@ const GOOD = `static_resources:
               domains: ["*"]
               routes:
               - match: { prefix: / }
-                route: { cluster: api }
+                route: { cluster: payments }
   clusters:
-  - name: api
+  - name: payments
     type: STATIC
     connect_timeout: 1s
     load_assignment:
-      cluster_name: api
+      cluster_name: payments
       endpoints:
       - lb_endpoints:
         - endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: 8080 } } }
@@ -44,7 +44,7 @@ const MISTAKES: readonly [title: string, right: string, wrong: string][] = [
   ['A value that the enum does not have', 'type: STATIC', 'type: STATICC'],
   ['A value out of range', 'port_value: 10000', 'port_value: 100000'],
   ['A duration without its unit', 'connect_timeout: 1s', 'connect_timeout: 1'],
-  ['A cluster that is not there', 'cluster: api }', 'cluster: apj }'],
+  ['A cluster that is not there', 'cluster: payments }', 'cluster: payment }'],
   ['A name where an address is needed', 'address: 127.0.0.1, port_value: 8080', 'address: localhost, port_value: 8080'],
   ['A list that must not be empty', 'domains: ["*"]', 'domains: []'],
   ['YAML that is none', 'stat_prefix: web', 'stat_prefix: "web'],

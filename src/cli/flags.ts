@@ -2,6 +2,7 @@
  * Command-line flags as tables: from one table come parsing, `--help` and the errors (unknown flag -> nearest known one).
  */
 import { parseArgs } from 'node:util';
+import { nearest as nearestName } from '../proxy/config/suggest.ts';
 
 export interface FlagSpec {
   short?: string;
@@ -75,30 +76,8 @@ export function formatFlags(table: FlagTable): string {
     .join('\n');
 }
 
-/** The known word nearest to `word`, when it is near enough to be a slip or its beginning. */
+/** The known word that `word` begins, or else the nearest one, when it is near enough to be a slip. */
 export function nearest(word: string, known: readonly string[]): string | undefined {
   const longer = word.length > 2 ? known.find((candidate) => candidate.startsWith(word)) : undefined;
-  if (longer !== undefined) return longer;
-  let best: string | undefined;
-  let bestDistance = Math.max(2, Math.floor(word.length / 3)) + 1;
-  for (const candidate of known) {
-    const distance = editDistance(word, candidate);
-    if (distance < bestDistance) {
-      best = candidate;
-      bestDistance = distance;
-    }
-  }
-  return best;
-}
-
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
-    }
-    row = next;
-  }
-  return row[b.length];
+  return longer ?? nearestName(word, known);
 }

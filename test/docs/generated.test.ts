@@ -12,7 +12,7 @@ describe('generated documentation', () => {
   for (const file of Object.keys(SECTIONS)) {
     test(`${file} is up to date`, () => {
       const { before, after } = withSections(file);
-      assert.equal(before, after, 'run: node scripts/feature-table.ts');
+      assert.equal(before, after, 'run: npm run docs');
     });
   }
 

@@ -57,7 +57,7 @@ export class ServerStats {
     this.store.gauge('server.state').set(STATES[state]);
     this.store.gauge('server.live').set(state === 'LIVE' ? 1 : 0);
     this.store.gauge('server.uptime').set(Math.floor((Date.now() - this.startMs) / 1000));
-    this.store.gauge('server.memory_allocated').set(memory.heapUsed + memory.external);
+    this.store.gauge('server.memory_allocated').set(memory.heapUsed);
     this.store.gauge('server.memory_heap_size').set(memory.heapTotal);
     this.store.gauge('server.memory_physical_size').set(memory.rss);
     const connections = this.store

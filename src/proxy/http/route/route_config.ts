@@ -29,6 +29,8 @@ export interface RouteTableDeps {
   readonly runtime: Runtime;
   readonly createPerRouteConfig: CreatePerRouteConfig;
   clusterExists(name: string): boolean;
+  /** For the nearest name in errors. */
+  clusterNames?(): readonly string[];
   readonly compileFormat: CompileFormat;
   /** Whether unknown clusters are an error when `validate_clusters` does not say. Default true (static configuration). */
   readonly validateClusters?: boolean;

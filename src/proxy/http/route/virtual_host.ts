@@ -5,6 +5,7 @@
  * Left out, refused: matcher, virtual clusters, rate limits, cors, hedging, mirroring, filter and non-forwarding actions.
  */
 import { ConfigError } from '../../config/error.ts';
+import { didYouMean } from '../../config/suggest.ts';
 import type { StreamInfo } from '../../stream_info/stream_info.ts';
 import type { HeaderMap } from '../header_map.ts';
 import { H } from '../header_names.ts';
@@ -206,7 +207,8 @@ function compileAnswer(
 
 function checkClusters(specifier: ClusterSpecifier, table: TableLevel, path: string): void {
   for (const name of specifier.clusterNames) {
-    if (!table.deps.clusterExists(name)) throw new ConfigError(`route: unknown cluster '${name}'`, { path });
+    if (table.deps.clusterExists(name)) continue;
+    throw new ConfigError(`route: unknown cluster '${name}'${didYouMean(name, table.deps.clusterNames?.() ?? [])}`, { path });
   }
 }
 

@@ -313,7 +313,7 @@ function logging(context: AdminContext, query: URLSearchParams): AdminResponse {
 function memory(): AdminResponse {
   const use = process.memoryUsage();
   return json({
-    allocated: String(use.heapUsed + use.external),
+    allocated: String(use.heapUsed),
     heap_size: String(use.heapTotal),
     pageheap_unmapped: '0',
     pageheap_free: String(use.heapTotal - use.heapUsed),

@@ -588,3 +588,11 @@ test('virtual host flags and metadata', () => {
   assert.equal(route.virtualHost.includeIsTimeoutRetryHeader, true);
   assert.deepEqual(route.metadata, { a: { b: 1 } });
 });
+
+test('the error about an unknown cluster names the nearest one', () => {
+  const config = { virtualHosts: [{ name: 'v', domains: ['*'], routes: [{ match: ANY, route: { cluster: 'missing' } }] }] };
+  assert.throws(
+    () => table(config, { clusterNames: () => ['other', 'missnig'] }),
+    /route: unknown cluster 'missing'; did you mean 'missnig'\?/,
+  );
+});

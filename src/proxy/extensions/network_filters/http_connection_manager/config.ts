@@ -83,6 +83,7 @@ function compileRoutes(config: HttpConnectionManager, context: FactoryContext, f
       runtime: context.runtime,
       createPerRouteConfig: routeConfigCreator(context, filters),
       clusterExists: (name) => context.clusterManager.get(name) !== null,
+      clusterNames: () => context.clusterManager.names(),
       compileFormat: parseHeaderFormat,
     });
   } catch (error) {
