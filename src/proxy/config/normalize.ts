@@ -167,7 +167,7 @@ class Normalizer {
   private any(node: MapNode, place: Place, extensionName: string): JsonValue | undefined {
     const typeEntry = node.entries.find((entry) => entry.key === '@type');
     if (typeEntry === undefined) {
-      if (node.entries.length === 0) return undefined;
+      if (node.entries.length === 0) return {};
       this.error(
         '"@type" is missing: it names the message, such as type.googleapis.com/envoy.extensions.filters.http.router.v3.Router',
         place,

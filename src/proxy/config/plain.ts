@@ -170,6 +170,8 @@ class PlainWriter {
 
   private any(any: Any, place: Place, point: string, name: string): unknown {
     const typeName = any.typeUrl.slice(any.typeUrl.lastIndexOf('/') + 1);
+    // Empty, it enables a filter that is disabled by default.
+    if (typeName === '' && point === 'envoy.config.route.v3.FilterConfig.config') return { '@type': '' };
     const type = this.api.registry.getMessage(typeName);
     if (type === undefined) {
       this.diagnostics.error(unknownTypeReason(this.api, name, typeName), whereOf(place));

@@ -29,6 +29,7 @@ import { decimal, firstByte, headerEquals, headerEqualsIgnoreCase, statusOf } fr
 import { normalizeHost } from './host_normalize.ts';
 import { LazyTimer } from './lazy_timer.ts';
 import type { LocalReplyContext, LocalReplyRequest } from './local_reply.ts';
+import { maxStreamDurationMs } from './stream_duration.ts';
 import { resetStreamInfo } from './stream_info_reset.ts';
 import { random32 } from './uuid.ts';
 
@@ -156,7 +157,7 @@ export class ActiveStream
     info.downstreamRemoteAddress = this.downstreamRemoteAddress;
 
     const route = this.route();
-    this.applyRouteTimeouts(route);
+    this.applyRouteTimeouts(route, headers);
     if (!this.createFilterChain(route, headers, connect)) {
       // Payload of a refused upgrade could be read as another request: nothing further is read from this connection.
       this.sawConnectionClose = true;
@@ -239,7 +240,7 @@ export class ActiveStream
     return false;
   }
 
-  private applyRouteTimeouts(route: Route | null): void {
+  private applyRouteTimeouts(route: Route | null, headers: HeaderMap): void {
     const entry = route === null ? null : route.routeEntry;
     if (entry === null) return;
     if (entry.idleTimeoutMs !== undefined && entry.idleTimeoutMs !== this.idleTimeoutMs) {
@@ -247,8 +248,9 @@ export class ActiveStream
       if (entry.idleTimeoutMs > 0) this.idleTimer.set(entry.idleTimeoutMs);
       else this.idleTimer.clear();
     }
-    if (entry.maxStreamDurationMs !== undefined) {
-      if (entry.maxStreamDurationMs > 0) this.maxDurationTimer.set(entry.maxStreamDurationMs);
+    const durationMs = maxStreamDurationMs(entry, headers);
+    if (durationMs !== undefined) {
+      if (durationMs > 0) this.maxDurationTimer.set(durationMs);
       else this.maxDurationTimer.clear();
     }
   }

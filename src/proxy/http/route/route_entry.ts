@@ -124,7 +124,8 @@ export class RouteEntryImpl implements RouteEntry {
     this.clusterName = choice.clusterName;
     this.clusterNotFoundResponseCode = NOT_FOUND_CODES[config.clusterNotFoundResponseCode ?? 'SERVICE_UNAVAILABLE'];
     this.priority = config.priority === 'HIGH' ? Priority.High : Priority.Default;
-    this.timeoutMs = config.timeout ?? DEFAULT_ROUTE_TIMEOUT_MS;
+    // With `max_stream_duration` the route's timeout does not count, given or not (Envoy: usingNewTimeouts).
+    this.timeoutMs = config.maxStreamDuration !== undefined ? 0 : (config.timeout ?? DEFAULT_ROUTE_TIMEOUT_MS);
     this.idleTimeoutMs = config.idleTimeout;
     this.maxStreamDurationMs = config.maxStreamDuration?.maxStreamDuration;
     this.grpcTimeoutHeaderMaxMs = config.maxStreamDuration?.grpcTimeoutHeaderMax;

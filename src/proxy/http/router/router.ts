@@ -142,7 +142,7 @@ export class Router implements StreamDecoderFilter, LoadBalancerContext, Downstr
     if (steered) this.readSteeringHeaders(headers);
     if (info.maintenanceMode) return this.refuseInMaintenance(info);
 
-    computeTimeouts(this.timeouts, entry, headers, this.isGrpc, config.respectExpectedRqTimeout);
+    computeTimeouts(this.timeouts, entry, headers, config.respectExpectedRqTimeout);
     if (!config.suppressEnvoyHeaders) setExpectedTimeout(this.timeouts, headers, 0, config.respectExpectedRqTimeout);
     if (route.virtualHost.includeAttemptCountInRequest) headers.setId(H['x-envoy-attempt-count'], '1');
     streamInfo.attemptCount = 1;

@@ -13,7 +13,6 @@ const TIMEOUT_HEADERS = headerMask([
   H['x-envoy-upstream-rq-timeout-ms'],
   H['x-envoy-upstream-rq-per-try-timeout-ms'],
   H['x-envoy-expected-rq-timeout-ms'],
-  H['grpc-timeout'],
 ]);
 
 /** All ms; 0 is none. Reused: `computeTimeouts` overwrites it. */
@@ -23,31 +22,16 @@ export interface TimeoutData {
   perTryIdleMs: number;
 }
 
-export function computeTimeouts(
-  out: TimeoutData,
-  route: RouteEntry,
-  headers: HeaderMap,
-  isGrpc: boolean,
-  respectExpected: boolean,
-): void {
+export function computeTimeouts(out: TimeoutData, route: RouteEntry, headers: HeaderMap, respectExpected: boolean): void {
   const policy = route.retryPolicy;
   out.globalMs = route.timeoutMs;
   out.perTryMs = policy === null ? 0 : policy.perTryTimeoutMs;
   out.perTryIdleMs = policy === null ? 0 : policy.perTryIdleTimeoutMs;
-  if (headers.mayHaveAny(TIMEOUT_HEADERS)) readHeaders(out, route, headers, isGrpc, respectExpected);
+  if (headers.mayHaveAny(TIMEOUT_HEADERS)) readHeaders(out, headers, respectExpected);
   if (out.globalMs !== 0 && out.perTryMs >= out.globalMs) out.perTryMs = 0;
 }
 
-function readHeaders(out: TimeoutData, route: RouteEntry, headers: HeaderMap, isGrpc: boolean, respectExpected: boolean): void {
-  if (isGrpc && route.grpcTimeoutHeaderMaxMs !== undefined) {
-    const asked = grpcTimeoutMs(headers.getId(H['grpc-timeout']));
-    if (asked !== undefined) {
-      const offset = route.grpcTimeoutHeaderOffsetMs ?? 0;
-      const wanted = offset > 0 && asked > offset ? asked - offset : asked;
-      const max = route.grpcTimeoutHeaderMaxMs;
-      out.globalMs = max !== 0 && (wanted === 0 || wanted > max) ? max : wanted;
-    }
-  }
+function readHeaders(out: TimeoutData, headers: HeaderMap, respectExpected: boolean): void {
   const expected = respectExpected ? milliseconds(headers.getId(H['x-envoy-expected-rq-timeout-ms'])) : undefined;
   if (expected !== undefined) out.globalMs = expected;
   else {
@@ -91,12 +75,4 @@ function timeoutText(ms: number): string {
 
 function milliseconds(text: string | undefined): number | undefined {
   return text !== undefined && /^[0-9]{1,15}$/.test(text) ? Number(text) : undefined;
-}
-
-const GRPC_UNITS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 0.001, n: 0.000_001 };
-
-/** `grpc-timeout`: 1 to 8 digits and a unit; undefined when it is not one. */
-export function grpcTimeoutMs(text: string | undefined): number | undefined {
-  const match = text === undefined ? null : /^([0-9]{1,8})([HMSmun])$/.exec(text);
-  return match === null ? undefined : Math.ceil(Number(match[1]) * GRPC_UNITS[match[2]]);
 }
