@@ -145,10 +145,11 @@ class MessageReader {
   }
 
   private readText(name: string, text: string, format: TextFormat): LoadedMessage {
+    const before = this.diagnostics.errors.length;
     const source = this.options.substituteEnv
       ? substituteVariables(name, text, this.options.env ?? process.env, this.diagnostics)
       : new Source(name, text);
-    const before = this.diagnostics.errors.length;
+    if (this.diagnostics.errors.length > before) return this.nothing();
     const node = parseText(source, format, this.diagnostics);
     if (node === undefined) return this.nothing();
     if (node.kind === 'scalar' && node.value === null) return this.nothing();

@@ -81,14 +81,12 @@ class TextReader {
       keepSourceTokens: false,
     });
     const [document, ...others] = 'empty' in documents ? [] : documents;
-    for (const each of [document, ...others]) {
-      for (const error of each?.errors ?? []) {
-        const offset = error.pos[0];
-        const reason = error.message.startsWith('Maximum call stack') ? 'nested too deeply' : error.message;
-        this.diagnostics.error(`Unable to read ${this.format.toUpperCase()}: ${reason}`, this.source.where(offset));
-      }
+    const errors = [document, ...others].flatMap((each) => each?.errors ?? []);
+    if (errors.length > 0) {
+      // Only the first one: after it the parser has lost its place, and most of what it says follows from it.
+      const first = errors.reduce((a, b) => (b.pos[0] < a.pos[0] ? b : a));
+      throw new Unreadable(first.message.startsWith('Maximum call stack') ? 'nested too deeply' : first.message, first.pos[0]);
     }
-    if (this.diagnostics.errors.length > 0) return undefined;
     const second = others.find((other) => other.contents !== null && !isEmptyScalar(other.contents));
     if (second !== undefined) throw new Unreadable('only one document is allowed', second.range[0]);
     if (document === undefined || document.contents === null) return this.scalar(null, '', 0);

@@ -109,6 +109,7 @@ test('variables: only when asked for', () => {
     errorsOf(port, { substituteEnv: true, env: {} })[0],
     '1:71 : environment variable PORT is not set and has no default (${PORT:-default})',
   );
+  assert.equal(errorsOf(port, { substituteEnv: true, env: {} }).length, 1);
   assert.match(errorsOf(port, { substituteEnv: true, env: { PORT: '1\n2' } })[0], /has line breaks/);
 });
 

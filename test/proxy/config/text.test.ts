@@ -43,6 +43,12 @@ test('mistakes come with their position', () => {
   assert.match(read('a: [1, 2').errors[0], /^f:1:\d+: Unable to read YAML: /);
 });
 
+test('of what a syntax error makes of the rest, only the error itself is told', () => {
+  const rest = Array.from({ length: 20 }, (_, i) => `c${i}: { d: 1 }`).join('\n');
+  assert.match(read(`a:\n  b: { port: x{y} }\n${rest}`).errors.join('\n'), /^f:2:\d+: Unable to read YAML: [^\n]*$/);
+  assert.match(read(`a:\n- b: 1\n c: 2\n${rest}`).errors.join('\n'), /^f:[23]:\d+: Unable to read YAML: [^\n]*$/);
+});
+
 test('JSON has JSON values', () => {
   const { value } = read('{"a": 1.5, "b": [true, null, "yes"], "c": 10000000000, "d": -0.5e1}', 'json');
   assert.deepEqual(value, { a: 1.5, b: [true, null, 'yes'], c: 10000000000, d: -5 });
