@@ -1,0 +1,134 @@
+/**
+ * The packet graph (as VPP's): nodes work on frames of packets, one node after the other, so that the code and the tables of a node stay
+ * warm for a whole frame. Every packet that ends without being sent or delivered is dropped with a reason that its node counts.
+ */
+import type { Packet } from './packet.ts';
+
+export interface GraphNode {
+  readonly name: string;
+  readonly index: number;
+  /** Why packets end here: a name per counter. */
+  readonly errors: readonly string[];
+  readonly errorCounts: number[];
+  readonly process: (frame: readonly Packet[], graph: Graph) => void;
+  pending: Packet[];
+  calls: number;
+  packets: number;
+  traceLeft: number;
+}
+
+const MAX_TRACES = 256;
+
+export class Graph {
+  readonly nodes: GraphNode[] = [];
+  /** The time of the current run. */
+  nowUs = 0;
+  /** Finished traces, the oldest first. */
+  readonly traces: string[][] = [];
+  private waiting = 0;
+
+  add(name: string, errors: readonly string[], process: GraphNode['process']): GraphNode {
+    const node: GraphNode = {
+      name,
+      index: this.nodes.length,
+      errors,
+      errorCounts: errors.map(() => 0),
+      process,
+      pending: [],
+      calls: 0,
+      packets: 0,
+      traceLeft: 0,
+    };
+    this.nodes.push(node);
+    return node;
+  }
+
+  enqueue(node: GraphNode, packet: Packet): void {
+    node.pending.push(packet);
+    this.waiting++;
+  }
+
+  /** Runs nodes, in the order in which they were added, until no packet waits. */
+  run(nowUs: number): void {
+    this.nowUs = nowUs;
+    while (this.waiting > 0) {
+      for (const node of this.nodes) {
+        const frame = node.pending;
+        if (frame.length === 0) continue;
+        node.pending = [];
+        this.waiting -= frame.length;
+        node.calls++;
+        node.packets += frame.length;
+        if (node.traceLeft > 0) this.startTraces(node, frame);
+        for (const packet of frame) if (packet.trace !== null) packet.trace.push(`${node.name}: ${describe(packet)}`);
+        node.process(frame, this);
+      }
+    }
+  }
+
+  /** Ends `packet` here for `errors[reason]`. */
+  drop(node: GraphNode, packet: Packet, reason: number): void {
+    node.errorCounts[reason]++;
+    if (packet.trace !== null) packet.trace.push(`${node.name}: dropped: ${node.errors[reason]}`);
+    this.finish(packet);
+  }
+
+  /** Ends `packet` where it was meant to end. */
+  finish(packet: Packet): void {
+    if (packet.trace !== null) this.endTrace(packet);
+    packet.free();
+  }
+
+  /** Notes the trace of a packet that leaves the graph alive. */
+  endTrace(packet: Packet): void {
+    if (packet.trace === null) return;
+    this.traces.push(packet.trace);
+    if (this.traces.length > MAX_TRACES) this.traces.shift();
+    packet.trace = null;
+  }
+
+  /** `trace add NODE N`: the next `count` packets of the node. False when there is no such node. */
+  traceAdd(name: string, count: number): boolean {
+    const node = this.nodes.find((n) => n.name === name);
+    if (node === undefined) return false;
+    node.traceLeft += count;
+    return true;
+  }
+
+  traceClear(): void {
+    this.traces.length = 0;
+    for (const node of this.nodes) node.traceLeft = 0;
+  }
+
+  /** `show trace`. */
+  formatTraces(): string {
+    return this.traces.map((lines, i) => [`Packet ${i + 1}`, ...lines.map((line) => `  ${line}`)].join('\n')).join('\n\n');
+  }
+
+  /** `show runtime`. */
+  runtime(): { name: string; calls: number; packets: number }[] {
+    return this.nodes.map(({ name, calls, packets }) => ({ name, calls, packets }));
+  }
+
+  /** `show errors`: what was counted. */
+  errors(): { node: string; reason: string; count: number }[] {
+    return this.nodes.flatMap((node) =>
+      node.errors.map((reason, i) => ({ node: node.name, reason, count: node.errorCounts[i] })).filter(({ count }) => count > 0),
+    );
+  }
+
+  private startTraces(node: GraphNode, frame: readonly Packet[]): void {
+    for (const packet of frame) {
+      if (node.traceLeft === 0) return;
+      if (packet.trace !== null) continue;
+      packet.trace = [];
+      node.traceLeft--;
+    }
+  }
+}
+
+function describe(packet: Packet): string {
+  const head = Buffer.from(packet.pool.u8.subarray(packet.start, Math.min(packet.end, packet.start + 24))).toString('hex');
+  const gso = packet.gsoSize > 0 ? ` gso ${packet.gsoSize}` : '';
+  return `${packet.length} bytes${gso} device ${packet.device} ${head}`;
+}

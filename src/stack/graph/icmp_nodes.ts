@@ -1,0 +1,291 @@
+/**
+ * Nodes `icmp4-input` and `icmp6-input`: echo, errors for TCP and path MTU, neighbour discovery; and the errors that the stack itself
+ * sends, limited per second (RFC 1122 3.2.2, RFC 4443 2.4).
+ */
+import { IpAddress, solicitedNode } from '../ip/address.ts';
+import { get16, get32, ParseResult, put16, put32 } from '../wire/bytes.ts';
+import {
+  findNdLinkLayer,
+  ICMP_HEADER,
+  IcmpType,
+  IcmpUnreachable,
+  Icmpv6Type,
+  NdOption,
+  newIcmpRepr,
+  parseIcmp,
+  parseIcmpv6,
+  quotedPorts,
+} from '../wire/icmp.ts';
+import { IPV4_HEADER, IpProtocol } from '../wire/ipv4.ts';
+import { IPV6_HEADER } from '../wire/ipv6.ts';
+import type { Graph, GraphNode } from './graph.ts';
+import type { NetStack } from './net_stack.ts';
+import { type Packet, PacketFlag } from './packet.ts';
+
+const ICMP_ERRORS = [
+  'none',
+  'truncated',
+  'bad checksum',
+  'bad quote',
+  'unhandled type',
+  'bad neighbor discovery',
+  'no buffer',
+] as const;
+const TRUNCATED = 1;
+const BAD_CHECKSUM = 2;
+const BAD_QUOTE = 3;
+const UNHANDLED = 4;
+const BAD_ND = 5;
+const NO_BUFFER = 6;
+const ERRORS_PER_SECOND = 1000;
+const QUOTE_V4 = 548;
+const QUOTE_V6 = 1232;
+/** Neighbour advertisement flags: solicited, override. */
+const NA_FLAGS = 0x6000_0000;
+
+export class IcmpNodes {
+  readonly input4: GraphNode;
+  readonly input6: GraphNode;
+  private readonly stack: NetStack;
+  private readonly repr = newIcmpRepr();
+  private windowUs = -1e12;
+  private errorsLeft = 0;
+
+  constructor(stack: NetStack) {
+    this.stack = stack;
+    this.input4 = stack.graph.add('icmp4-input', ICMP_ERRORS, (frame, graph) => {
+      for (const packet of frame) this.arrives4(packet, graph);
+    });
+    this.input6 = stack.graph.add('icmp6-input', ICMP_ERRORS, (frame, graph) => {
+      for (const packet of frame) this.arrives6(packet, graph);
+    });
+  }
+
+  private arrives4(packet: Packet, graph: Graph): void {
+    const { repr } = this;
+    const trusted = (packet.flags & PacketFlag.checksumTrusted) !== 0;
+    const result = parseIcmp(packet.pool.u8, packet.l4, packet.end, trusted, repr);
+    if (result !== ParseResult.ok) {
+      graph.drop(this.input4, packet, result === ParseResult.badChecksum ? BAD_CHECKSUM : TRUNCATED);
+      return;
+    }
+    if (repr.type === IcmpType.echoRequest) this.echo(packet, graph, IcmpType.echoReply);
+    else if (repr.type === IcmpType.unreachable) {
+      const tooBig = repr.code === IcmpUnreachable.fragmentationNeeded;
+      this.error4(packet, graph, tooBig ? repr.rest & 0xffff : 0, tooBig, repr.code >= IcmpUnreachable.protocol);
+    } else graph.drop(this.input4, packet, UNHANDLED);
+  }
+
+  private arrives6(packet: Packet, graph: Graph): void {
+    const { repr } = this;
+    const trusted = (packet.flags & PacketFlag.checksumTrusted) !== 0;
+    const result = parseIcmpv6(packet.pool.u8, packet.l3, packet.l4, packet.end, trusted, repr);
+    if (result !== ParseResult.ok) {
+      graph.drop(this.input6, packet, result === ParseResult.badChecksum ? BAD_CHECKSUM : TRUNCATED);
+      return;
+    }
+    switch (repr.type) {
+      case Icmpv6Type.echoRequest:
+        this.echo(packet, graph, Icmpv6Type.echoReply);
+        return;
+      case Icmpv6Type.packetTooBig:
+        this.error6(packet, graph, repr.rest >>> 0, true, false);
+        return;
+      case Icmpv6Type.unreachable:
+        this.error6(packet, graph, 0, false, repr.code === 4);
+        return;
+      case Icmpv6Type.neighborSolicitation:
+      case Icmpv6Type.neighborAdvertisement:
+        if (this.neighborDiscovery(packet, graph.nowUs)) graph.finish(packet);
+        else graph.drop(this.input6, packet, BAD_ND);
+        return;
+      default:
+        graph.drop(this.input6, packet, UNHANDLED);
+    }
+  }
+
+  /** Answers in the request's own memory. */
+  private echo(packet: Packet, graph: Graph, type: number): void {
+    const { u8 } = packet.pool;
+    const { isV4, l3, l4 } = packet;
+    const remote = IpAddress.read(u8, l3 + (isV4 ? 12 : 8), isV4);
+    const asked = IpAddress.read(u8, l3 + (isV4 ? 16 : 24), isV4);
+    const node = isV4 ? this.input4 : this.input6;
+    const own = this.stack.interfaces.some(({ addresses }) => addresses.some(({ address }) => address.equals(asked)));
+    // Broadcast and multicast pings are not answered (RFC 1122 3.2.2.6 leaves it open; amplification decides).
+    if (!own || remote.isUnspecified || remote.isMulticast) {
+      graph.drop(node, packet, UNHANDLED);
+      return;
+    }
+    u8[l4] = type;
+    u8[l4 + 1] = 0;
+    put16(u8, l4 + 2, 0);
+    packet.start = l4;
+    packet.flags = 0;
+    packet.checksumOffset = 2;
+    const answer = this.withHeadroom(packet);
+    if (answer === null) {
+      graph.drop(node, packet, NO_BUFFER);
+      return;
+    }
+    this.stack.ipOutput.send(answer, asked, remote, isV4 ? IpProtocol.icmp : IpProtocol.icmpv6, 0, false);
+  }
+
+  private withHeadroom(packet: Packet): Packet | null {
+    if (packet.start - packet.base >= 64) return packet;
+    const copy = this.stack.pool.alloc(packet.length);
+    if (copy === null) return null;
+    copy.pool.u8.copyWithin(copy.start, packet.start, packet.end);
+    copy.end = copy.start + packet.length;
+    copy.checksumOffset = packet.checksumOffset;
+    packet.free();
+    return copy;
+  }
+
+  // --- errors about our packets
+
+  private error4(packet: Packet, graph: Graph, mtu: number, tooBig: boolean, hard: boolean): void {
+    const { u8 } = packet.pool;
+    const quote = this.repr.body;
+    const headerLength = (u8[quote] & 15) * 4;
+    const ok = quote + IPV4_HEADER <= packet.end && u8[quote] >> 4 === 4 && headerLength >= IPV4_HEADER;
+    if (!ok || quote + headerLength + 8 > packet.end || u8[quote + 9] !== IpProtocol.tcp) {
+      graph.drop(this.input4, packet, BAD_QUOTE);
+      return;
+    }
+    this.deliverError(packet, quote, quote + headerLength, true, mtu, tooBig, hard);
+    graph.finish(packet);
+  }
+
+  private error6(packet: Packet, graph: Graph, mtu: number, tooBig: boolean, hard: boolean): void {
+    const { u8 } = packet.pool;
+    const quote = this.repr.body;
+    const ok = quote + IPV6_HEADER + 8 <= packet.end && u8[quote] >> 4 === 6 && u8[quote + 6] === IpProtocol.tcp;
+    if (!ok) {
+      graph.drop(this.input6, packet, BAD_QUOTE);
+      return;
+    }
+    this.deliverError(packet, quote, quote + IPV6_HEADER, false, mtu, tooBig, hard);
+    graph.finish(packet);
+  }
+
+  /** The quoted packet is ours: its source is our end. */
+  private deliverError(packet: Packet, l3: number, l4: number, isV4: boolean, mtu: number, tooBig: boolean, hard: boolean): void {
+    const { u8 } = packet.pool;
+    const { tcp } = this.stack;
+    if (quotedPorts(u8, l4, packet.end) < 0) return;
+    const ports = (get16(u8, l4 + 2) << 16) | get16(u8, l4);
+    const source = l3 + (isV4 ? 16 : 24);
+    const destination = l3 + (isV4 ? 12 : 8);
+    const connection = tcp.connections.lookupPacket(u8, isV4, source, destination, ports);
+    if (connection === null) return;
+    const seq = get32(u8, l4 + 4);
+    const now = this.stack.nowUs;
+    if (!tooBig) {
+      tcp.onUnreachable(connection, seq, hard, now);
+      return;
+    }
+    // Routers older than RFC 1191 say 0: half of what was sent is the next guess.
+    const sentLength = isV4 ? get16(u8, l3 + 2) : get16(u8, l3 + 4) + IPV6_HEADER;
+    tcp.onPathMtu(connection, mtu === 0 ? sentLength >> 1 : mtu, seq, now);
+  }
+
+  // --- neighbour discovery
+
+  private neighborDiscovery(packet: Packet, nowUs: number): boolean {
+    const { u8 } = packet.pool;
+    const { l3, l4, end, device } = packet;
+    if (u8[l3 + 7] !== 255 || this.repr.code !== 0 || end - l4 < 24) return false;
+    const own = this.stack.interfaces[device];
+    const target = IpAddress.read(u8, l4 + 8, false);
+    if (target.isMulticast || own.device.mac === null) return false;
+    const source = IpAddress.read(u8, l3 + 8, false);
+    if (this.repr.type === Icmpv6Type.neighborAdvertisement) {
+      const at = findNdLinkLayer(u8, l4 + 24, end, NdOption.targetLinkLayer);
+      if (at === -2) return false;
+      if (at >= 0) this.stack.ethernet.neighbors.learn(device, target, u8, at, false, nowUs);
+      return true;
+    }
+    const at = findNdLinkLayer(u8, l4 + 24, end, NdOption.sourceLinkLayer);
+    if (at === -2) return false;
+    if (!own.addresses.some(({ address }) => address.equals(target))) return true;
+    if (!source.isUnspecified && at >= 0) this.stack.ethernet.neighbors.learn(device, source, u8, at, true, nowUs);
+    const to = source.isUnspecified ? new IpAddress(false, 0xff02_0000, 0, 0, 1) : source;
+    const flags = source.isUnspecified ? 0x2000_0000 : NA_FLAGS;
+    this.sendNd(Icmpv6Type.neighborAdvertisement, flags, target, NdOption.targetLinkLayer, own.device.mac, target, to, device);
+    return true;
+  }
+
+  sendNeighborSolicitation(target: IpAddress, source: IpAddress, mac: Uint8Array, device: number): void {
+    this.sendNd(Icmpv6Type.neighborSolicitation, 0, target, NdOption.sourceLinkLayer, mac, source, solicitedNode(target), device);
+  }
+
+  private sendNd(
+    type: number,
+    flags: number,
+    target: IpAddress,
+    option: number,
+    mac: Uint8Array,
+    local: IpAddress,
+    remote: IpAddress,
+    device: number,
+  ): void {
+    const packet = this.stack.pool.alloc(32);
+    if (packet === null) return;
+    const { u8 } = packet.pool;
+    const at = packet.start;
+    put32(u8, at, type << 24);
+    put32(u8, at + 4, flags);
+    target.write(u8, at + 8);
+    u8[at + 24] = option;
+    u8[at + 25] = 1;
+    u8.set(mac, at + 26);
+    packet.end = at + 32;
+    packet.checksumOffset = 2;
+    this.stack.ipOutput.send(packet, local, remote, IpProtocol.icmpv6, 0, false, 255, device);
+  }
+
+  // --- errors that we send
+
+  portUnreachable(packet: Packet): void {
+    this.sendError(
+      packet,
+      packet.isV4 ? IcmpType.unreachable : Icmpv6Type.unreachable,
+      packet.isV4 ? IcmpUnreachable.port : 4,
+      0,
+    );
+  }
+
+  protocolUnreachable(packet: Packet): void {
+    // For IPv6 it is a parameter problem that points at the next-header field (RFC 8200 4).
+    if (packet.isV4) this.sendError(packet, IcmpType.unreachable, IcmpUnreachable.protocol, 0);
+    else this.sendError(packet, Icmpv6Type.parameterProblem, 1, 6);
+  }
+
+  private sendError(about: Packet, type: number, code: number, rest: number): void {
+    const { u8 } = about.pool;
+    const { isV4, l3 } = about;
+    const remote = IpAddress.read(u8, l3 + (isV4 ? 12 : 8), isV4);
+    const local = IpAddress.read(u8, l3 + (isV4 ? 16 : 24), isV4);
+    const unicast = !remote.isMulticast && !remote.isUnspecified && !local.isMulticast && !local.isLimitedBroadcast;
+    if (!unicast || !this.mayError()) return;
+    const quoted = Math.min(about.end - l3, isV4 ? QUOTE_V4 : QUOTE_V6);
+    const packet = this.stack.pool.alloc(ICMP_HEADER + quoted);
+    if (packet === null) return;
+    put32(u8, packet.start, (type << 24) | (code << 16));
+    put32(u8, packet.start + 4, rest);
+    u8.copyWithin(packet.start + ICMP_HEADER, l3, l3 + quoted);
+    packet.end = packet.start + ICMP_HEADER + quoted;
+    packet.checksumOffset = 2;
+    this.stack.ipOutput.send(packet, local, remote, isV4 ? IpProtocol.icmp : IpProtocol.icmpv6, 0, false);
+  }
+
+  private mayError(): boolean {
+    const { nowUs } = this.stack;
+    if (nowUs - this.windowUs >= 1_000_000) {
+      this.windowUs = nowUs;
+      this.errorsLeft = ERRORS_PER_SECOND;
+    }
+    return this.errorsLeft-- > 0;
+  }
+}

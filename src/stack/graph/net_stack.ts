@@ -1,0 +1,197 @@
+/**
+ * A whole stack of one worker: devices, the packet graph, IP, ICMP, UDP and TCP put together. Drive it with `poll(nowUs)` when a device
+ * has packets or at `nextDeadlineUs()`. It reads no clock and does no I/O but through its devices.
+ */
+import { IpAddress, type IpPrefix, parseIpPrefix, solicitedNode } from '../ip/address.ts';
+import { Fib, type FibEntry } from '../ip/fib.ts';
+import type { Device } from '../link/device.ts';
+import type { TcpConfig } from '../tcp/config.ts';
+import type { TcpLower, TcpRoute } from '../tcp/lower.ts';
+import { Tcp } from '../tcp/tcp.ts';
+import { Udp } from '../udp/udp.ts';
+import { IpProtocol } from '../wire/ipv4.ts';
+import { EthernetNodes } from './ethernet_nodes.ts';
+import { Graph } from './graph.ts';
+import { IcmpNodes } from './icmp_nodes.ts';
+import { IpInputNodes } from './ip_input_nodes.ts';
+import { IpOutputNodes } from './ip_output_nodes.ts';
+import { type Packet, type PacketMemory, PacketPool, type PacketPoolOptions } from './packet.ts';
+import { TransportNodes } from './transport_nodes.ts';
+
+/** Packets taken from one device before the graph runs: a frame. */
+const FRAME = 64;
+/** Frames per `poll`: a flood does not keep timers and applications waiting. */
+const FRAMES_PER_POLL = 4;
+const LOOPBACK_MTU = 65_535;
+
+export interface NetStackOptions {
+  random32: () => number;
+  tcp?: Partial<TcpConfig>;
+  pool?: PacketPoolOptions;
+  memory?: PacketMemory;
+  nowUs?: number;
+}
+
+export interface Interface {
+  readonly index: number;
+  readonly device: Device;
+  readonly addresses: IpPrefix[];
+}
+
+export class NetStack implements TcpLower {
+  readonly graph = new Graph();
+  readonly pool: PacketPool;
+  readonly tcp: Tcp;
+  readonly udp: Udp;
+  readonly fib4 = new Fib();
+  readonly fib6 = new Fib();
+  readonly interfaces: Interface[] = [];
+  readonly random32: () => number;
+  readonly ethernet: EthernetNodes;
+  readonly icmp: IcmpNodes;
+  readonly ipInput: IpInputNodes;
+  readonly ipOutput: IpOutputNodes;
+  readonly transport: TransportNodes;
+  nowUs: number;
+  /** Path MTU per destination (RFC 1191, 8201), as text. */
+  readonly pathMtus = new Map<string, number>();
+
+  constructor(options: NetStackOptions) {
+    this.random32 = options.random32;
+    this.nowUs = options.nowUs ?? 0;
+    this.pool = new PacketPool(options.pool ?? { small: 1024, large: 64 }, options.memory);
+    this.tcp = new Tcp({ lower: this, random: options.random32, config: options.tcp, nowUs: this.nowUs });
+    this.udp = new Udp(this);
+    this.ethernet = new EthernetNodes(this);
+    this.ipInput = new IpInputNodes(this);
+    this.icmp = new IcmpNodes(this);
+    this.transport = new TransportNodes(this);
+    this.ipOutput = new IpOutputNodes(this);
+  }
+
+  /** Adds a device with addresses such as `10.0.0.1/24`. Throws on a malformed address. */
+  addInterface(device: Device, addresses: readonly string[]): Interface {
+    const entry: Interface = { index: this.interfaces.length, device, addresses: [] };
+    this.interfaces.push(entry);
+    for (const text of addresses) this.addAddress(entry, text);
+    return entry;
+  }
+
+  addAddress(to: Interface, text: string): void {
+    const prefix = parseIpPrefix(text);
+    if (prefix === null) throw new Error(`not an address with prefix length: ${text}`);
+    const { address, length } = prefix;
+    const fib = this.fibOf(address);
+    const bits = address.isV4 ? 32 : 128;
+    to.addresses.push(prefix);
+    if (length < bits) fib.add(address, length, { kind: 'attached', device: to.index, gateway: null, source: address });
+    fib.add(address, bits, { kind: 'receive', device: to.index, gateway: null, source: address });
+    if (address.isV4 && length < 31) {
+      const broadcast = new IpAddress(true, address.w0 | (length === 0 ? -1 : 0xffff_ffff >>> length));
+      fib.add(broadcast, 32, { kind: 'receive', device: to.index, gateway: null, source: address });
+    }
+    if (!address.isV4)
+      fib.add(solicitedNode(address), 128, { kind: 'receive', device: to.index, gateway: null, source: address });
+  }
+
+  /** `prefix` through `gateway` (an attached neighbour). Throws on malformed text or an unreachable gateway. */
+  addRoute(prefix: string, gateway: string): void {
+    const parsed = parseIpPrefix(prefix);
+    const via = IpAddress.parse(gateway);
+    if (parsed === null || via === null) throw new Error(`not a route: ${prefix} via ${gateway}`);
+    const attached = this.fibOf(via).lookup(via);
+    if (attached === null || attached.kind !== 'attached') throw new Error(`gateway ${gateway} is not attached`);
+    this.fibOf(parsed.address).add(parsed.address, parsed.length, {
+      kind: 'via',
+      device: attached.device,
+      gateway: via,
+      source: attached.source,
+    });
+  }
+
+  fibOf(address: IpAddress): Fib {
+    return address.isV4 ? this.fib4 : this.fib6;
+  }
+
+  /** Takes what the devices have, runs timers, sends. True when there may be more to do at once. */
+  poll(nowUs: number): boolean {
+    this.nowUs = nowUs;
+    let more = false;
+    for (let round = 0; round < FRAMES_PER_POLL; round++) {
+      let taken = 0;
+      for (const { device, index } of this.interfaces) {
+        let fromThis = 0;
+        while (fromThis < FRAME) {
+          const packet = device.receive(this.pool, nowUs);
+          if (packet === null) break;
+          packet.device = index;
+          this.graph.enqueue(device.mac === null ? this.ipInput.byVersion(packet) : this.ethernet.input, packet);
+          fromThis++;
+        }
+        taken += fromThis;
+      }
+      if (taken > 0) this.graph.run(nowUs);
+      this.tcp.poll(nowUs);
+      this.graph.run(nowUs);
+      more = taken >= FRAME;
+      if (!more) break;
+    }
+    this.ethernet.neighbors.poll(nowUs);
+    this.ipInput.fragments.expire(nowUs);
+    this.graph.run(nowUs);
+    return more || this.tcp.dirty.length > 0;
+  }
+
+  nextDeadlineUs(): number {
+    let next = Math.min(this.tcp.nextDeadlineUs(), this.ethernet.neighbors.nextDeadlineUs());
+    for (const { device } of this.interfaces) next = Math.min(next, device.nextDeadlineUs());
+    return next;
+  }
+
+  isLocal(address: IpAddress): boolean {
+    return this.fibOf(address).lookup(address)?.kind === 'receive';
+  }
+
+  close(): void {
+    this.ethernet.neighbors.clear();
+    for (const { device } of this.interfaces) device.close();
+  }
+
+  // --- what TCP and UDP ask for
+
+  allocate(bytes: number): Packet | null {
+    return this.pool.alloc(bytes);
+  }
+
+  send(packet: Packet, local: IpAddress, remote: IpAddress, trafficClass: number): void {
+    packet.checksumOffset = 16;
+    this.ipOutput.send(packet, local, remote, IpProtocol.tcp, trafficClass, true);
+  }
+
+  sendUdp(packet: Packet, local: IpAddress, remote: IpAddress): void {
+    packet.checksumOffset = 6;
+    this.ipOutput.send(packet, local, remote, IpProtocol.udp, 0, false);
+  }
+
+  route(_local: IpAddress, remote: IpAddress): TcpRoute | null {
+    const entry = this.fibOf(remote).lookup(remote);
+    if (entry === null || entry.kind === 'drop') return null;
+    if (entry.kind === 'receive') return { mtu: LOOPBACK_MTU, maxGsoBytes: 0 };
+    const { device } = this.interfaces[entry.device];
+    return { mtu: Math.min(device.mtu, this.pathMtus.get(remote.toString()) ?? device.mtu), maxGsoBytes: device.maxGsoBytes };
+  }
+
+  sourceFor(remote: IpAddress): IpAddress | null {
+    return this.fibOf(remote).lookup(remote)?.source ?? null;
+  }
+
+  /** The interface's own address of the family, for packets of the stack itself. */
+  addressOn(device: number, isV4: boolean): IpAddress | null {
+    return this.interfaces[device]?.addresses.find(({ address }) => address.isV4 === isV4)?.address ?? null;
+  }
+}
+
+/** Where a packet to `remote` goes next. */
+export function nextHop(entry: FibEntry, remote: IpAddress): IpAddress {
+  return entry.gateway ?? remote;
+}

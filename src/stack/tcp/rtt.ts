@@ -1,0 +1,57 @@
+/** Round-trip time and retransmission timeout (RFC 6298), and the windowed minimum that RACK uses. Times in microseconds. */
+
+const MIN_RTT_WINDOW_US = 300_000_000;
+const MAX_BACKOFF = 16;
+
+export class RttEstimator {
+  srttUs = 0;
+  rttvarUs = 0;
+  /** Lowest of the last five minutes; Infinity before the first sample. */
+  minRttUs = Number.POSITIVE_INFINITY;
+  latestUs = 0;
+  backoff = 0;
+  private minRttAtUs = 0;
+  private readonly initialRtoUs: number;
+  private readonly minRtoUs: number;
+  private readonly maxRtoUs: number;
+
+  constructor(initialRtoMs: number, minRtoMs: number, maxRtoMs: number) {
+    this.initialRtoUs = initialRtoMs * 1000;
+    this.minRtoUs = minRtoMs * 1000;
+    this.maxRtoUs = maxRtoMs * 1000;
+  }
+
+  get hasSample(): boolean {
+    return this.srttUs > 0;
+  }
+
+  sample(rttUs: number, nowUs: number): void {
+    const rtt = Math.max(1, rttUs);
+    this.latestUs = rtt;
+    if (rtt <= this.minRttUs || nowUs - this.minRttAtUs > MIN_RTT_WINDOW_US) {
+      this.minRttUs = rtt;
+      this.minRttAtUs = nowUs;
+    }
+    if (this.srttUs === 0) {
+      this.srttUs = rtt;
+      this.rttvarUs = rtt / 2;
+    } else {
+      this.rttvarUs += (Math.abs(this.srttUs - rtt) - this.rttvarUs) / 4;
+      this.srttUs += (rtt - this.srttUs) / 8;
+    }
+  }
+
+  /** The timeout without backoff. As in Linux the variance part alone is at least the minimum, so a steady RTT keeps slack for delayed ACKs. */
+  get baseRtoUs(): number {
+    if (this.srttUs === 0) return this.initialRtoUs;
+    return Math.min(this.srttUs + Math.max(4 * this.rttvarUs, this.minRtoUs), this.maxRtoUs);
+  }
+
+  get rtoUs(): number {
+    return Math.min(this.baseRtoUs * 2 ** this.backoff, this.maxRtoUs);
+  }
+
+  backOff(): void {
+    if (this.backoff < MAX_BACKOFF) this.backoff++;
+  }
+}

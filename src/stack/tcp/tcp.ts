@@ -1,0 +1,590 @@
+/**
+ * TCP for one stack worker: the tables of connections and listeners, the timer wheel, and the two entries of the pure core: `input` for a
+ * segment, `poll` for time. What either wants to send goes through `TcpLower` before the call returns.
+ *
+ * RFC 9293 with 7323, 2018, 2883, 6298, 5681, 6582, 6675 (pipe), 8985, 6937, 9438, 9406, 5961, 6528, 4987, 1337, 6191. Left out: ECN, TCP
+ * Fast Open, urgent data, the IPv4 security option.
+ */
+import { TimerWheel } from '../../core/event/timer_wheel.ts';
+import type { Packet } from '../graph/packet.ts';
+import { IpAddress } from '../ip/address.ts';
+import { emitTcp, TcpFlag, TcpRepr, tcpHeaderLength } from '../wire/tcp.ts';
+import { DEFAULT_TCP_CONFIG, type TcpConfig } from './config.ts';
+import { type TcpApp, TcpConnection, TcpEvent } from './connection.ts';
+import { ConnectionTable } from './connection_table.ts';
+import { segmentArrives } from './input.ts';
+import { initialSequenceNumber } from './isn.ts';
+import { TcpListener, type TcpListenOptions } from './listener.ts';
+import type { Random32, TcpLower } from './lower.ts';
+import { output, sendAck, sendReset, sendSyn } from './output.ts';
+import { seqAdd, seqGt, seqLt } from './seq.ts';
+import { type TcpError, TcpState } from './state.ts';
+import { newTcpStats } from './stats.ts';
+import { decodeOptions, encodeOptions, SynCookies } from './syn_cookie.ts';
+
+/** Timers that one `poll` runs at most. */
+const TIMERS_PER_POLL = 4096;
+const MIN_MSS = 64;
+const IPV4_TCP = 40;
+const IPV6_TCP = 60;
+
+export interface TcpOptions {
+  lower: TcpLower;
+  random: Random32;
+  config?: Partial<TcpConfig>;
+  nowUs?: number;
+}
+
+export interface TcpConnectOptions {
+  remote: IpAddress;
+  remotePort: number;
+  local?: IpAddress;
+  localPort?: number;
+  app?: TcpApp;
+}
+
+const reply = new TcpRepr();
+
+export class Tcp {
+  readonly config: TcpConfig;
+  readonly lower: TcpLower;
+  readonly stats = newTcpStats();
+  readonly wheel: TimerWheel;
+  readonly connections: ConnectionTable;
+  /** Connections that have something to tell or to send. */
+  dirty: TcpConnection[] = [];
+  /** The time of the current call. */
+  nowUs: number;
+  private readonly random: Random32;
+  private readonly isnKey: Int32Array;
+  private readonly cookies: SynCookies;
+  private readonly listeners = new Map<number, TcpListener[]>();
+  private readonly starved: TcpConnection[] = [];
+  private timeWaits: TcpConnection[] = [];
+  private nextPort: number;
+  private challengeWindowUs = -1e12;
+  private challengesLeft = 0;
+
+  constructor(options: TcpOptions) {
+    this.config = { ...DEFAULT_TCP_CONFIG, ...options.config };
+    this.lower = options.lower;
+    this.random = options.random;
+    this.nowUs = options.nowUs ?? 0;
+    this.wheel = new TimerWheel(this.nowUs / 1000);
+    this.connections = new ConnectionTable(options.random());
+    this.isnKey = Int32Array.from({ length: 4 }, options.random);
+    this.cookies = new SynCookies(options.random);
+    this.nextPort = this.config.minPort + ((options.random() >>> 0) % (this.config.maxPort - this.config.minPort + 1));
+  }
+
+  // --- entries
+
+  /** The connection that a segment belongs to, for the graph to choose a node by its state; null when there is none. */
+  lookup(packet: Packet, ports: number): TcpConnection | null {
+    const { u8 } = packet.pool;
+    return packet.isV4
+      ? this.connections.lookupPacket(u8, true, packet.l3 + 12, packet.l3 + 16, ports)
+      : this.connections.lookupPacket(u8, false, packet.l3 + 8, packet.l3 + 24, ports);
+  }
+
+  /** Handles one checked segment (`packet.tcp`); the packet stays the caller's. `found`: what `lookup` said. */
+  input(packet: Packet, found: TcpConnection | null, nowUs: number): void {
+    this.nowUs = nowUs;
+    const seg = packet.tcp;
+    this.stats.inSegments++;
+    let c = found;
+    // Another segment of this batch may have made or ended the connection.
+    if (c === null || c.state === TcpState.closed) c = this.lookup(packet, (seg.sourcePort << 16) | seg.destinationPort);
+    if (c !== null && c.state === TcpState.timeWait && this.reuseTimeWait(c, seg)) c = null;
+    if (c !== null) {
+      segmentArrives(c, seg, packet.pool.u8, packet.gsoSize);
+      return;
+    }
+    this.arrivesUnknown(packet, seg);
+  }
+
+  /** Runs timers and everything that is due. Call it after each batch of segments and at `nextDeadlineUs`. */
+  poll(nowUs: number): void {
+    this.nowUs = nowUs;
+    this.wheel.advance(nowUs / 1000, TIMERS_PER_POLL);
+    if (this.starved.length > 0) for (const c of this.starved.splice(0)) c.schedule();
+    this.flush();
+  }
+
+  /** When `poll` has to be called next without input; Infinity: never. */
+  nextDeadlineUs(): number {
+    if (this.dirty.length > 0 || this.starved.length > 0) return this.nowUs;
+    const tick = this.wheel.nextTick();
+    return tick < 0 ? Number.POSITIVE_INFINITY : Math.max(tick * 1000, this.nowUs);
+  }
+
+  /** Tells applications what happened and sends what became possible. Bounded: what is scheduled meanwhile waits for the next call. */
+  flush(): void {
+    const batch = this.dirty;
+    if (batch.length === 0) return;
+    this.dirty = [];
+    for (const c of batch) {
+      c.scheduled = false;
+      const { events } = c;
+      c.events = 0;
+      if (events !== 0 && c.app !== null) notify(c, c.app, events);
+      if (c.state !== TcpState.closed) output(c);
+    }
+  }
+
+  // --- opening
+
+  listen(options: TcpListenOptions): TcpListener | TcpError {
+    const port = options.port;
+    const list = this.listeners.get(port) ?? [];
+    for (const other of list)
+      if (other.address.isV4 === options.address.isV4 && other.address.equals(options.address)) return 'noPort';
+    const listener = new TcpListener(this, options);
+    list.push(listener);
+    this.listeners.set(port, list);
+    return listener;
+  }
+
+  removeListener(listener: TcpListener): void {
+    const list = this.listeners.get(listener.port);
+    const at = list?.indexOf(listener) ?? -1;
+    if (list === undefined || at < 0) return;
+    list.splice(at, 1);
+    if (list.length === 0) this.listeners.delete(listener.port);
+    for (const c of this.connections.all()) {
+      if (c.listener !== listener || c.state !== TcpState.synReceived) continue;
+      sendReset(c);
+      this.terminate(c, 'aborted');
+    }
+  }
+
+  /** Starts to connect; the outcome comes as `onConnected` or `onClosed`. */
+  connect(options: TcpConnectOptions, nowUs: number): TcpConnection | TcpError {
+    this.nowUs = nowUs;
+    const { remote, remotePort } = options;
+    const local = options.local ?? this.lower.sourceFor(remote);
+    if (local === null) return 'noRoute';
+    const route = this.lower.route(local, remote);
+    if (route === null) return 'noRoute';
+    const localPort = options.localPort ?? this.choosePort(local, remote, remotePort);
+    if (localPort === 0 || this.connections.has(local, localPort, remote, remotePort)) return 'noPort';
+    const c = new TcpConnection(this, local, localPort, remote, remotePort);
+    c.route = route;
+    c.app = options.app ?? null;
+    this.open(c, initialSequenceNumber(this.isnKey, local, localPort, remote, remotePort, nowUs));
+    c.state = TcpState.synSent;
+    c.rcvScale = this.config.windowScaling ? this.windowScale() : 0;
+    this.stats.activeOpens++;
+    this.sendFirstSyn(c);
+    return c;
+  }
+
+  private open(c: TcpConnection, iss: number): void {
+    c.iss = iss;
+    c.sndUna = iss;
+    c.sndNxt = seqAdd(iss, 1);
+    c.bufferSeq = c.sndNxt;
+    c.tsOffset = this.random();
+    c.stalledSinceUs = this.nowUs;
+    c.lastReceiveUs = this.nowUs;
+    this.connections.add(c);
+  }
+
+  private sendFirstSyn(c: TcpConnection): void {
+    sendSyn(c);
+    c.lastSendUs = this.nowUs;
+    c.rtoAtUs = this.nowUs + c.rtt.rtoUs;
+    this.wheel.arm(c.retransmitTimer, c.rtoAtUs / 1000);
+  }
+
+  private choosePort(local: IpAddress, remote: IpAddress, remotePort: number): number {
+    const { minPort, maxPort } = this.config;
+    for (let i = minPort; i <= maxPort; i++) {
+      const port = this.nextPort;
+      this.nextPort = port >= maxPort ? minPort : port + 1;
+      if (!this.connections.has(local, port, remote, remotePort) && !this.listeners.has(port)) return port;
+    }
+    return 0;
+  }
+
+  /** The scale that lets the largest receive buffer be offered. */
+  private windowScale(): number {
+    let scale = 0;
+    while (scale < 14 && 65535 * 2 ** scale < this.config.maxReceiveBufferBytes) scale++;
+    return scale;
+  }
+
+  advertisedMss(local: IpAddress, remote: IpAddress): number {
+    const mtu = this.lower.route(local, remote)?.mtu ?? 1280;
+    return Math.min(mtu, 65535) - (local.isV4 ? IPV4_TCP : IPV6_TCP);
+  }
+
+  // --- what arrives for no connection
+
+  private arrivesUnknown(packet: Packet, seg: TcpRepr): void {
+    if ((seg.flags & TcpFlag.rst) !== 0) return;
+    const { u8 } = packet.pool;
+    const listener = this.findListener(u8, packet, seg.destinationPort);
+    if (listener === null || (seg.flags & (TcpFlag.syn | TcpFlag.ack)) === 0) {
+      this.refuse(packet, seg);
+      return;
+    }
+    if ((seg.flags & TcpFlag.ack) !== 0) {
+      if ((seg.flags & TcpFlag.syn) !== 0 || !this.acceptCookie(listener, packet, seg)) this.refuse(packet, seg);
+      return;
+    }
+    if ((seg.flags & TcpFlag.fin) !== 0) return;
+    this.synArrives(listener, packet, seg);
+  }
+
+  private findListener(u8: Uint8Array, packet: Packet, port: number): TcpListener | null {
+    const list = this.listeners.get(port);
+    if (list === undefined) return null;
+    const at = packet.l3 + (packet.isV4 ? 16 : 24);
+    let any: TcpListener | null = null;
+    for (const listener of list) {
+      if (listener.address.isV4 !== packet.isV4) continue;
+      if (listener.address.isUnspecified) any = listener;
+      else if (listener.address.matches(u8, at)) return listener;
+    }
+    return any;
+  }
+
+  private addresses(packet: Packet): { local: IpAddress; remote: IpAddress } {
+    const { u8 } = packet.pool;
+    const { l3, isV4 } = packet;
+    return {
+      remote: IpAddress.read(u8, l3 + (isV4 ? 12 : 8), isV4),
+      local: IpAddress.read(u8, l3 + (isV4 ? 16 : 24), isV4),
+    };
+  }
+
+  private synArrives(listener: TcpListener, packet: Packet, seg: TcpRepr): void {
+    const { local, remote } = this.addresses(packet);
+    if (listener.acceptFull) {
+      this.stats.listenDrops++;
+      return;
+    }
+    const overflow = listener.halfOpen >= this.config.synBacklog;
+    if (this.config.synCookies === 'always' || (overflow && this.config.synCookies === 'overflow')) {
+      this.sendCookie(local, remote, seg);
+      return;
+    }
+    if (overflow) {
+      this.stats.listenDrops++;
+      return;
+    }
+    const c = this.passive(listener, local, remote, seg);
+    if (c === null) return;
+    this.takeSyn(c, seg);
+    const isn = initialSequenceNumber(this.isnKey, local, seg.destinationPort, remote, seg.sourcePort, this.nowUs);
+    this.open(c, isn);
+    c.state = TcpState.synReceived;
+    c.sndWnd = seg.window;
+    c.maxSndWnd = seg.window;
+    listener.halfOpen++;
+    this.sendFirstSyn(c);
+  }
+
+  private passive(listener: TcpListener, local: IpAddress, remote: IpAddress, seg: TcpRepr): TcpConnection | null {
+    const route = this.lower.route(local, remote);
+    if (route === null) return null;
+    const c = new TcpConnection(this, local, seg.destinationPort, remote, seg.sourcePort);
+    c.route = route;
+    c.listener = listener;
+    this.stats.passiveOpens++;
+    return c;
+  }
+
+  /** What the peer's SYN says about sequence numbers and options. */
+  takeSyn(c: TcpConnection, seg: TcpRepr): void {
+    const { config } = this;
+    c.irs = seg.seq;
+    c.rcvNxt = seqAdd(seg.seq, 1);
+    c.lastAckSent = c.rcvNxt;
+    c.rcvAdv = seqAdd(c.rcvNxt, Math.min(c.receiveRoom, 65535));
+    c.timestamps = config.timestamps && seg.hasTimestamps;
+    c.tsRecent = seg.hasTimestamps ? seg.tsVal : 0;
+    c.tsRecentUs = this.nowUs;
+    c.sackEnabled = config.sack && seg.sackPermitted;
+    c.scaling = config.windowScaling && seg.windowScale >= 0;
+    c.sndScale = c.scaling ? seg.windowScale : 0;
+    c.rcvScale = c.scaling ? this.windowScale() : 0;
+    c.peerMss = seg.mss === 0 ? 536 : Math.max(seg.mss, MIN_MSS);
+  }
+
+  // --- SYN cookies
+
+  private sendCookie(local: IpAddress, remote: IpAddress, seg: TcpRepr): void {
+    this.stats.synCookiesSent++;
+    const own = this.advertisedMss(local, remote);
+    const useTs = this.config.timestamps && seg.hasTimestamps;
+    reply.sourcePort = seg.destinationPort;
+    reply.destinationPort = seg.sourcePort;
+    reply.seq = this.cookies.make(
+      local,
+      seg.destinationPort,
+      remote,
+      seg.sourcePort,
+      seg.seq,
+      Math.min(seg.mss || 536, own),
+      this.nowUs,
+    );
+    reply.ack = seqAdd(seg.seq, 1);
+    reply.flags = TcpFlag.syn | TcpFlag.ack;
+    reply.window = Math.min(this.config.initialReceiveBufferBytes, 65535);
+    reply.urgent = 0;
+    reply.mss = own;
+    const scaling = useTs && this.config.windowScaling && seg.windowScale >= 0;
+    const sack = useTs && this.config.sack && seg.sackPermitted;
+    reply.windowScale = scaling ? this.windowScale() : -1;
+    reply.sackPermitted = sack;
+    reply.hasTimestamps = useTs;
+    reply.tsVal = encodeOptions(Math.floor(this.nowUs / 1000) | 0, scaling ? seg.windowScale : -1, sack);
+    reply.tsEcr = seg.tsVal;
+    reply.sackCount = 0;
+    this.sendReply(local, remote);
+  }
+
+  private acceptCookie(listener: TcpListener, packet: Packet, seg: TcpRepr): boolean {
+    if (this.config.synCookies === 'never') return false;
+    const { local, remote } = this.addresses(packet);
+    const iss = seqAdd(seg.ack, -1);
+    const irs = seqAdd(seg.seq, -1);
+    const mss = this.cookies.check(local, seg.destinationPort, remote, seg.sourcePort, irs, iss, this.nowUs);
+    if (mss === 0) {
+      if (this.stats.synCookiesSent > 0) this.stats.synCookiesFailed++;
+      return false;
+    }
+    if (listener.acceptFull) {
+      this.stats.listenOverflows++;
+      return true;
+    }
+    const c = this.passive(listener, local, remote, seg);
+    if (c === null) return true;
+    const options = seg.hasTimestamps ? decodeOptions(seg.tsEcr) : { windowScale: -1, sack: false };
+    reply.seq = irs;
+    reply.mss = mss;
+    reply.windowScale = options.windowScale;
+    reply.sackPermitted = options.sack;
+    reply.hasTimestamps = seg.hasTimestamps;
+    reply.tsVal = seg.tsVal;
+    this.takeSyn(c, reply);
+    this.open(c, iss);
+    // The clock that the cookie's timestamp was made with has no offset.
+    c.tsOffset = 0;
+    c.state = TcpState.synReceived;
+    c.lastSendUs = this.nowUs;
+    c.retries = 1;
+    listener.halfOpen++;
+    this.stats.synCookiesAccepted++;
+    segmentArrives(c, seg, packet.pool.u8, packet.gsoSize);
+    return true;
+  }
+
+  // --- resets and challenges
+
+  /** RFC 9293 3.10.7.1: the reset that answers a segment for which there is nothing. */
+  private refuse(packet: Packet, seg: TcpRepr): void {
+    const { local, remote } = this.addresses(packet);
+    if (remote.isMulticast || remote.isUnspecified || local.isMulticast || local.isLimitedBroadcast) return;
+    this.sendRefusal(local, remote, seg);
+  }
+
+  resetSegment(c: TcpConnection, seg: TcpRepr): void {
+    this.sendRefusal(c.local, c.remote, seg);
+  }
+
+  private sendRefusal(local: IpAddress, remote: IpAddress, seg: TcpRepr): void {
+    const hasAck = (seg.flags & TcpFlag.ack) !== 0;
+    const length = seg.end - seg.payload + ((seg.flags & TcpFlag.syn) !== 0 ? 1 : 0) + ((seg.flags & TcpFlag.fin) !== 0 ? 1 : 0);
+    reply.sourcePort = seg.destinationPort;
+    reply.destinationPort = seg.sourcePort;
+    reply.seq = hasAck ? seg.ack : 0;
+    reply.ack = hasAck ? 0 : seqAdd(seg.seq, length);
+    reply.flags = TcpFlag.rst | (hasAck ? 0 : TcpFlag.ack);
+    reply.window = 0;
+    reply.urgent = 0;
+    reply.mss = 0;
+    reply.windowScale = -1;
+    reply.sackPermitted = false;
+    reply.hasTimestamps = false;
+    reply.sackCount = 0;
+    this.stats.outResets++;
+    this.sendReply(local, remote);
+  }
+
+  private sendReply(local: IpAddress, remote: IpAddress): void {
+    const packet = this.lower.allocate(tcpHeaderLength(reply));
+    if (packet === null) {
+      this.stats.outOfBuffers++;
+      return;
+    }
+    packet.l4 = packet.start;
+    packet.end = packet.start + emitTcp(packet.pool.u8, packet.start, reply);
+    packet.gsoSize = 0;
+    this.stats.outSegments++;
+    this.lower.send(packet, local, remote, 0);
+  }
+
+  /** RFC 5961 7: an acknowledgment that makes a real peer repeat itself exactly; limited per second over all connections. */
+  challengeAck(c: TcpConnection): void {
+    if (this.nowUs - this.challengeWindowUs >= 1_000_000) {
+      this.challengeWindowUs = this.nowUs;
+      // Half of the limit is random, so that the counter cannot be measured from outside.
+      const limit = this.config.challengeAcksPerSecond;
+      this.challengesLeft = (limit >> 1) + ((this.random() >>> 0) % Math.max(1, limit - (limit >> 1) + 1));
+    }
+    if (this.challengesLeft <= 0) {
+      this.stats.challengeAcksSuppressed++;
+      return;
+    }
+    this.challengesLeft--;
+    this.stats.challengeAcks++;
+    sendAck(c);
+  }
+
+  // --- life of a connection
+
+  /** Both options are known: sizes and windows of the sending side. */
+  startSending(c: TcpConnection): void {
+    this.updateMss(c);
+    c.cwnd = this.config.initialWindowSegments * c.mss;
+    c.ssthresh = 0x7fff_ffff;
+    if (c.retries > 1) c.cwnd = c.mss;
+    this.armKeepAlive(c);
+  }
+
+  private updateMss(c: TcpConnection): void {
+    const mtu = c.pathMtu > 0 ? Math.min(c.pathMtu, c.route?.mtu ?? c.pathMtu) : (c.route?.mtu ?? 1280);
+    const header = c.local.isV4 ? IPV4_TCP : IPV6_TCP;
+    c.mss = Math.max(Math.min(c.peerMss, mtu - header) - (c.timestamps ? 12 : 0), MIN_MSS - 12);
+  }
+
+  /** A router says that packets of more than `mtu` bytes do not pass (RFC 1191, 8201); `seq`: of the segment it quotes. */
+  onPathMtu(c: TcpConnection, mtu: number, seq: number, nowUs: number): void {
+    this.nowUs = nowUs;
+    // Blind guesses are outside of what is in flight (RFC 5927).
+    if (seqLt(seq, c.sndUna) || !seqGt(c.sndNxt, seq)) return;
+    const floor = c.local.isV4 ? 552 : 1280;
+    const current = c.pathMtu > 0 ? c.pathMtu : (c.route?.mtu ?? 65535);
+    const limited = Math.max(mtu, floor);
+    if (limited >= current) return;
+    c.pathMtu = limited;
+    this.stats.pmtuReductions++;
+    this.updateMss(c);
+    if (c.synchronized) this.resendOversized(c);
+  }
+
+  reduceMss(c: TcpConnection, mss: number): void {
+    c.pathMtu = mss + (c.timestamps ? 12 : 0) + (c.local.isV4 ? IPV4_TCP : IPV6_TCP);
+    this.stats.pmtuReductions++;
+    this.updateMss(c);
+  }
+
+  private resendOversized(c: TcpConnection): void {
+    const { scoreboard } = c;
+    for (let i = 0; i < scoreboard.count; i++) {
+      const range = scoreboard.at(i);
+      if (!range.sacked && range.length > c.mss) scoreboard.markLost(range);
+    }
+    c.schedule();
+  }
+
+  /** An ICMP error that is about this connection: fatal only while it is being opened (RFC 5461). */
+  onUnreachable(c: TcpConnection, seq: number, hard: boolean, nowUs: number): void {
+    this.nowUs = nowUs;
+    if (c.state === TcpState.synSent && seq === c.iss && hard) this.terminate(c, 'unreachable');
+  }
+
+  armKeepAlive(c: TcpConnection): void {
+    if (!c.synchronized || c.state >= TcpState.finWait2) return;
+    if (c.keepAlive) this.wheel.arm(c.stateTimer, this.nowUs / 1000 + this.config.keepAliveIdleMs);
+    else this.wheel.disarm(c.stateTimer);
+  }
+
+  armFinWait2(c: TcpConnection): void {
+    if (c.receiveClosed) this.wheel.arm(c.stateTimer, this.nowUs / 1000 + this.config.finWait2Ms);
+  }
+
+  armTimeWait(c: TcpConnection): void {
+    this.wheel.arm(c.stateTimer, this.nowUs / 1000 + this.config.timeWaitMs);
+  }
+
+  enterTimeWait(c: TcpConnection): void {
+    c.state = TcpState.timeWait;
+    this.wheel.disarm(c.retransmitTimer);
+    this.wheel.disarm(c.ackTimer);
+    c.rtoAtUs = 0;
+    c.scoreboard.clear();
+    c.reassembly.clear();
+    c.sending.release();
+    this.armTimeWait(c);
+    this.timeWaits.push(c);
+    if (this.timeWaits.length > 2 * this.config.maxTimeWait)
+      this.timeWaits = this.timeWaits.filter((x) => x.state === TcpState.timeWait);
+    if (this.timeWaits.length > this.config.maxTimeWait) {
+      const oldest = this.timeWaits.shift()!;
+      if (oldest.state === TcpState.timeWait) {
+        this.stats.timeWaitOverflow++;
+        this.terminate(oldest, 'none');
+      }
+    }
+    c.raise(TcpEvent.closed);
+  }
+
+  /** A SYN that is newer than all the old connection had starts a new one (RFC 6191, RFC 1122 4.2.2.13). */
+  private reuseTimeWait(c: TcpConnection, seg: TcpRepr): boolean {
+    if ((seg.flags & (TcpFlag.syn | TcpFlag.ack | TcpFlag.rst)) !== TcpFlag.syn) return false;
+    const newerTs = c.timestamps && seg.hasTimestamps && seqGt(seg.tsVal, c.tsRecent);
+    const newerSeq = seqGt(seg.seq, c.rcvNxt) && (!c.timestamps || !seg.hasTimestamps || !seqLt(seg.tsVal, c.tsRecent));
+    if (!newerTs && !newerSeq) return false;
+    this.stats.timeWaitReused++;
+    this.terminate(c, 'none');
+    return true;
+  }
+
+  /** The application has closed and data came: reset. */
+  abortUnread(c: TcpConnection): void {
+    sendReset(c);
+    this.terminate(c, 'aborted');
+  }
+
+  /** Forgets the connection; the application is told unless it was before. */
+  terminate(c: TcpConnection, error: TcpError): void {
+    if (c.state === TcpState.closed) return;
+    const before = c.state;
+    if (before === TcpState.synSent) this.stats.attemptFails++;
+    c.state = TcpState.closed;
+    c.error = error;
+    this.connections.delete(c);
+    this.wheel.disarm(c.retransmitTimer);
+    this.wheel.disarm(c.ackTimer);
+    this.wheel.disarm(c.stateTimer);
+    c.scoreboard.clear();
+    c.reassembly.clear();
+    c.sending.release();
+    if (c.listener !== null) {
+      c.listener.onGone(c, before === TcpState.synReceived);
+      c.listener = null;
+    }
+    if (before !== TcpState.timeWait) c.raise(TcpEvent.closed);
+  }
+
+  /** There was no packet: try again when buffers are back. */
+  starve(c: TcpConnection): void {
+    this.stats.outOfBuffers++;
+    if (!this.starved.includes(c)) this.starved.push(c);
+  }
+}
+
+function notify(c: TcpConnection, app: TcpApp, events: number): void {
+  if ((events & TcpEvent.connected) !== 0) app.onConnected?.(c);
+  if ((events & TcpEvent.data) !== 0) app.onData?.(c);
+  if ((events & TcpEvent.space) !== 0) app.onSpace?.(c);
+  if ((events & TcpEvent.end) !== 0) app.onEnd?.(c);
+  if ((events & TcpEvent.closed) !== 0) {
+    c.app = null;
+    app.onClosed?.(c, c.error);
+  }
+}
