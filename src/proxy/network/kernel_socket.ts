@@ -1,6 +1,6 @@
 /** What the kernel-backed socket interfaces (io_uring, epoll) share: addresses, options, binding. */
 import { chmodSync, rmSync } from 'node:fs';
-import { E, errnoName } from '../../core/sys/libc.ts';
+import { E, SysError } from '../../core/sys/libc.ts';
 import * as sys from '../../core/sys/socket.ts';
 import { type Address, ipFromBytes, pipeAddress } from './address.ts';
 import type { ConnectOptions, ListenOptions } from './io_handle.ts';
@@ -83,7 +83,7 @@ function applyOptions(fd: number, options: ListenOptions['socketOptions'], state
       typeof option.value === 'number'
         ? sys.setOption(fd, option.level, option.name, option.value)
         : sys.setOptionBytes(fd, option.level, option.name, option.value);
-    if (code !== 0) throw new Error(`socket option level ${option.level} name ${option.name} was refused: ${errnoName(code)}`);
+    if (code !== 0) throw new SysError('setsockopt', code, `level ${option.level}, name ${option.name}`);
   }
 }
 

@@ -211,18 +211,23 @@ function readAddresses(proto: ListenerProto): ListenerAddress[] {
   const main = proto.address;
   if (main === undefined) throw new ConfigError(`error adding listener named '${proto.name}': address is necessary`);
   const shared = socketOptions(proto.socketOptions);
+  // Of TCP only: a pipe among the addresses does without them.
+  const tcp: SocketOption[] = proto.tcpKeepalive === undefined ? [] : keepaliveOptions(proto.tcpKeepalive);
   if (proto.tcpFastOpenQueueLength !== undefined) {
-    shared.push({ level: IPPROTO_TCP, name: TCP_FASTOPEN, value: proto.tcpFastOpenQueueLength, state: 'listening' });
+    tcp.push({ level: IPPROTO_TCP, name: TCP_FASTOPEN, value: proto.tcpFastOpenQueueLength, state: 'listening' });
   }
-  if (proto.tcpKeepalive !== undefined) shared.push(...keepaliveOptions(proto.tcpKeepalive));
-  const addresses: ListenerAddress[] = [{ address: atPath('address', () => listenAddress(main)), socketOptions: shared }];
+  const withOptions = (config: AddressConfig, options: SocketOption[]): ListenerAddress => {
+    const address = atPath('address', () => listenAddress(config));
+    return { address, socketOptions: address.kind === 'ip' ? [...options, ...tcp] : options };
+  };
+  const addresses = [withOptions(main, shared)];
   (proto.additionalAddresses ?? []).forEach((extra, i) => {
     atPath(`additional_addresses[${i}]`, () => {
       const address = extra.address;
       if (address === undefined) throw new ConfigError('address is necessary', { path: 'address' });
       // An additional address's own options replace the listener's.
       const own = extra.socketOptions === undefined ? shared : socketOptions(extra.socketOptions.socketOptions);
-      addresses.push({ address: atPath('address', () => listenAddress(address)), socketOptions: own });
+      addresses.push(withOptions(address, own));
     });
   });
   return addresses;

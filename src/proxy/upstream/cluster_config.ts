@@ -270,6 +270,14 @@ function parseHttp(config: PlainCluster, at: (field: string) => string): HttpSet
     if (name !== HTTP_OPTIONS && name !== TCP_OPTIONS) throw unsupported(name, at(`typed_extension_protocol_options[${name}]`));
   }
   const typed = config.typedExtensionProtocolOptions?.[HTTP_OPTIONS] as PlainHttpUpstream | undefined;
+  const older = config.commonHttpProtocolOptions
+    ? 'common_http_protocol_options'
+    : config.httpProtocolOptions
+      ? 'http_protocol_options'
+      : '';
+  if (typed && older !== '') {
+    throw new ConfigError(`${older} has no effect beside typed_extension_protocol_options[${HTTP_OPTIONS}]`, { path: at(older) });
+  }
   const where = (field: string): string => at(`typed_extension_protocol_options[${HTTP_OPTIONS}].${field}`);
   const chosen = typed?.explicitHttpConfig ?? typed?.useDownstreamProtocolConfig;
   const chosenName = typed?.explicitHttpConfig ? 'explicit_http_config' : 'use_downstream_protocol_config';

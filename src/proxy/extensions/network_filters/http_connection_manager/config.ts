@@ -139,6 +139,11 @@ function applyOptions(manager: ConnectionManagerConfig, config: HttpConnectionMa
     });
   }
   manager.stripTrailingHostDot = config.stripTrailingHostDot ?? false;
+  if (config.accessLogOptions !== undefined && config.flushAccessLogOnNewRequest === true) {
+    throw new ConfigError('Only one of flush_access_log_on_new_request or access_log_options can be specified.', {
+      path: 'flush_access_log_on_new_request',
+    });
+  }
   manager.flushAccessLogOnNewRequest =
     config.accessLogOptions?.flushAccessLogOnNewRequest ?? config.flushAccessLogOnNewRequest ?? false;
 }

@@ -85,6 +85,15 @@ export function tcpProxySettings(
   if (backoff?.maxInterval !== undefined && backoff.maxInterval < baseMs) {
     throw new ConfigError('max_backoff must be greater or equal to base_backoff', { path: 'backoff_options' });
   }
+  if (config.accessLogOptions !== undefined) {
+    const older =
+      config.accessLogFlushInterval !== undefined
+        ? 'access_log_flush_interval'
+        : config.flushAccessLogOnConnected
+          ? 'flush_access_log_on_connected'
+          : '';
+    if (older !== '') throw new ConfigError(`Only one of ${older} or access_log_options can be specified.`, { path: older });
+  }
   const flushIntervalMs = config.accessLogOptions?.accessLogFlushInterval ?? config.accessLogFlushInterval ?? 0;
   return {
     stats: new TcpProxyStats(context.scope.scope(`tcp.${config.statPrefix}.`)),
