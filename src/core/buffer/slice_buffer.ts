@@ -258,6 +258,23 @@ export class SliceBuffer {
     return offset;
   }
 
+  /** Makes all bytes (at most 16 KB) one slice by copying them. */
+  join(): void {
+    const length = this.length;
+    const slab = this.slab;
+    const offset = slab.reserve(length);
+    let at = offset;
+    for (let i = this.head; i < this.head + this.count; i++) {
+      slab.copy(at, this.offsets[i], this.lengths[i]);
+      at += this.lengths[i];
+      slab.release(this.offsets[i]);
+    }
+    this.head = 0;
+    this.count = 1;
+    this.offsets[0] = offset;
+    this.lengths[0] = length;
+  }
+
   /** True when the slice has room behind it in a block that only this buffer holds. Tests only. */
   get endsInPrivateBlock(): boolean {
     if (this.count === 0) return false;

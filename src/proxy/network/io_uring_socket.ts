@@ -6,7 +6,7 @@
 import type { SliceBuffer as SliceBufferType } from '../../core/buffer/slice_buffer.ts';
 import { SliceBuffer } from '../../core/buffer/slice_buffer.ts';
 import type { Dispatcher, SchedulableCallback, Timer } from '../../core/event/dispatcher.ts';
-import { RECV_BUFFER_GROUP, RingDispatcher, type RingTarget } from '../../core/event/ring_dispatcher.ts';
+import { RECV_BUFFER_GROUP, RingDispatcher, type RingSender, type RingTarget } from '../../core/event/ring_dispatcher.ts';
 import {
   IORING_ACCEPT_MULTISHOT,
   IORING_CQE_F_BUFFER,
@@ -38,6 +38,8 @@ const RECV_WORD = IORING_OP.RECV | (IOSQE_BUFFER_SELECT << 8) | (IORING_RECV_MUL
 const ACCEPT_WORD = IORING_OP.ACCEPT | (IORING_ACCEPT_MULTISHOT << 16);
 const MSG_NOSIGNAL = 0x4000;
 const MAX_IOVECS = 64;
+/** Several slices of together at most this are copied into one: cheaper than a vector for the kernel to walk. */
+const MAX_JOINED_BYTES = 2048;
 const MSGHDR_SIZE = 64;
 const SLOT_SIZE = MSGHDR_SIZE + MAX_IOVECS * 16;
 /** Received bytes that may wait while reading is off, before the receive is cancelled. */
@@ -80,7 +82,7 @@ class ArgumentSlots {
 
 const argumentSlots = new ArgumentSlots();
 
-class IoUringSocket implements IoHandle, RingTarget {
+class IoUringSocket implements IoHandle, RingTarget, RingSender {
   readonly fd: number;
   isOpen = true;
   pendingBytes = 0;
@@ -144,7 +146,10 @@ class IoUringSocket implements IoHandle, RingTarget {
     this.unsent ??= new SliceBuffer(this.dispatcher.slab);
     this.pendingBytes += data.length;
     this.unsent.move(data);
-    if (!this.sending && !this.sendQueued) this.send();
+    if (!this.sending && !this.sendQueued) {
+      this.sendQueued = true;
+      this.dispatcher.queueSend(this);
+    }
   }
 
   shutdownWrite(): void {
@@ -198,6 +203,11 @@ class IoUringSocket implements IoHandle, RingTarget {
     if (op === OP_RECV) this.onReceived(result, flags);
     else if (op === OP_SEND) this.onSent(result);
     else this.onConnected(result);
+  }
+
+  submitSend(): void {
+    this.sendQueued = false;
+    if (this.isOpen && !this.sending && this.pendingBytes > 0) this.send();
   }
 
   private receive(): void {
@@ -290,6 +300,7 @@ class IoUringSocket implements IoHandle, RingTarget {
 
   private send(): void {
     const unsent = this.unsent!;
+    if (unsent.slices > 1 && unsent.length <= MAX_JOINED_BYTES) unsent.join();
     const slices = unsent.slices;
     this.sending = true;
     const ring = this.dispatcher.ring;

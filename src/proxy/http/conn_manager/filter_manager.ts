@@ -560,7 +560,7 @@ export class FilterManager implements FilterChainFactoryCallbacks {
       this.bufferedResponse.clear();
       this.bufferedResponse = null;
     }
-    this.watermarkCallbacks.length = 0;
+    if (this.watermarkCallbacks.length > 0) this.watermarkCallbacks.length = 0;
     this.highWatermarkCount = 0;
     if (this.replyData !== null && this.replyData.length > 0) this.replyData.clear();
   }
