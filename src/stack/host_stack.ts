@@ -64,6 +64,8 @@ export class HostStack {
   private readonly paths: string[] = [];
   private readonly workers = new Map<number, AppWorker>();
   private readonly active = new Set<AppWorker>();
+  /** Workers that have written nonsense into a queue. */
+  private readonly damaged = new Set<AppWorker>();
   private readonly handlerIds = new Map<AppWorker, [number, number]>();
   private readonly heartbeat: NodeJS.Timeout;
   private readonly message = newMessage();
@@ -179,8 +181,13 @@ export class HostStack {
     if (worker.detached) return;
     this.drain(worker, MESSAGES_PER_TURN);
     if (worker.congested) worker.flush();
-    if (worker.fromApp.corrupted || worker.beyondHelp) this.detach(worker);
-    else if (!worker.detached && !worker.fromApp.arm()) this.active.add(worker);
+    if (worker.fromApp.corrupted || worker.beyondHelp || this.damaged.delete(worker)) this.detach(worker);
+    else if (!worker.detached && !this.arm(worker)) this.active.add(worker);
+  }
+
+  private arm(worker: AppWorker): boolean {
+    const empty = worker.fromApp.arm();
+    return (worker.stackEnds.length === 0 || this.layer.transportSessions.arm(worker)) && empty;
   }
 
   /** Drains a queue while a message of another (or the same) queue is being handled; never deeper than that. */
@@ -196,6 +203,11 @@ export class HostStack {
     while (n < most && !worker.detached && worker.fromApp.takeControl(message)) {
       this.layer.handle(worker, message);
       n++;
+    }
+    if (worker.stackEnds.length > 0) {
+      const events = this.layer.transportSessions.drain(worker);
+      if (events < 0) this.damaged.add(worker);
+      else n += events;
     }
     if (n > 0 && worker.fromApp.control.takeWantRoom()) ringEventfd(worker.wakeFd);
     return n;

@@ -26,6 +26,13 @@ export interface AppArguments {
 const EAGAIN = -11;
 const args: AppArguments = isMainThread ? JSON.parse(process.argv[2]) : workerData;
 
+try {
+  attach();
+} catch (error) {
+  // The stack may have been killed before this process was up.
+  say(`attach ${(error as NodeJS.ErrnoException).code}`);
+  process.exit(0);
+}
 if (args.role === 'server') server();
 else {
   for (let i = 0; i < args.connections; i++) {
@@ -44,7 +51,6 @@ function attach(): void {
 
 /** An epoll loop over non-blocking sessions. */
 function server(): void {
-  attach();
   const { IN, OUT, ET } = vcl.EPOLL;
   const epoll = vcl.epollCreate();
   const listener = vcl.sessionCreate(vcl.TransportProto.tcp, true);
@@ -99,7 +105,6 @@ function server(): void {
 
 /** Writes and reads in random pieces with poll; every byte of the echo is checked. */
 function client(index: number): string | null {
-  if (index === 0) attach();
   const seed = args.seed + index;
   const rnd = random(seed);
   const sh = vcl.sessionCreate();

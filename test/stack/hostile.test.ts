@@ -67,5 +67,6 @@ test(`${ROUNDS} seeded rounds of scribbling over every shared word`, async () =>
   honest.destroy();
   // The stack hears of it when it next looks at its sockets.
   const deadline = performance.now() + 5000;
-  while (JSON.parse((await stack.command('show session', { json: true })).text).sessions > 0) assert.ok(performance.now() < deadline);
+  while (JSON.parse((await stack.command('show session', { json: true })).text).sessions > 0)
+    assert.ok(performance.now() < deadline);
 });

@@ -17,7 +17,19 @@ import { random } from './svm/support.ts';
 const ROUNDS = Number(process.env['SLUICE_KILL_ROUNDS'] ?? 6);
 const SEED = Number(process.env['SLUICE_SEED'] ?? 1);
 const FLAGS = ['--disable-warning=ExperimentalWarning'];
-const TOLD = ['read -104', 'write -104', 'write -32', 'read -100', 'write -100', 'connect -100', 'connect -111', 'done'];
+const TOLD = [
+  'read -104',
+  'write -104',
+  'write -32',
+  'read -100',
+  'write -100',
+  'connect -100',
+  'connect -104',
+  'connect -111',
+  'attach ECONNREFUSED',
+  'attach EATTACH',
+  'done',
+];
 
 interface Started {
   child: ChildProcess;

@@ -78,7 +78,7 @@ function showSession(stack: HostStack, args: string[]): Value | CommandError {
   return {
     sessions: sessions.length,
     listeners: count((session) => session.accept !== null),
-    cutThrough: count((session) => session.connection !== null),
+    cutThrough: count((session) => session.connection !== null && session.fifos === null),
     connects: stack.layer.connects,
   };
 }
@@ -127,7 +127,7 @@ function showSegments(stack: HostStack): Value {
   return [...stack.segments.all()].map((shared) => ({
     segment: shared.id,
     client: `${shared.pair.client.app.name}/${shared.pair.client.index}`,
-    server: `${shared.pair.server.app.name}/${shared.pair.server.index}`,
+    server: shared.pair.server === null ? 'stack' : `${shared.pair.server.app.name}/${shared.pair.server.index}`,
     sessions: `${shared.inUse}/${shared.segment.layout.slots}`,
     sizeKb: shared.segment.bytes / 1024,
     usedKb: (shared.segment.usedPages(0) + shared.segment.usedPages(1)) * 4,

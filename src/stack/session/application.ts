@@ -8,6 +8,7 @@ import { MessageQueueConsumer, MessageQueueProducer } from '../svm/message_queue
 import type { Segment } from '../svm/segment.ts';
 import type { AppNamespace } from './namespace.ts';
 import { encodeSapi, type SapiMessage } from './sapi.ts';
+import type { StackEnd } from './stack_fifos.ts';
 
 /** What an application asks for when it attaches. Sizes in bytes. */
 export interface AppOptions {
@@ -56,6 +57,8 @@ export class AppWorker {
   readonly fromApp: MessageQueueConsumer;
   detached = false;
   sessions = 0;
+  /** The stack's ends of the segments that this worker shares with it. */
+  stackEnds: StackEnd[] = [];
   private readonly pending: Int32Array[] = [];
 
   constructor(parts: {

@@ -2,6 +2,8 @@
  * Segments shared by two application workers, and the session slots in them. One client worker and one server worker share segments
  * with nobody else, so that what one of them writes into shared memory can reach only the sessions between the two.
  *
+ * A worker shares segments of the same kind with the stack itself (side 1) for sessions whose bytes pass through a transport.
+ *
  * A new session goes to a segment with a free slot and memory below the high watermark; if there is none another segment is added
  * (up to `maxSegments`), and beyond that the least used one takes it. An empty segment goes away when the pair has another.
  */
@@ -11,6 +13,7 @@ import { FifoWord, SegmentKind, SLOT_BYTES } from '../svm/layout.ts';
 import { Segment } from '../svm/segment.ts';
 import type { AppWorker } from './application.ts';
 import { MessageFlag, MessageWord, Notice, newMessage } from './messages.ts';
+import { StackEnd } from './stack_fifos.ts';
 
 export interface SegmentOptions {
   /** Sessions in one segment. */
@@ -71,7 +74,8 @@ export class SharedSegment {
 export interface WorkerPair {
   readonly key: number;
   readonly client: AppWorker;
-  readonly server: AppWorker;
+  /** null: the stack. */
+  readonly server: AppWorker | null;
   readonly segments: SharedSegment[];
 }
 
@@ -90,9 +94,12 @@ export class SegmentManager {
     this.generation = generation;
   }
 
-  /** A segment with a free slot for a session between the two, or null when no memory or descriptors are left. */
-  segmentFor(client: AppWorker, server: AppWorker): SharedSegment | null {
-    const key = client.index * MAX_WORKERS + server.index;
+  /**
+   * A segment with a free slot for a session between the two (`server` null: between the worker and the stack), or null when no memory
+   * or descriptors are left.
+   */
+  segmentFor(client: AppWorker, server: AppWorker | null): SharedSegment | null {
+    const key = client.index * MAX_WORKERS + (server?.index ?? 0);
     let pair = this.pairs.get(key);
     if (pair === undefined) {
       pair = { key, client, server, segments: [] };
@@ -113,7 +120,7 @@ export class SegmentManager {
     shared.returnSlot(slot);
     if (shared.inUse > 0) return;
     const { pair } = shared;
-    if (pair.segments.length > 1 || pair.client.detached || pair.server.detached) this.deleteSegment(shared);
+    if (pair.segments.length > 1 || pair.client.detached || pair.server?.detached) this.deleteSegment(shared);
   }
 
   /** A worker has gone: segments without sessions go too, the others when their last session is closed. */
@@ -141,7 +148,7 @@ export class SegmentManager {
     let made: { segment: Segment; fd: number };
     try {
       made = Segment.create(
-        `sluice-${pair.client.app.name}-${pair.server.app.name}`.slice(0, 200),
+        `sluice-${pair.client.app.name}-${pair.server?.app.name ?? 'stack'}`.slice(0, 200),
         { kind: SegmentKind.Fifo, slots, arenaPages, ioRingCapacity, controlRingCapacity: 0 },
         this.generation,
       );
@@ -150,14 +157,15 @@ export class SegmentManager {
     }
     const shared = new SharedSegment(this.nextId++, made.segment, pair);
     const sent =
-      pair.client.sendFds({ type: 'segment', id: shared.id, side: 0 }, [made.fd, pair.server.wakeFd]) &&
-      pair.server.sendFds({ type: 'segment', id: shared.id, side: 1 }, [made.fd, pair.client.wakeFd]);
+      pair.client.sendFds({ type: 'segment', id: shared.id, side: 0 }, [made.fd, pair.server?.wakeFd ?? pair.client.stackFd]) &&
+      (pair.server?.sendFds({ type: 'segment', id: shared.id, side: 1 }, [made.fd, pair.client.wakeFd]) ?? true);
     closeDescriptor(made.fd);
     if (!sent) {
       shared.segment.close();
       return null;
     }
     pair.segments.push(shared);
+    if (pair.server === null) pair.client.stackEnds.push(new StackEnd(shared, pair.client));
     return shared;
   }
 
@@ -169,7 +177,8 @@ export class SegmentManager {
     this.message[MessageWord.segmentId] = shared.id;
     pair.client.send(this.message, true);
     this.message[MessageWord.flags] = MessageFlag.side;
-    pair.server.send(this.message, true);
+    pair.server?.send(this.message, true);
+    if (pair.server === null) pair.client.stackEnds = pair.client.stackEnds.filter((end) => end.shared !== shared);
     shared.segment.close();
     if (pair.segments.length === 0) this.pairs.delete(pair.key);
   }

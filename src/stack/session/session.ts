@@ -3,6 +3,7 @@
  */
 import type { AppWorker } from './application.ts';
 import { Endpoint } from './endpoint.ts';
+import type { StackFifos } from './stack_fifos.ts';
 
 /** In the order in which a session goes through them: comparisons use the order (as VPP's). */
 export const SessionState = {
@@ -42,6 +43,10 @@ export class Session {
   /** For accepted sessions: the listener, until the application has taken it. */
   listener: Session | null = null;
   halfClosed = false;
+  /** For transports whose bytes pass through the stack: see `transport_sessions.ts`. */
+  fifos: StackFifos | null = null;
+  appClosed = false;
+  transportClosed = false;
   /** For listeners. */
   accept: ListenerState | null = null;
 }
@@ -93,6 +98,9 @@ export class SessionPool {
     session.listener = null;
     session.accept = null;
     session.halfClosed = false;
+    session.fifos = null;
+    session.appClosed = false;
+    session.transportClosed = false;
     this.free.push(session.index);
     this.count--;
   }

@@ -26,7 +26,8 @@ import type { AppNamespace } from './namespace.ts';
 import { RulesTable } from './rules_table.ts';
 import type { SegmentManager } from './segment_manager.ts';
 import { type ListenerState, type Session, SessionPool, SessionState } from './session.ts';
-import { type Transport, TransportProto } from './transport.ts';
+import { type SessionHost, type Transport, TransportProto } from './transport.ts';
+import { TransportSessions } from './transport_sessions.ts';
 
 const MIN_PORT = 1024;
 const MAX_PORT = 65535;
@@ -36,7 +37,7 @@ const DEFAULT_BACKLOG = 511;
 const CONNECT_TIMEOUT_MS = 10_000;
 const MAX_DEFERRED = 65_536;
 
-export class SessionLayer {
+export class SessionLayer implements SessionHost {
   readonly pool = new SessionPool();
   readonly globalRules = new RulesTable();
   readonly transports = new Map<number, Transport>();
@@ -46,6 +47,8 @@ export class SessionLayer {
   readonly localAddresses = new Set<string>();
   /** Sessions connected since the start. */
   connects = 0;
+  /** Sessions whose bytes pass through here. */
+  readonly transportSessions: TransportSessions;
   private readonly ct: CtTransport;
   private readonly global = new Map<number, LookupTables>();
   private readonly applications: Map<number, Application>;
@@ -64,6 +67,12 @@ export class SessionLayer {
     this.drain = drain;
     this.ct = new CtTransport(this.pool, segments, (session) => this.removeFromTables(session));
     this.transports.set(TransportProto.ct, this.ct);
+    this.transportSessions = new TransportSessions(
+      this.pool,
+      segments,
+      (session) => this.transportOf(session),
+      (session) => this.removeFromTables(session),
+    );
     this.anyV6 = Endpoint.parse('::', 0)!;
     this.anyV6.isV4 = false;
   }
@@ -93,15 +102,15 @@ export class SessionLayer {
         return;
       case Request.halfClose: {
         const session = this.owned(worker, message);
-        if (session !== null && session.connection !== null) this.transportOf(session).halfClose(session, 0);
+        if (session === null || session.connection === null || session.halfClosed) return;
+        if (session.fifos !== null) session.halfClosed = true;
+        this.transportOf(session).halfClose(session);
         return;
       }
       case Request.close: {
         const session = this.owned(worker, message);
         if (session === null || session.connection === null) return;
-        const transport = this.transportOf(session);
-        if ((message[MessageWord.flags] & MessageFlag.reset) !== 0) transport.reset(session, 0);
-        else transport.close(session, 0);
+        this.closeByApp(session, (message[MessageWord.flags] & MessageFlag.reset) !== 0);
         return;
       }
       case Request.unlisten: {
@@ -141,8 +150,59 @@ export class SessionLayer {
   workerGone(worker: AppWorker): void {
     for (const session of this.pool.all()) {
       if (session.accept !== null) this.unlisten(session, worker);
-      else if (session.worker === worker && session.connection !== null) this.transportOf(session).reset(session, 0);
+      else if (session.worker === worker && session.connection !== null) this.closeByApp(session, true);
       else if (session.worker === worker) this.forget(session);
+    }
+  }
+
+  // --- SessionHost: what transports call ---
+
+  findListener(proto: number, fib: number, local: Endpoint, remote: Endpoint): Session | null {
+    const action = this.globalRules.lookup(proto, local, remote);
+    if (action?.kind === 'deny') return null;
+    if (action?.kind === 'redirect') return this.listenerOf(action.appIndex, proto);
+    const index = this.globalTables(fib).findListener(proto, local, true);
+    return index < 0 ? null : this.pool.at(index);
+  }
+
+  acceptNotify(listener: Session, connection: unknown, local: Endpoint, remote: Endpoint): Session | null {
+    const target = listener.accept === null ? null : this.chooseWorker(listener);
+    if (target === null) return null;
+    const session = this.transportSessions.accept(listener, target, connection, local, remote);
+    if (session !== null) target.worker.app.namespace.local.addSession(session.proto, local, remote, session.index);
+    return session;
+  }
+
+  connectNotify(session: Session, code: number): boolean {
+    if (session.worker === null || session.worker.detached || session.state !== SessionState.connecting) return false;
+    if (code === SessionError.none && this.transportSessions.connected(session)) {
+      session.worker.app.namespace.local.addSession(session.proto, session.local, session.remote, session.index);
+      return true;
+    }
+    this.refuse(session, code || SessionError.alloc);
+    return false;
+  }
+
+  halfClosedNotify(session: Session): void {
+    this.transportSessions.halfClosed(session);
+  }
+
+  resetNotify(session: Session): void {
+    this.transportSessions.reset(session);
+  }
+
+  closedNotify(session: Session): void {
+    this.transportSessions.transportClosed(session);
+  }
+
+  private closeByApp(session: Session, reset: boolean): void {
+    if (session.fifos !== null) this.transportSessions.appClosed(session, reset);
+    else if (session.transport === TransportProto.ct && reset) this.ct.reset(session);
+    else if (session.transport === TransportProto.ct) this.ct.close(session);
+    // The connect is still on its way: the transport gives it up, and nobody waits for the outcome.
+    else if (session.state === SessionState.connecting) {
+      this.transportOf(session).reset(session);
+      this.forget(session);
     }
   }
 
@@ -253,9 +313,7 @@ export class SessionLayer {
     const action = namespace.rules.lookup(proto, remote.isV4 ? this.anyV4 : this.anyV6, remote);
     if (action?.kind === 'deny') return SessionError.denied;
     const listener =
-      action?.kind === 'redirect'
-        ? this.listenerOf(action.appIndex, proto)
-        : this.findListener(namespace, options, proto, remote);
+      action?.kind === 'redirect' ? this.listenerOf(action.appIndex, proto) : this.findLocal(namespace, options, proto, remote);
     if (listener !== null) {
       const target = this.chooseWorker(listener);
       if (target === null) return SessionError.backlog;
@@ -268,15 +326,10 @@ export class SessionLayer {
     if (!options.scopeGlobal) return SessionError.scope;
     const transport = this.transports.get(proto);
     if (transport === undefined || transport === this.ct) return SessionError.noRoute;
-    return transport.connect(session, remote, 0);
+    return transport.connect(session);
   }
 
-  private findListener(
-    namespace: AppNamespace,
-    options: Application['options'],
-    proto: number,
-    remote: Endpoint,
-  ): Session | null {
+  private findLocal(namespace: AppNamespace, options: Application['options'], proto: number, remote: Endpoint): Session | null {
     const wildcard = remote.isLoopback || this.isLocalAddress(remote);
     let index = options.scopeLocal ? namespace.local.findListener(proto, remote, wildcard) : -1;
     if (index < 0 && options.scopeGlobal) index = this.globalTables(namespace.fib).findListener(proto, remote, wildcard);

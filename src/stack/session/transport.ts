@@ -2,8 +2,8 @@
  * What the session layer asks of a transport, and what a transport may ask of the session layer. A transport registers itself once per
  * stack worker; adding one changes nothing else.
  *
- * A transport whose bytes pass through the stack gets FIFOs to enqueue to and to peek or dequeue from; the cut-through transport has
- * none, its two applications share theirs.
+ * A transport whose bytes pass through the stack gets the session's FIFOs (`session.fifos`): it peeks at and drops what the application
+ * has written, and places and commits what it has received. The cut-through transport has none, its two applications share theirs.
  */
 import type { Endpoint } from './endpoint.ts';
 import type { Session } from './session.ts';
@@ -22,62 +22,49 @@ export function protoByName(name: string): number | undefined {
   return names.find(([key]) => key === name)?.[1];
 }
 
-/** How the transport takes bytes from a session's transmit FIFO. */
-export const TxKind = {
-  /** Peeks: bytes stay until acknowledged (TCP). */
-  peek: 0,
-  /** Dequeues at once. */
-  dequeue: 1,
-  /** Never: the bytes do not pass here (cut-through, transports that are applications). */
-  internal: 2,
-  /** Dequeues whole datagrams. */
-  datagram: 3,
-} as const;
-
-/** What the session layer may send for a session in one turn. Reused by the caller. */
-export interface SendParams {
-  /** Bytes the transport takes now. */
-  sendSpace: number;
-  /** Most bytes in one segment. */
-  sendMss: number;
-  /** Where in the FIFO to start: bytes already sent and not acknowledged. */
-  txOffset: number;
-  /** 0: may send; else do not ask again before this time. */
-  descheduledUntilMs: number;
-}
-
 export interface Transport {
   readonly proto: number;
   readonly name: string;
-  readonly txKind: number;
-  /** True when a close of one direction leaves the other open. */
-  readonly halfCloses: boolean;
 
-  /** Start to accept at the listener's local endpoint. Returns a SessionError code. */
+  /** Starts to accept at the listener's local endpoint. Returns a SessionError code. */
   listen(listener: Session): number;
   unlisten(listener: Session): void;
-  /** Starts to connect `session` (local endpoint chosen by the transport when unspecified). The outcome comes as `connectNotify`. */
-  connect(session: Session, remote: Endpoint, nowMs: number): number;
-  /** The application writes no more; send the FIN once the FIFO is empty. */
-  halfClose(session: Session, nowMs: number): void;
-  /** The application has closed: deliver what is in the transmit FIFO, then close. Ends with `closedNotify`. */
-  close(session: Session, nowMs: number): void;
-  /** The application has closed with data unread, or died. */
-  reset(session: Session, nowMs: number): void;
+  /**
+   * Starts to connect `session` to `session.remote`; sets `session.connection` and an unspecified local endpoint. The outcome comes as
+   * `connectNotify`, unless `reset` comes first.
+   */
+  connect(session: Session): number;
+  /** The application writes no more: send the FIN once the send FIFO is empty. */
+  halfClose(session: Session): void;
+  /** The application has closed: deliver what is in the send FIFO, then close. Ends with `closedNotify`. */
+  close(session: Session): void;
+  /** The application has closed with data unread, or died. Ends with `closedNotify`, except while it connects: then nothing follows. */
+  reset(session: Session): void;
   /** An operator ends the connection: the application is told too. */
   abort(session: Session): void;
-  /** The session layer has forgotten the session. */
-  cleanup(session: Session): void;
 
-  /** The application has made room in the receive FIFO of which the transport had asked to be told. */
-  appReadEvent?(session: Session, nowMs: number): void;
-  sendParams?(session: Session, params: SendParams, nowMs: number): void;
-  /** Puts the transport's header in front of `length` payload bytes that start at `payload` in `packet`; returns the header's start. */
-  pushHeader?(session: Session, packet: Uint8Array, payload: number, length: number, nowMs: number): number;
-  /** Runs timers; returns when it wants to run again (Infinity: never). */
-  updateTime?(nowMs: number): number;
-  /** Reads or writes an attribute by name; undefined when it has none of that name. */
+  /** The application has written. */
+  appWriteEvent?(session: Session): void;
+  /** The application has made the room in the receive FIFO that was asked for. */
+  appReadEvent?(session: Session): void;
+  /** Reads (`value` undefined) or writes an attribute; undefined when it has none of that name. */
   attribute?(session: Session, name: string, value?: number): number | undefined;
   /** One line, or more with a higher `verbose`, for `show session`. */
   format(session: Session, verbose: number): string;
+}
+
+/** The session layer as a transport sees it. */
+export interface SessionHost {
+  /** Exact, then any-address listener at `local`; -1: the RST is yours. Rules are applied. */
+  findListener(proto: number, fib: number, local: Endpoint, remote: Endpoint): Session | null;
+  /** A connection to `listener` is established. Null: no memory, or nobody to take it; close the connection. */
+  acceptNotify(listener: Session, connection: unknown, local: Endpoint, remote: Endpoint): Session | null;
+  /** A connect has ended; with code 0 the session has FIFOs afterwards. False: the application has gone meanwhile, reset. */
+  connectNotify(session: Session, code: number): boolean;
+  /** The peer sends no more. */
+  halfClosedNotify(session: Session): void;
+  /** The peer has reset the connection, or it has timed out. `closedNotify` follows when the application has closed. */
+  resetNotify(session: Session): void;
+  /** The transport has forgotten the connection: nothing will be sent or received for it. */
+  closedNotify(session: Session): void;
 }

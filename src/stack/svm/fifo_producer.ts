@@ -124,6 +124,17 @@ export class FifoProducer {
   }
 
   /**
+   * Places bytes `ahead` of the tail for a caller that keeps track of ranges itself and publishes with `commit`. False when they do not
+   * fit or there is no memory.
+   */
+  place(ahead: number, source: Uint8Array, offset: number, length: number): boolean {
+    if (this.size - ((this.tail - this.head) >>> 0) < ahead + length && this.free < ahead + length) return false;
+    if (!this.provision(ahead + length)) return false;
+    this.copyIn((this.tail + ahead) | 0, source, offset, length);
+    return true;
+  }
+
+  /**
    * Zero-copy write: up to `length` bytes of room as views pushed onto `views`; fill them and `commit`. Returns the bytes offered.
    * The views are void after the next call of any method.
    */
@@ -145,7 +156,7 @@ export class FifoProducer {
     return room - left;
   }
 
-  /** Publishes the first `length` bytes of what `reserve` offered. */
+  /** Publishes the first `length` bytes of what `reserve` offered or `place` has filled. */
   commit(length: number): void {
     if (length > 0) this.publish(length);
   }

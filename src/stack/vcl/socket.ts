@@ -311,8 +311,11 @@ export class Socket extends Duplex implements SessionObserver {
         const state = session.endState;
         if (state === -E.AGAIN) return;
         this.wantsData = false;
-        if (state === 0) this.push(null);
-        else this.fail(-state, 'read');
+        if (state === 0) {
+          this.push(null);
+          // Says 'end' also when nobody reads, or a socket that is only written to would never close.
+          this.read(0);
+        } else this.fail(-state, 'read');
         return;
       }
       const chunk = Buffer.allocUnsafe(Math.min(available, READ_BYTES));

@@ -141,6 +141,16 @@ for (const [name, sockets] of [
       assert.equal(await text(socket), 'QUESTION');
     });
 
+    test('a socket that nobody reads closes when both sides have ended', async () => {
+      let closed: Promise<unknown> | undefined;
+      const port = await listen({}, (socket) => {
+        closed = once(socket, 'close');
+        socket.end('only written');
+      });
+      assert.equal(await text(sockets.connect({ port })), 'only written');
+      await closed;
+    });
+
     test('megabytes arrive whole under backpressure', async () => {
       const total = 20_000_000;
       const digests: Promise<string>[] = [];

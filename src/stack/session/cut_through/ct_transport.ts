@@ -10,7 +10,7 @@ import { SessionError } from '../errors.ts';
 import { MessageFlag, MessageWord, messageFlags, Notice, newMessage, writeEndpoints } from '../messages.ts';
 import type { SegmentManager, SharedSegment } from '../segment_manager.ts';
 import { type Session, type SessionPool, SessionState } from '../session.ts';
-import { type Transport, TransportProto, TxKind } from '../transport.ts';
+import { type Transport, TransportProto } from '../transport.ts';
 
 /** One half of a cut-through connection hangs on each of its two sessions. */
 class CtConnection {
@@ -45,8 +45,6 @@ class CtConnection {
 export class CtTransport implements Transport {
   readonly proto = TransportProto.ct;
   readonly name = 'ct';
-  readonly txKind = TxKind.internal;
-  readonly halfCloses = true;
   private readonly sessions: SessionPool;
   private readonly segments: SegmentManager;
   private readonly onForgotten: (session: Session) => void;
@@ -124,8 +122,6 @@ export class CtTransport implements Transport {
       each.state = SessionState.transportClosing;
     }
   }
-
-  cleanup(): void {}
 
   format(session: Session, verbose: number): string {
     const connection = session.connection as CtConnection;

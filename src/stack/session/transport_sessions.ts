@@ -1,0 +1,181 @@
+/**
+ * Sessions of transports whose bytes pass through the stack: FIFOs, what applications are told, and when a session is over (both the
+ * application and the transport have closed). The cut-through counterpart is `cut_through/ct_transport.ts`.
+ */
+import type { AppWorker } from './application.ts';
+import type { Endpoint } from './endpoint.ts';
+import { SessionError } from './errors.ts';
+import { IoEvent, MessageFlag, MessageWord, messageFlags, Notice, newMessage, writeEndpoints } from './messages.ts';
+import type { SegmentManager } from './segment_manager.ts';
+import { type Session, type SessionPool, SessionState } from './session.ts';
+import { StackFifos } from './stack_fifos.ts';
+import type { Transport } from './transport.ts';
+
+const IO_EVENTS_PER_DRAIN = 4096;
+
+export class TransportSessions {
+  private readonly pool: SessionPool;
+  private readonly segments: SegmentManager;
+  private readonly transportOf: (session: Session) => Transport;
+  private readonly onForgotten: (session: Session) => void;
+  private readonly message = newMessage();
+
+  /** `onForgotten` is called just before a session is released. */
+  constructor(
+    pool: SessionPool,
+    segments: SegmentManager,
+    transportOf: (session: Session) => Transport,
+    onForgotten: (session: Session) => void,
+  ) {
+    this.pool = pool;
+    this.segments = segments;
+    this.transportOf = transportOf;
+    this.onForgotten = onForgotten;
+  }
+
+  /** A new session of `listener` for `target`, announced to the application; null when there is no memory. */
+  accept(
+    listener: Session,
+    target: { worker: AppWorker; context: number },
+    connection: unknown,
+    local: Endpoint,
+    remote: Endpoint,
+  ): Session | null {
+    const session = this.pool.alloc();
+    session.worker = target.worker;
+    session.proto = listener.proto;
+    session.transport = listener.transport;
+    session.local.copyFrom(local);
+    session.remote.copyFrom(remote);
+    if (!this.attachFifos(session)) {
+      this.pool.release(session);
+      return null;
+    }
+    target.worker.sessions++;
+    session.connection = connection;
+    session.state = SessionState.accepting;
+    session.listener = listener;
+    listener.accept!.waiting++;
+    this.announce(Notice.accepted, session, target.context);
+    return session;
+  }
+
+  /** Gives a connecting session its FIFOs and tells the application; false when there is no memory. */
+  connected(session: Session): boolean {
+    if (!this.attachFifos(session)) return false;
+    session.state = SessionState.ready;
+    this.announce(Notice.connected, session, session.context);
+    return true;
+  }
+
+  halfClosed(session: Session): void {
+    if (session.state > SessionState.ready) return;
+    session.state = SessionState.transportClosing;
+    this.notify(Notice.halfClosed, session);
+  }
+
+  reset(session: Session): void {
+    if (session.appClosed || session.worker === null) return;
+    session.state = SessionState.transportClosing;
+    this.notify(Notice.reset, session);
+  }
+
+  /** The application has closed. */
+  appClosed(session: Session, reset: boolean): void {
+    if (session.appClosed) return;
+    session.appClosed = true;
+    if (session.transportClosed) {
+      this.release(session);
+      return;
+    }
+    session.state = SessionState.appClosed;
+    const transport = this.transportOf(session);
+    if (reset) transport.reset(session);
+    else transport.close(session);
+  }
+
+  /** The transport has closed. */
+  transportClosed(session: Session): void {
+    if (session.transportClosed || session.worker === null) return;
+    session.transportClosed = true;
+    if (session.appClosed) {
+      this.release(session);
+      return;
+    }
+    session.state = SessionState.transportClosing;
+    this.notify(Notice.disconnected, session);
+  }
+
+  /** Handles the IO events of a worker; returns how many there were, or -1 when its queue is damaged. */
+  drain(worker: AppWorker): number {
+    let n = 0;
+    for (const end of worker.stackEnds) {
+      while (n < IO_EVENTS_PER_DRAIN) {
+        const event = end.fromApp.takeIo();
+        if (event < 0) break;
+        n++;
+        const session = end.sessions[event >>> 2];
+        if (session === undefined) continue;
+        const transport = this.transportOf(session);
+        if ((event & 3) === IoEvent.data) {
+          session.fifos!.send.clearEvent();
+          transport.appWriteEvent?.(session);
+        } else transport.appReadEvent?.(session);
+      }
+      if (end.fromApp.corrupted) return -1;
+    }
+    return n;
+  }
+
+  /** Arms the doorbells of a worker's IO queues; false when something has arrived meanwhile. */
+  arm(worker: AppWorker): boolean {
+    let empty = true;
+    for (const end of worker.stackEnds) empty = (end.fromApp.isArmed ? end.fromApp.empty : end.fromApp.arm()) && empty;
+    return empty;
+  }
+
+  private attachFifos(session: Session): boolean {
+    const worker = session.worker!;
+    const shared = this.segments.segmentFor(worker, null);
+    const end = shared === null ? undefined : worker.stackEnds.find((candidate) => candidate.shared === shared);
+    if (shared === null || end === undefined) return false;
+    const { rxFifoSize, txFifoSize } = worker.app.options;
+    // Direction 0 is the application's transmit FIFO.
+    session.fifos = new StackFifos(end, shared.takeSlot(txFifoSize, rxFifoSize), session);
+    return true;
+  }
+
+  private release(session: Session): void {
+    const { fifos } = session;
+    this.notify(Notice.cleanup, session, true);
+    session.worker!.sessions--;
+    if (session.listener?.accept) session.listener.accept.waiting--;
+    this.onForgotten(session);
+    fifos?.release();
+    this.pool.release(session);
+    if (fifos !== null) this.segments.returnSlot(fifos.end.shared, fifos.slot);
+  }
+
+  private announce(type: number, session: Session, context: number): void {
+    const { message } = this;
+    const fifos = session.fifos!;
+    message[MessageWord.type] = type;
+    message[MessageWord.context] = context;
+    message[MessageWord.session] = session.index;
+    message[MessageWord.generation] = session.generation;
+    message[MessageWord.segmentId] = fifos.end.shared.id;
+    message[MessageWord.slot] = fifos.slot;
+    message[MessageWord.flags] = messageFlags(session.remote.isV4 ? MessageFlag.v4 : 0, session.proto, SessionError.none);
+    writeEndpoints(message, session.local, session.remote);
+    session.worker!.send(message);
+  }
+
+  private notify(type: number, session: Session, lazy = false): void {
+    const { message } = this;
+    message.fill(0);
+    message[MessageWord.type] = type;
+    message[MessageWord.session] = session.index;
+    message[MessageWord.generation] = session.generation;
+    session.worker!.send(message, lazy);
+  }
+}
