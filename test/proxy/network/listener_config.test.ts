@@ -35,7 +35,7 @@ test('listener config: addresses', () => {
   assert.equal(build(at1234({ statPrefix: 'edge' })).statsScope.prefix, 'listener.edge.');
 });
 
-test('listener config: socket options, those of an additional address replace the others', () => {
+test('listener config: socket options, those of an additional address replace those of the listener', () => {
   const socketOptions = [{ level: 1, name: 2, intValue: 3, state: 'STATE_LISTENING' as const }];
   const config = build(
     at1234({
@@ -50,7 +50,7 @@ test('listener config: socket options, those of an additional address replace th
   ]);
   assert.deepEqual(
     config.addresses.map((address) => address.socketOptions.length),
-    [2, 2, 0],
+    [2, 2, 1],
   );
 });
 

@@ -37,10 +37,19 @@ test('defaults', () => {
   assert.deepEqual([settings.dns.family, settings.dns.refreshRateMs], ['AUTO', 5000]);
 });
 
-test('HttpProtocolOptions wins over the deprecated fields', () => {
+test('HttpProtocolOptions instead of the deprecated fields, not beside them', () => {
+  assert.throws(
+    () =>
+      parseCluster(
+        staticCluster('a', [], {
+          commonHttpProtocolOptions: { idleTimeout: 1 },
+          typedExtensionProtocolOptions: { [HTTP]: { '@type': HTTP } },
+        }),
+      ),
+    /common_http_protocol_options has no effect beside typed_extension_protocol_options/,
+  );
   const settings = parseCluster(
     staticCluster('a', [], {
-      commonHttpProtocolOptions: { idleTimeout: 1 },
       maxRequestsPerConnection: 5,
       typedExtensionProtocolOptions: {
         [HTTP]: {
