@@ -125,16 +125,22 @@ for (const backend of BACKENDS) {
     });
 
     async function quiet(...listeners: string[]): Promise<void> {
-      for (const name of listeners) {
-        await proxy.untilStat(`listener.${name}.downstream_cx_active`, (n) => n === 0);
-        await proxy.untilStat(`listener.${name}.downstream_pre_cx_active`, (n) => n === 0);
-      }
-      upstream.server.closeAllConnections();
-      for (const wire of noisy.connections) wire.destroy();
-      for (const name of ['node', 'noisy']) {
-        await proxy.untilStat(`cluster.${name}.upstream_rq_active`, (n) => n === 0);
-        await proxy.untilStat(`cluster.${name}.upstream_cx_active`, (n) => n === 0);
-      }
+      const gauges = [
+        ...listeners.flatMap((name) => [`listener.${name}.downstream_cx_active`, `listener.${name}.downstream_pre_cx_active`]),
+        ...['node', 'noisy'].flatMap((name) => [`cluster.${name}.upstream_rq_active`, `cluster.${name}.upstream_cx_active`]),
+      ];
+      let left: string[] = [];
+      await until(
+        async () => {
+          // Connections to upstreams may still come while requests end.
+          upstream.server.closeAllConnections();
+          for (const wire of noisy.connections) wire.destroy();
+          const stats = await proxy.stats('_active$');
+          left = gauges.filter((name) => (stats.get(name) ?? 0) !== 0);
+          return left.length === 0;
+        },
+        () => `still there: ${left.join(', ')}`,
+      );
       await proxy.untilStat('workers.buffer_blocks_held', (n) => n <= 2);
       assert.equal(await proxy.stat('workers.watchdog_mega_miss'), 0);
       const client = await dial(proxy.port('web'));

@@ -1,5 +1,5 @@
 /** Upstreams as users have them: node:http, nginx. */
-import { spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -22,9 +22,9 @@ export interface HttpUpstream {
   close(): Promise<void>;
 }
 
-export async function httpUpstream(handler: RequestListener = echo, port = 0): Promise<HttpUpstream> {
+export async function httpUpstream(handler: RequestListener = echo, port = 0, host = '127.0.0.1'): Promise<HttpUpstream> {
   const server = createServer({ keepAliveTimeout: 60_000, requestTimeout: 0 }, handler);
-  server.listen(port, '127.0.0.1');
+  server.listen(port, host);
   await once(server, 'listening');
   return {
     port: (server.address() as AddressInfo).port,
@@ -62,6 +62,8 @@ export interface Nginx {
   readonly port: number;
   /** As an operator does it: old workers finish what they have. */
   reload(): void;
+  /** Ends at once and starts again on the same port. */
+  restart(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -83,12 +85,21 @@ ${temporary.map((name) => `${name}_temp_path ${directory}/tmp/${name};`).join(' 
 server { listen 127.0.0.1:${port}; root ${directory}/html; ${server} } }
 `,
   );
-  const child = spawn('nginx', ['-c', config, '-p', directory, '-e', join(directory, 'error.log')], { stdio: 'ignore' });
-  const exited = once(child, 'close');
-  await until(() => accepts(port), 'nginx to listen');
+  const start = async (): Promise<{ child: ChildProcess; exited: Promise<unknown> }> => {
+    const child = spawn('nginx', ['-c', config, '-p', directory, '-e', join(directory, 'error.log')], { stdio: 'ignore' });
+    const exited = once(child, 'close');
+    await until(() => accepts(port), 'nginx to listen');
+    return { child, exited };
+  };
+  let { child, exited } = await start();
   return {
     port,
     reload: () => child.kill('SIGHUP'),
+    restart: async () => {
+      child.kill('SIGTERM');
+      await exited;
+      ({ child, exited } = await start());
+    },
     close: async () => {
       child.kill('SIGTERM');
       await exited;
