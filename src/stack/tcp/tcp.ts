@@ -25,6 +25,7 @@ import { decodeOptions, encodeOptions, SynCookies } from './syn_cookie.ts';
 /** Timers that one `poll` runs at most. */
 const TIMERS_PER_POLL = 4096;
 const MIN_MSS = 64;
+const COOKIE_LIFE_US = 128_000_000;
 const IPV4_TCP = 40;
 const IPV6_TCP = 60;
 
@@ -64,6 +65,7 @@ export class Tcp {
   private nextPort: number;
   private challengeWindowUs = -1e12;
   private challengesLeft = 0;
+  private cookiesUntilUs = 0;
 
   constructor(options: TcpOptions) {
     this.config = { ...DEFAULT_TCP_CONFIG, ...options.config };
@@ -230,7 +232,9 @@ export class Tcp {
       return;
     }
     if ((seg.flags & TcpFlag.ack) !== 0) {
-      if ((seg.flags & TcpFlag.syn) !== 0 || !this.acceptCookie(listener, packet, seg)) this.refuse(packet, seg);
+      // While cookies are out, a segment that does not complete one may belong to a handshake whose last segment was lost or is late.
+      const early = this.nowUs < this.cookiesUntilUs && (seg.flags & TcpFlag.syn) === 0;
+      if ((seg.flags & TcpFlag.syn) !== 0 || (!this.acceptCookie(listener, packet, seg) && !early)) this.refuse(packet, seg);
       return;
     }
     if ((seg.flags & TcpFlag.fin) !== 0) return;
@@ -317,6 +321,7 @@ export class Tcp {
 
   private sendCookie(local: IpAddress, remote: IpAddress, seg: TcpRepr): void {
     this.stats.synCookiesSent++;
+    this.cookiesUntilUs = this.nowUs + COOKIE_LIFE_US;
     const own = this.advertisedMss(local, remote);
     const useTs = this.config.timestamps && seg.hasTimestamps;
     reply.sourcePort = seg.destinationPort;
