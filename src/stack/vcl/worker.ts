@@ -77,6 +77,8 @@ export class VclWorker {
   private runScheduled = false;
   private sweepTimer: NodeJS.Timeout | null = null;
   private starvedTimer: NodeJS.Timeout | null = null;
+  /** Descriptors outlive a thread: without this the stack would not notice that it has ended. */
+  private readonly onExit = (): void => this.destroy();
 
   private constructor(attachment: Attachment, socketPath: string, spinUs: number) {
     const { reply } = attachment;
@@ -89,6 +91,7 @@ export class VclWorker {
     this.toStack = new MessageQueueProducer(attachment.segment, 1, () => ringEventfd(attachment.stackFd));
     this.fromStack = new MessageQueueConsumer(attachment.segment, 0);
     this.fromStack.arm();
+    process.once('exit', this.onExit);
   }
 
   /** Attaches a new application; blocks, so the stack must run in another thread or process. */
@@ -213,6 +216,7 @@ export class VclWorker {
 
   /** Leaves the stack: sessions are reset. Idempotent. */
   destroy(): void {
+    process.removeListener('exit', this.onExit);
     if (!this.detached) this.leave(null);
     for (const poll of this.polls) poll.close();
     this.polls = [];
