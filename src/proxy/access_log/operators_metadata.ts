@@ -22,9 +22,8 @@ const SOURCES: Record<string, GetMetadata> = {
   CLUSTER: (info) => info.clusterMetadata,
   ROUTE: (info) => info.routeMetadata,
   UPSTREAM_HOST: (info) => info.upstreamHost?.metadata,
-  // A listener's and a virtual host's metadata are not kept on streams.
-  LISTENER: () => null,
-  VIRTUAL_HOST: () => null,
+  LISTENER: (info) => info.listenerMetadata,
+  VIRTUAL_HOST: (info) => info.virtualHostMetadata,
 };
 
 export const METADATA_OPERATORS: Record<string, OperatorDefinition> = {

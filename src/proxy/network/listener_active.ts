@@ -163,6 +163,7 @@ export class ActiveListener {
     const info = connection.streamInfo;
     noteAddresses(info, socket);
     info.filterChainName = chain.name;
+    info.listenerMetadata = this.config.metadata;
     if (early !== null) {
       info.startTimeMs = early.startTimeMs;
       info.startMonotonicMs = early.startMonotonicMs;

@@ -43,6 +43,7 @@ export interface ListenerProto {
   address?: AddressConfig;
   additionalAddresses?: { address?: AddressConfig; socketOptions?: { socketOptions: SocketOptionConfig[] } }[];
   statPrefix?: string;
+  metadata?: { filterMetadata: Record<string, Record<string, unknown>> };
   filterChains?: FilterChainConfig[];
   defaultFilterChain?: FilterChainConfig;
   listenerFilters?: (ExtensionConfig & { filterDisabled?: ListenerFilterPredicateConfig })[];
@@ -118,6 +119,7 @@ export class ListenerConfig {
   readonly maxConnectionsToAcceptPerSocketEvent: number;
   readonly ignoreGlobalConnectionLimit: boolean;
   readonly drainType: 'DEFAULT' | 'MODIFY_ONLY';
+  readonly metadata: Record<string, Record<string, unknown>> | null;
   readonly trafficDirection: 'UNSPECIFIED' | 'INBOUND' | 'OUTBOUND';
   readonly context: FactoryContext;
   /** Set while connections should end: filters see it in their context's drain decision. */
@@ -132,6 +134,7 @@ export class ListenerConfig {
     // Envoy invents a UUID for a listener without a name; its address is as unique and says more.
     this.name = proto.name === '' ? joined : proto.name;
     this.statsScope = context.scope.scope(`listener.${proto.statPrefix || addressStatName(this.addresses[0].address)}.`);
+    this.metadata = proto.metadata?.filterMetadata ?? null;
     this.drainType = proto.drainType ?? 'DEFAULT';
     this.ownContext = new ListenerFactoryContext(context, this.statsScope, () => this.draining, this.drainType === 'MODIFY_ONLY');
     this.context = this.ownContext;

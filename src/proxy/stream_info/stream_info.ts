@@ -42,7 +42,10 @@ export const RESPONSE_FLAGS = {
 export type ResponseFlag = keyof typeof RESPONSE_FLAGS;
 
 /** Flag masks by name: `streamInfo.responseFlags |= Flag.NoRouteFound`. */
-export const Flag = Object.fromEntries(Object.entries(RESPONSE_FLAGS).map(([name, [bit]]) => [name, 1 << bit])) as Record<ResponseFlag, number>;
+export const Flag = Object.fromEntries(Object.entries(RESPONSE_FLAGS).map(([name, [bit]]) => [name, 1 << bit])) as Record<
+  ResponseFlag,
+  number
+>;
 
 /** The upstream host as StreamInfo needs it; `upstream/host.ts` implements it. */
 export interface UpstreamHostInfo {
@@ -117,6 +120,8 @@ export class StreamInfo {
   streamId = '';
   dynamicMetadata: Record<string, Record<string, unknown>> | null = null;
   routeMetadata: Record<string, Record<string, unknown>> | null = null;
+  virtualHostMetadata: Record<string, Record<string, unknown>> | null = null;
+  listenerMetadata: Record<string, Record<string, unknown>> | null = null;
   clusterMetadata: Record<string, Record<string, unknown>> | null = null;
   filterState: Map<string, unknown> | null = null;
 

@@ -4,7 +4,7 @@ import { after, before, test } from 'node:test';
 import { bootstrap, cluster, fileLog, http, listener } from '../../interop/support/config.ts';
 import { dial } from '../../interop/support/raw.ts';
 import { type HttpUpstream, httpUpstream } from '../../interop/support/upstreams.ts';
-import { type AdminAnswer, httpRequest, type Json, type ProxyProcess, startProxy } from '../../support/proxy_process.ts';
+import { type AdminAnswer, httpRequest, type Json, type ProxyProcess, startProxy, until } from '../../support/proxy_process.ts';
 
 const FILTERS = 'type.googleapis.com/envoy.extensions.filters.http.';
 
@@ -54,6 +54,7 @@ const MAIN: Json = {
   virtual_hosts: [
     {
       name: 'all',
+      metadata: { filter_metadata: { audit: { v: ['host'] } } },
       domains: ['a.test', '*.suffix.test', 'prefix.*'],
       request_headers_to_add: [header('x-level', 'host', { append_action: 'APPEND_IF_EXISTS_OR_ADD' })],
       include_request_attempt_count: true,
@@ -62,6 +63,7 @@ const MAIN: Json = {
       retry_policy: { retry_on: 'retriable-status-codes', retriable_status_codes: [599], num_retries: 2 },
       routes: [
         ...MATCHES.map(([name, match]) => ({ name, match, direct_response: say(name) })),
+        { match: { path: '/metadata' }, direct_response: say(''), metadata: { filter_metadata: { audit: { r: { deep: 1 } } } } },
         { match: { path: '/big' }, direct_response: say('x'.repeat(4500)) },
         {
           name: 'rewrite',
@@ -238,22 +240,31 @@ before(async () => {
   });
   const config = bootstrap(
     [
-      listener('main', [
-        http('main', [], {
-          route_config: MAIN,
-          access_log: [fileLog('main.log', '%REQ(:PATH)% %RESPONSE_FLAGS%')],
-          http_filters: [
-            {
-              name: 'router',
-              typed_config: {
-                '@type': `${FILTERS}router.v3.Router`,
-                suppress_envoy_headers: false,
-                upstream_log: [fileLog('upstream.log', '%REQ(:PATH)% %ACCESS_LOG_TYPE%')],
+      listener(
+        'main',
+        [
+          http('main', [], {
+            route_config: MAIN,
+            access_log: [
+              fileLog(
+                'main.log',
+                '%REQ(:PATH)% %METADATA(LISTENER:audit:l)% %METADATA(VIRTUAL_HOST:audit:v)% %METADATA(ROUTE:audit:r)%',
+              ),
+            ],
+            http_filters: [
+              {
+                name: 'router',
+                typed_config: {
+                  '@type': `${FILTERS}router.v3.Router`,
+                  suppress_envoy_headers: false,
+                  upstream_log: [fileLog('upstream.log', '%REQ(:PATH)% %ACCESS_LOG_TYPE%')],
+                },
               },
-            },
-          ],
-        }),
-      ]),
+            ],
+          }),
+        ],
+        { metadata: { filter_metadata: { audit: { l: 'listener' } } } },
+      ),
       listener('filters', [
         http('filters', [], {
           route_config: HTTP_FILTERS,
@@ -408,6 +419,14 @@ test('virtual hosts', async () => {
   assert.deepEqual([large.status, large.seen.attempt], [503, 1]);
   const little = await ask('/fails/little', { host: 'small.test' }, 'main', 'x');
   assert.equal(little.seen.attempt, 2);
+});
+
+test('metadata of listener, virtual host and route', async () => {
+  await ask('/metadata');
+  await until(
+    async () => (await proxy.lines('main.log', 1)).includes('/metadata listener ["host"] {"deep":1}'),
+    'the line with metadata',
+  );
 });
 
 test('headers and rewrites', async () => {

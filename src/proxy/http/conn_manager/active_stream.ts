@@ -119,6 +119,7 @@ export class ActiveStream
     info.downstreamDirectLocalAddress = of.downstreamDirectLocalAddress;
     info.requestedServerName = of.requestedServerName;
     info.filterChainName = of.filterChainName;
+    info.listenerMetadata = of.listenerMetadata;
     encoder.stream.addCallbacks(this);
     if (config.streamIdleTimeoutMs > 0) {
       this.idleTimeoutMs = config.streamIdleTimeoutMs;
@@ -294,6 +295,7 @@ export class ActiveStream
       info.routeName = route.name;
       info.virtualHostName = route.virtualHost.name;
       info.routeMetadata = route.metadata;
+      info.virtualHostMetadata = route.virtualHost.metadata;
     }
     return route;
   }

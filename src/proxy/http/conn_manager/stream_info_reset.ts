@@ -54,6 +54,8 @@ export function resetStreamInfo(info: StreamInfo): void {
   info.streamId = '';
   info.dynamicMetadata = null;
   info.routeMetadata = null;
+  info.virtualHostMetadata = null;
+  info.listenerMetadata = null;
   info.clusterMetadata = null;
   info.filterState = null;
 }

@@ -22,6 +22,7 @@ export interface Route {
 
 export interface VirtualHost {
   readonly name: string;
+  readonly metadata: Record<string, Record<string, unknown>> | null;
   readonly includeAttemptCountInRequest: boolean;
   readonly includeAttemptCountInResponse: boolean;
   readonly includeIsTimeoutRetryHeader: boolean;

@@ -48,6 +48,7 @@ const INTERNAL = H['x-envoy-internal'];
 
 export class VirtualHostImpl implements VirtualHost {
   readonly name: string;
+  readonly metadata: Record<string, Record<string, unknown>> | null;
   readonly includeAttemptCountInRequest: boolean;
   readonly includeAttemptCountInResponse: boolean;
   readonly includeIsTimeoutRetryHeader: boolean;
@@ -60,6 +61,7 @@ export class VirtualHostImpl implements VirtualHost {
   constructor(config: VirtualHostConfig, table: TableLevel, path: string) {
     refuse(config, UNSUPPORTED, path);
     this.name = config.name ?? '';
+    this.metadata = config.metadata?.filterMetadata ?? null;
     this.includeAttemptCountInRequest = config.includeRequestAttemptCount === true;
     this.includeAttemptCountInResponse = config.includeAttemptCountInResponse === true;
     this.includeIsTimeoutRetryHeader = config.includeIsTimeoutRetryHeader === true;
