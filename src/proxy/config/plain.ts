@@ -222,7 +222,10 @@ class PlainWriter {
     const name = desc.value[value]?.name;
     const supported = SUPPORTED_ENUM_VALUES[desc.typeName];
     if (name !== undefined && supported !== undefined && !words(supported).has(name)) {
+      const outerRequired = this.required;
+      this.required ||= NEVER_LEFT_OUT.has(fullName(field));
       this.unsupported(`${field.name}: ${name}`, place, `; supported: ${[...words(supported)].join(', ')}`);
+      this.required = outerRequired;
       return desc.value[0].name;
     }
     return name ?? value;

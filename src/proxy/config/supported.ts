@@ -374,11 +374,12 @@ export const SUPPORTED_ENUM_VALUES: Record<string, string> = {
   'envoy.config.cluster.v3.Cluster.LbPolicy': 'ROUND_ROBIN LEAST_REQUEST RANDOM CLUSTER_PROVIDED LOAD_BALANCING_POLICY_CONFIG',
 };
 
-/** Messages and fields without which traffic would go in plain text: even `--allow-unsupported` never leaves them out. */
+/** Without these traffic would go in plain text, or to another protocol: even `--allow-unsupported` never leaves them out. */
 export const NEVER_LEFT_OUT: ReadonlySet<string> = new Set([
   'envoy.config.core.v3.TransportSocket',
   'envoy.config.cluster.v3.Cluster.TransportSocketMatch',
   'envoy.config.cluster.v3.Cluster.transport_socket_matcher',
+  'envoy.config.core.v3.SocketAddress.protocol',
 ]);
 
 /**

@@ -135,6 +135,10 @@ test('allowUnsupported never turns TLS into plain text', () => {
     errorsOf(withCluster('transport_socket_matches: [{ name: any }]'), options)[0],
     /Cluster\.transport_socket_matches is not supported by Sluice yet$/,
   );
+  assert.match(
+    errorsOf('admin: { address: { socket_address: { protocol: UDP, address: 1.2.3.4, port_value: 1 } } }', options)[0],
+    /protocol: UDP is not supported by Sluice yet; supported: TCP$/,
+  );
   // What stands behind it is left out again.
   const after = load(
     withCluster(
