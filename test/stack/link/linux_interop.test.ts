@@ -1,0 +1,243 @@
+/** Our stack and the Linux kernel as peers over TUN and TAP in a network namespace: ping, both directions, both families, bad links. */
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { test } from 'node:test';
+import { IpAddress } from '../../../src/stack/ip/address.ts';
+import { FaultInjector, type Faults } from '../../../src/stack/link/fault_injector.ts';
+import type { TcpConnection } from '../../../src/stack/tcp/connection.ts';
+import { cannotMakeNamespace, clockUs, KernelPeer, type KernelPeerOptions } from './namespace.ts';
+
+const reason = cannotMakeNamespace();
+const skip = reason === null ? false : reason;
+
+const KERNEL_CLIENT = (address: string, port: number, bytes: number): string => `
+import socket, hashlib, threading
+s = socket.create_connection(('${address}', ${port}), timeout=15)
+data = bytes((i * 7 + (i >> 8) * 13) & 255 for i in range(65536))
+total = ${bytes}
+def send():
+    left = total
+    while left > 0:
+        n = min(left, len(data)); s.sendall(data[:n]); left -= n
+    s.shutdown(socket.SHUT_WR)
+t = threading.Thread(target=send); t.start()
+h = hashlib.sha256(); n = 0
+while True:
+    b = s.recv(1 << 16)
+    if not b: break
+    h.update(b); n += len(b)
+t.join()
+print(n, h.hexdigest())
+`;
+
+const KERNEL_SERVER = (family: string, bytes: number): string => `
+import socket, hashlib
+l = socket.socket(socket.${family}); l.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+l.settimeout(15); l.bind(('', 9000)); l.listen()
+s, _ = l.accept(); s.settimeout(15)
+h = hashlib.sha256(); n = 0
+while True:
+    b = s.recv(1 << 16)
+    if not b: break
+    h.update(b); n += len(b)
+data = bytes((i * 7 + (i >> 8) * 13) & 255 for i in range(65536))
+left = ${bytes}
+while left > 0:
+    k = min(left, len(data)); s.sendall(data[:k]); left -= k
+s.close()
+print(n, h.hexdigest())
+`;
+
+function pattern(bytes: number): Buffer {
+  const block = Buffer.from(Array.from({ length: 65_536 }, (_, i) => (i * 7 + (i >> 8) * 13) & 255));
+  return Buffer.concat(Array.from({ length: Math.ceil(bytes / block.length) }, () => block)).subarray(0, bytes);
+}
+
+const digest = (data: Uint8Array): string => createHash('sha256').update(data).digest('hex');
+
+/** Sends `data` and collects what comes; settles when the connection is over. */
+function exchange(c: TcpConnection, data: Uint8Array): Promise<{ bytes: number; hash: string; error: string }> {
+  const hash = createHash('sha256');
+  let bytes = 0;
+  let sent = 0;
+  const pump = (): void => {
+    sent += c.write(data, sent, data.length - sent);
+    if (sent === data.length) c.shutdown();
+  };
+  const drain = (): void => {
+    for (let part = c.received.peek(); part.length > 0; part = c.received.peek()) {
+      hash.update(part);
+      bytes += part.length;
+      c.consume(part.length);
+    }
+  };
+  return new Promise((resolve) => {
+    c.app = {
+      onConnected: pump,
+      onSpace: pump,
+      onData: drain,
+      onEnd: drain,
+      onClosed: (_c, error) => resolve({ bytes, hash: hash.digest('hex'), error }),
+    };
+    if (c.canWrite && c.synchronized) pump();
+  });
+}
+
+async function withPeer(options: KernelPeerOptions, use: (peer: KernelPeer) => Promise<void>): Promise<void> {
+  const peer = new KernelPeer(options);
+  try {
+    await use(peer);
+  } finally {
+    peer.close();
+  }
+}
+
+/** Kernel client to our server, each sending `bytes`. */
+async function kernelToUs(peer: KernelPeer, isV4: boolean, bytes: number): Promise<void> {
+  const data = pattern(bytes);
+  const results: ReturnType<typeof exchange>[] = [];
+  const listener = peer.stack.tcp.listen({
+    address: IpAddress.parse(isV4 ? '0.0.0.0' : '::')!,
+    port: 80,
+    onAccept: (c) => {
+      results.push(exchange(c, data));
+      return c.app;
+    },
+  });
+  assert.ok(typeof listener !== 'string');
+  const said = await peer.python(KERNEL_CLIENT(isV4 ? '10.77.0.2' : 'fd77::2', 80, bytes));
+  assert.equal(said, `${bytes} ${digest(data)}`);
+  const ours = await results[0];
+  assert.deepEqual(ours, { bytes, hash: digest(data), error: 'none' });
+  listener.close();
+}
+
+/** Our client to a kernel server, each sending `bytes`. */
+async function usToKernel(peer: KernelPeer, isV4: boolean, bytes: number): Promise<void> {
+  const data = pattern(bytes);
+  const said = peer.python(KERNEL_SERVER(isV4 ? 'AF_INET' : 'AF_INET6', bytes));
+  const remote = IpAddress.parse(isV4 ? '10.77.0.1' : 'fd77::1')!;
+  for (;;) {
+    const c = peer.stack.tcp.connect({ remote, remotePort: 9000 }, clockUs());
+    if (typeof c === 'string') assert.fail(c);
+    const over = exchange(c, data);
+    peer.kick();
+    const result = await over;
+    // Until the server listens.
+    if (result.error === 'refused') continue;
+    assert.deepEqual(result, { bytes, hash: digest(data), error: 'none' });
+    break;
+  }
+  assert.equal(await said, `${bytes} ${digest(data)}`);
+}
+
+const PING = `
+import socket, struct, os
+def checksum(b):
+    s = sum(struct.unpack('!%dH' % (len(b) // 2), b)); s = (s >> 16) + (s & 0xffff); return ~(s + (s >> 16)) & 0xffff
+s = socket.socket(socket.AF_INET, socket.SOCK_RAW, 1); s.settimeout(5)
+for size in (56, 3000):
+    body = os.urandom(size)
+    p = struct.pack('!BBHHH', 8, 0, 0, 7, size) + body
+    p = p[:2] + struct.pack('!H', checksum(p)) + p[4:]
+    s.sendto(p, ('10.77.0.2', 0))
+    r = s.recv(65535)
+    assert r[20] == 0 and r[28:] == body, r[:40]
+s = socket.socket(socket.AF_INET6, socket.SOCK_RAW, 58); s.settimeout(5)
+for size in (56, 3000):
+    body = os.urandom(size)
+    s.sendto(struct.pack('!BBHHH', 128, 0, 0, 7, size) + body, ('fd77::2', 0))
+    while True:
+        r = s.recv(65535)
+        if r[0] == 129: break
+    assert r[8:] == body
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.settimeout(5); u.connect(('10.77.0.2', 4))
+try:
+    u.send(b'x'); u.recv(10); print('no error')
+except ConnectionRefusedError:
+    print('ok')
+`;
+
+for (const kind of ['tun', 'tap'] as const)
+  test(`${kind}: the kernel pings us, whole and in fragments, and UDP to no port is refused`, { skip }, () =>
+    withPeer({ kind, offload: true }, async (peer) => {
+      assert.equal(await peer.python(PING), 'ok');
+    }),
+  );
+
+test('UDP datagrams of all sizes come back', { skip }, () =>
+  withPeer({ kind: 'tun', offload: true }, async (peer) => {
+    peer.stack.udp.bind(IpAddress.parse('0.0.0.0')!, 7, (socket, data, remote, port) => socket.send(data, remote, port));
+    const said = await peer.python(`
+import socket, os
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(5); s.connect(('10.77.0.2', 7))
+for size in (0, 1, 2, 100, 1472, 1473, 9000, 65507):
+    b = os.urandom(size); s.send(b); assert s.recv(65535) == b, size
+print('ok')`);
+    assert.equal(said, 'ok');
+  }),
+);
+
+const MEGABYTES = 8 * 1024 * 1024;
+for (const [kind, offload, isV4] of [
+  ['tun', true, true],
+  ['tun', true, false],
+  ['tap', true, true],
+  ['tap', false, false],
+] as const) {
+  const family = isV4 ? 'IPv4' : 'IPv6';
+  test(`${kind} ${offload ? 'with' : 'without'} offload, ${family}: megabytes both ways, active and passive`, { skip }, () =>
+    withPeer({ kind, offload }, async (peer) => {
+      await kernelToUs(peer, isV4, MEGABYTES);
+      await usToKernel(peer, isV4, MEGABYTES);
+    }),
+  );
+}
+
+const links: [string, Faults, number, number][] = [
+  ['1 % loss', { loss: 0.01, delayUs: 500 }, 1_000_000, 1500],
+  ['5 % loss and reordering', { loss: 0.05, reorder: 0.05, reorderUs: 2000, delayUs: 500 }, 200_000, 1500],
+  ['duplication and corruption', { duplicate: 0.02, corrupt: 0.01, delayUs: 200 }, 500_000, 1500],
+  ['MTU 9000', {}, 2_000_000, 9000],
+  ['MTU 576', { loss: 0.002 }, 300_000, 576],
+];
+for (const [name, faults, bytes, mtu] of links)
+  test(`${name}: every byte arrives`, { skip }, () =>
+    withPeer({ kind: 'tun', offload: false, mtu, wrap: (device) => new FaultInjector(device, 7, faults, faults) }, async (peer) => {
+      await kernelToUs(peer, true, bytes);
+      await usToKernel(peer, true, bytes);
+    }),
+  );
+
+test('200 connections at once', { skip }, () =>
+  withPeer({ kind: 'tun', offload: true }, async (peer) => {
+    let accepted = 0;
+    const listener = peer.stack.tcp.listen({
+      address: IpAddress.parse('0.0.0.0')!,
+      port: 80,
+      onAccept: () => {
+        accepted++;
+        return {
+          onData: (c) => {
+            const data = c.received.peek().slice();
+            c.consume(data.length);
+            c.write(data);
+          },
+          onEnd: (c) => c.close(),
+        };
+      },
+    });
+    assert.ok(typeof listener !== 'string');
+    const said = await peer.python(`
+import socket
+all = [socket.create_connection(('10.77.0.2', 80), timeout=10) for _ in range(200)]
+for i, s in enumerate(all): s.sendall(b'hello %d' % i)
+good = sum(s.recv(100) == b'hello %d' % i for i, s in enumerate(all))
+for s in all: s.shutdown(socket.SHUT_WR)
+ended = sum(s.recv(100) == b'' for s in all)
+print(good, ended)`);
+    assert.equal(said, '200 200');
+    assert.equal(accepted, 200);
+    assert.equal(peer.stack.pool.inUse, 0);
+  }),
+);
