@@ -33,6 +33,8 @@ const MIN_PORT = 1024;
 const MAX_PORT = 65535;
 const PORT_TRIES = 64;
 const DEFAULT_BACKLOG = 511;
+/** What two applications of one stack can use without any transport. */
+const CUT_THROUGH_PROTOS: ReadonlySet<number> = new Set([TransportProto.tcp, TransportProto.udp, TransportProto.ct]);
 /** How long a connect waits for a listener that takes no more, as a SYN would be retried. */
 const CONNECT_TIMEOUT_MS = 10_000;
 const MAX_DEFERRED = 65_536;
@@ -213,7 +215,7 @@ export class SessionLayer implements SessionHost {
     const v6only = (message[MessageWord.flags] & MessageFlag.v6only) !== 0;
     const context = message[MessageWord.context];
     const tables = this.tablesFor(namespace, options.scopeLocal, options.scopeGlobal);
-    if (proto !== TransportProto.tcp && proto !== TransportProto.ct && !this.transports.has(proto)) {
+    if (!CUT_THROUGH_PROTOS.has(proto) && !this.transports.has(proto)) {
       this.bound(worker, context, null, SessionError.noSupport);
       return;
     }

@@ -5,9 +5,11 @@
  * with the event loop use non-blocking sessions, or the `net`-shaped classes in `net.ts`.
  */
 import { E } from '../../core/sys/libc.ts';
+import { Endpoint } from '../session/endpoint.ts';
 import { TransportProto } from '../session/transport.ts';
 import type { AppOptions, WorkerTicket } from './attach.ts';
 import { type AttributeName, attribute } from './attributes.ts';
+import { DatagramEndpoint } from './datagram.ts';
 import { type EpollEvent, VclEpoll } from './epoll.ts';
 import { Ready, type VclSession, VclState } from './session.ts';
 import { VclWorker } from './worker.ts';
@@ -18,6 +20,7 @@ export interface EndpointAddress {
 }
 
 const STARVED_WAIT_MS = 5;
+const MAX_DATAGRAM_PEERS = 65_536;
 
 let current: VclWorker | null = null;
 const epolls: (VclEpoll | null)[] = [];
@@ -173,6 +176,55 @@ export function sessionWriteSegments(sh: number, views: Uint8Array[], length: nu
 
 export function sessionWriteCommit(sh: number, length: number): void {
   find(sh)?.writeCommit(length);
+}
+
+/**
+ * Sends a datagram of a udp session, which is bound to a free port first if it is not bound. Blocking: waits while the receiver is full.
+ */
+export function sessionSendto(sh: number, source: Uint8Array, to: EndpointAddress): number {
+  const session = find(sh);
+  if (session === null) return -E.BADF;
+  const peer = Endpoint.parse(to.ip, to.port);
+  if (peer === null || session.proto !== TransportProto.udp) return -E.INVAL;
+  if (peer.isUnspecified) peer.setLoopback(peer.isV4);
+  const bound = session.datagrams === null ? openDatagrams(sh, session) : 0;
+  if (bound < 0) return bound;
+  let n = session.datagrams!.sendTo(source, 0, source.length, peer);
+  if (n === -E.AGAIN && !session.nonBlocking) {
+    block(() => (n = session.datagrams!.sendTo(source, 0, source.length, peer)) !== -E.AGAIN, STARVED_WAIT_MS);
+  }
+  return n;
+}
+
+/** Takes the next datagram of a bound udp session; `from` is filled with who sent it. */
+export function sessionRecvfrom(sh: number, target: Uint8Array, from: EndpointAddress): number {
+  const session = find(sh);
+  if (session === null) return -E.BADF;
+  if (session.proto !== TransportProto.udp) return -E.INVAL;
+  const bound = session.datagrams === null ? openDatagrams(sh, session) : 0;
+  if (bound < 0) return bound;
+  const { datagrams } = session;
+  const take = (): number => datagrams!.receiveFrom(target, 0, target.length, sender);
+  let n = take();
+  if (n === -E.AGAIN) {
+    worker().poll();
+    n = take();
+  }
+  if (n === -E.AGAIN && !session.nonBlocking) block(() => (n = take()) !== -E.AGAIN);
+  if (n >= 0) {
+    from.ip = sender.ip;
+    from.port = sender.port;
+  }
+  return n;
+}
+
+const sender = new Endpoint();
+
+function openDatagrams(sh: number, session: VclSession): number {
+  const result = session.state === VclState.listening ? 0 : sessionListen(sh, MAX_DATAGRAM_PEERS);
+  if (result < 0) return result;
+  new DatagramEndpoint(worker(), session);
+  return 0;
 }
 
 /** Copies what comes next without taking it (MSG_PEEK). */

@@ -8,8 +8,12 @@ import { IoEvent } from '../session/messages.ts';
 import { FifoConsumer } from '../svm/fifo_consumer.ts';
 import { FifoProducer } from '../svm/fifo_producer.ts';
 import { DequeueNotify } from '../svm/layout.ts';
+import type { DatagramEndpoint } from './datagram.ts';
 import type { SegmentEnd } from './shared_segment.ts';
 import type { VclWorker } from './worker.ts';
+
+/** Of datagrams: their length. */
+const HEADER = new Uint8Array(4);
 
 export const VclState = { created: 0, bound: 1, listening: 2, connecting: 3, ready: 4, closed: 5 } as const;
 export type VclState = (typeof VclState)[keyof typeof VclState];
@@ -48,6 +52,8 @@ export class VclSession {
   readonly watchers: ReadinessWatcher[] = [];
   /** Of a listener: connections not yet accepted. */
   readonly acceptQueue: VclSession[] = [];
+  /** Of a bound datagram session: its peers. */
+  datagrams: DatagramEndpoint | null = null;
   /** Its name in requests whose answer is still to come. */
   context = 0;
   /** The stack's name of it. */
@@ -162,8 +168,41 @@ export class VclSession {
     this.announce(tx);
   }
 
+  /** Writes a datagram, all or nothing (-EAGAIN: a `Ready.out` event follows). */
+  writeDatagram(source: Uint8Array, offset: number, length: number): number {
+    const { tx } = this;
+    if (tx === null || this.writeShut || this.peerClosed || this.error !== 0) return this.unwritable();
+    const total = HEADER.length + length;
+    if (total > tx.capacity) return -E.MSGSIZE;
+    new DataView(HEADER.buffer).setUint32(0, length);
+    if (!tx.writePair(HEADER, source, offset, length)) {
+      if (tx.corrupted) return this.fail(E.CONNRESET);
+      if (!tx.wantDequeueNotify(DequeueNotify.Room, total) || !tx.writePair(HEADER, source, offset, length)) return -E.AGAIN;
+    }
+    this.announce(tx);
+    return length;
+  }
+
+  /** Takes the next datagram, cut to `length`; -EAGAIN when there is none. */
+  readDatagram(target: Uint8Array, offset: number, length: number): number {
+    const { rx } = this;
+    if (rx === null) return this.unreadable();
+    const used = rx.used;
+    if (used === 0) return this.readClosed && this.error === 0 ? -E.AGAIN : this.emptyRead();
+    if (rx.peek(0, HEADER, 0, HEADER.length) < HEADER.length) return this.fail(E.CONNRESET);
+    const bytes = new DataView(HEADER.buffer).getUint32(0);
+    // A header and its bytes come together: anything else is a peer's mistake.
+    if (bytes > used - HEADER.length) return this.fail(E.CONNRESET);
+    rx.drop(HEADER.length);
+    const n = rx.read(target, offset, Math.min(length, bytes));
+    rx.drop(bytes - n);
+    if (rx.shouldNotify()) this.end!.toPeer.sendIo((this.slot << 2) | IoEvent.room);
+    return n;
+  }
+
   /** What could be done now without -EAGAIN. */
   get readiness(): number {
+    if (this.datagrams !== null) return this.datagrams.readiness;
     if (this.state === VclState.listening) return this.acceptQueue.length > 0 ? Ready.in : 0;
     if (this.state === VclState.connecting) return 0;
     let mask = 0;

@@ -203,6 +203,7 @@ export class VclWorker {
     this.freeHandles.push(session.sh);
     session.sh = -1;
     this.byContext.delete(session.context);
+    session.datagrams?.close();
     if (state === VclState.listening) {
       for (const waiting of session.acceptQueue) this.close(waiting, true);
       session.acceptQueue.length = 0;

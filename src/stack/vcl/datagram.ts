@@ -1,0 +1,138 @@
+/**
+ * Datagrams between applications of one stack: one bound endpoint that sends to and receives from anyone (`sendto`, `recvfrom`).
+ *
+ * Each peer is a cut-through session underneath, opened by whoever sends first and used by both; a datagram is a 4-byte length and its
+ * bytes, which become visible together. As with UDP, nothing says whether a datagram was read; unlike it, a full receiver pushes back
+ * (-EAGAIN) instead of losing datagrams, and a destination where nobody listens is reported by the next call (ECONNREFUSED).
+ */
+import { E } from '../../core/sys/libc.ts';
+import type { Endpoint } from '../session/endpoint.ts';
+import { TransportProto } from '../session/transport.ts';
+import { Ready, type SessionObserver, type VclSession, VclState } from './session.ts';
+import type { VclWorker } from './worker.ts';
+
+export const MAX_DATAGRAM = 65_507;
+const MAX_PENDING = 64;
+
+interface Peer {
+  session: VclSession;
+  /** Sent before the session was connected. */
+  pending: Uint8Array[];
+}
+
+export class DatagramEndpoint implements SessionObserver {
+  readonly session: VclSession;
+  private readonly worker: VclWorker;
+  private readonly peers = new Map<string, Peer>();
+  /** Peers that may have something to read. */
+  private readonly readable: Peer[] = [];
+  private readonly byName = new Map<VclSession, string>();
+  private error = 0;
+
+  /** `session` is listening with protocol udp. */
+  constructor(worker: VclWorker, session: VclSession) {
+    this.worker = worker;
+    this.session = session;
+    session.datagrams = this;
+  }
+
+  /** Bytes sent, or a negative errno. */
+  sendTo(data: Uint8Array, offset: number, length: number, to: Endpoint): number {
+    if (length > MAX_DATAGRAM) return -E.MSGSIZE;
+    if (this.error !== 0) return this.takeError();
+    this.acceptNew();
+    const peer = this.peers.get(to.toString()) ?? this.open(to);
+    if (peer === null) return -E.NETDOWN;
+    if (peer.session.state !== VclState.connecting) return peer.session.writeDatagram(data, offset, length);
+    if (peer.pending.length >= MAX_PENDING) return -E.AGAIN;
+    peer.pending.push(data.slice(offset, offset + length));
+    return length;
+  }
+
+  /** Takes the next datagram; what does not fit is cut off. Returns its bytes, or -EAGAIN, and fills `from`. */
+  receiveFrom(target: Uint8Array, offset: number, length: number, from: Endpoint): number {
+    if (this.error !== 0) return this.takeError();
+    this.acceptNew();
+    while (this.readable.length > 0) {
+      const peer = this.readable.shift()!;
+      const { session } = peer;
+      const n = session.readDatagram(target, offset, length);
+      if (n >= 0) {
+        from.copyFrom(session.remote);
+        // Back to the end of the line: every peer gets its turn.
+        this.readable.push(peer);
+        return n;
+      }
+      if (session.readClosed || n !== -E.AGAIN) this.forget(session);
+    }
+    return -E.AGAIN;
+  }
+
+  /** What `recvfrom` and `sendto` could do now. */
+  get readiness(): number {
+    this.acceptNew();
+    const some = this.error !== 0 || this.readable.some(({ session }) => session.readable > 0);
+    return (some ? Ready.in : 0) | Ready.out;
+  }
+
+  close(): void {
+    for (const { session } of this.peers.values()) this.worker.close(session);
+    this.peers.clear();
+    this.readable.length = 0;
+  }
+
+  onSessionEvent(session: VclSession, events: number): void {
+    const name = this.byName.get(session);
+    const peer = name === undefined ? undefined : this.peers.get(name);
+    if (peer === undefined) return;
+    if (peer.pending.length > 0 && session.state === VclState.ready) {
+      for (const data of peer.pending.splice(0)) session.writeDatagram(data, 0, data.length);
+    }
+    if (session.error !== 0) {
+      if (session.error === E.CONNREFUSED) this.error = session.error;
+      this.forget(session);
+    } else if ((events & Ready.in) !== 0 && !this.readable.includes(peer)) this.readable.push(peer);
+    this.session.raise(events & (Ready.in | Ready.out | Ready.err));
+  }
+
+  private acceptNew(): void {
+    for (let next = this.worker.accept(this.session); next !== null; next = this.worker.accept(this.session)) {
+      const peer = this.add(next.remote, next);
+      if (next.readable > 0 || next.readClosed) this.readable.push(peer);
+    }
+  }
+
+  private open(to: Endpoint): Peer | null {
+    const session = this.worker.createSession(TransportProto.udp);
+    session.local.copyFrom(this.session.local);
+    session.remote.copyFrom(to);
+    const peer = this.add(to, session);
+    if (this.worker.connect(session) === 0) return peer;
+    this.forget(session);
+    return null;
+  }
+
+  private add(remote: Endpoint, session: VclSession): Peer {
+    const name = remote.toString();
+    const peer = { session, pending: [] };
+    session.observer = this;
+    this.peers.set(name, peer);
+    this.byName.set(session, name);
+    return peer;
+  }
+
+  private forget(session: VclSession): void {
+    const name = this.byName.get(session);
+    this.byName.delete(session);
+    if (name !== undefined && this.peers.get(name)?.session === session) this.peers.delete(name);
+    const at = this.readable.findIndex((peer) => peer.session === session);
+    if (at >= 0) this.readable.splice(at, 1);
+    this.worker.close(session);
+  }
+
+  private takeError(): number {
+    const { error } = this;
+    this.error = 0;
+    return -error;
+  }
+}

@@ -1,0 +1,107 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { createHostStack, type EmbeddedHostStack, vcl } from '../../../src/stack/index.ts';
+import { random } from '../svm/support.ts';
+
+const { udp } = vcl.TransportProto;
+let stack: EmbeddedHostStack;
+
+before(async () => {
+  stack = await createHostStack();
+  vcl.appCreate('datagrams', { runtimeDir: stack.runtimeDir, rxFifoSize: 100_000, txFifoSize: 100_000 });
+});
+
+after(async () => {
+  vcl.appDestroy();
+  await stack.close();
+});
+
+function bound(port: number, nonBlocking = false): number {
+  const sh = vcl.sessionCreate(udp, nonBlocking);
+  assert.equal(vcl.sessionBind(sh, { ip: '127.0.0.1', port }), 0);
+  return sh;
+}
+
+test('datagrams keep their boundaries and say who sent them; answers find their way', () => {
+  const server = bound(53, true);
+  const from = { ip: '', port: 0 };
+  const buffer = new Uint8Array(70_000);
+  assert.equal(vcl.sessionRecvfrom(server, buffer, from), -11);
+  const clients = [0, 1, 2].map(() => vcl.sessionCreate(udp));
+  for (const [i, sh] of clients.entries()) {
+    assert.equal(vcl.sessionSendto(sh, Buffer.from(`question ${i}`), { ip: '127.0.0.1', port: 53 }), 10);
+    assert.equal(vcl.sessionSendto(sh, Buffer.alloc(0), { ip: '127.0.0.1', port: 53 }), 0);
+  }
+  vcl.sessionAttr(server, 'flags', 0);
+  const asked = new Map<number, string[]>();
+  for (let i = 0; i < 6; i++) {
+    const n = vcl.sessionRecvfrom(server, buffer, from);
+    assert.equal(from.ip, '127.0.0.1');
+    asked.set(from.port, [...(asked.get(from.port) ?? []), Buffer.from(buffer.subarray(0, n)).toString()]);
+  }
+  for (const [i, sh] of clients.entries()) {
+    const { port } = vcl.sessionLocalAddress(sh)!;
+    assert.deepEqual(asked.get(port), [`question ${i}`, '']);
+    assert.equal(vcl.sessionSendto(server, Buffer.from(`answer ${i}`), { ip: '127.0.0.1', port }), 8);
+    const short = new Uint8Array(3);
+    assert.equal(vcl.sessionRecvfrom(sh, short, from), 3);
+    assert.equal(Buffer.from(short).toString(), 'ans');
+    assert.deepEqual(from, { ip: '127.0.0.1', port: 53 });
+  }
+  for (const sh of [...clients, server]) assert.equal(vcl.sessionClose(sh), 0);
+});
+
+test('a full receiver pushes back, nothing is lost or joined', () => {
+  const server = bound(54, true);
+  const client = vcl.sessionCreate(udp, true);
+  const to = { ip: '127.0.0.1', port: 54 };
+  const from = { ip: '', port: 0 };
+  const buffer = new Uint8Array(70_000);
+  assert.equal(vcl.sessionRecvfrom(server, buffer, from), -11);
+  const rnd = random(4);
+  const lengths: number[] = [];
+  let sent = 0;
+  let received = 0;
+  let full = 0;
+  while (received < 3000) {
+    for (let i = 0; i < 20 && sent < 3000; i++) {
+      lengths[sent] ??= rnd(5) === 0 ? rnd(30_000) : rnd(200);
+      const n = vcl.sessionSendto(client, new Uint8Array(lengths[sent]).fill(sent), to);
+      if (n === -11) {
+        full++;
+        break;
+      }
+      assert.equal(n, lengths[sent]);
+      sent++;
+    }
+    for (let n = vcl.sessionRecvfrom(server, buffer, from); n >= 0; n = vcl.sessionRecvfrom(server, buffer, from)) {
+      assert.equal(n, lengths[received]);
+      if (n > 0) assert.ok(buffer[0] === (received & 255) && buffer[n - 1] === (received & 255));
+      received++;
+    }
+  }
+  assert.ok(full > 0);
+  assert.equal(vcl.sessionSendto(client, new Uint8Array(65_508), to), -90);
+  vcl.sessionClose(client);
+  vcl.sessionClose(server);
+});
+
+test('nobody there is said by a later call, epoll sees datagrams', () => {
+  const client = vcl.sessionCreate(udp);
+  const from = { ip: '', port: 0 };
+  const buffer = new Uint8Array(100);
+  assert.equal(vcl.sessionSendto(client, Buffer.from('x'), { ip: '127.0.0.1', port: 9 }), 1);
+  assert.equal(vcl.sessionRecvfrom(client, buffer, from), -111);
+  const server = bound(55, true);
+  assert.equal(vcl.sessionRecvfrom(server, buffer, from), -11);
+  const epoll = vcl.epollCreate();
+  const events: vcl.EpollEvent[] = [];
+  vcl.epollCtl(epoll, vcl.EPOLL_CTL.ADD, server, vcl.EPOLL.IN);
+  assert.equal(vcl.epollWait(epoll, events, 4, 0), 0);
+  vcl.sessionSendto(client, Buffer.from('y'), { ip: '127.0.0.1', port: 55 });
+  assert.equal(vcl.epollWait(epoll, events, 4, 5000), 1);
+  assert.equal(vcl.sessionRecvfrom(server, buffer, from), 1);
+  assert.equal(vcl.epollWait(epoll, events, 4, 0), 0);
+  vcl.sessionClose(server);
+  vcl.sessionClose(client);
+});
