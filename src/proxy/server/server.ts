@@ -18,7 +18,7 @@ import { listenAddress } from '../network/listener_address.ts';
 import { createRuntime, type RuntimeLoader } from '../runtime/runtime_impl.ts';
 import type { PlainBindConfig, PlainCluster } from '../upstream/cluster_types.ts';
 import { ClusterDiscovery } from '../upstream/discovery/cluster_discovery.ts';
-import { AdminServer } from './admin/admin_server.ts';
+import { AdminServer, compileAdmin } from './admin/admin_server.ts';
 import type { ServerState } from './admin/context.ts';
 import { applicationLogFormat } from './application_log.ts';
 import { BaseIdLock } from './base_id.ts';
@@ -123,6 +123,7 @@ function checkConfiguration(options: ServerOptions, log: Logger): CheckedConfigu
     logFormat = applicationLogFormat(loaded.bootstrap, options.log.format);
     watchdogSettings(loaded.bootstrap);
     checkStatsFlush(loaded.bootstrap);
+    statsTags(loaded.bootstrap);
     const runtime = createRuntime(loaded.bootstrap.layeredRuntime?.layers, {
       serviceCluster: localInfo(loaded.bootstrap, options).clusterName,
     });
@@ -148,6 +149,8 @@ function checkConfiguration(options: ServerOptions, log: Logger): CheckedConfigu
       listenFds: [],
     });
     trial.addListeners(null);
+    const { admin } = loaded.bootstrap;
+    if (admin !== undefined) compileAdmin(admin, { accessLogManager: trial.accessLogs, runtime, random: randomSource() });
     plans = bindPlans(trial.handler, loaded.bootstrap.staticResources?.listeners ?? []);
     trial.accessLogs.close();
     trial.clusters.close();

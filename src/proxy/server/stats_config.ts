@@ -10,11 +10,20 @@ export function statsTags(bootstrap: Bootstrap): Pick<StoreOptions, 'tagProducer
   if (config === undefined) return {};
   const settings = (
     (config as { histogramBucketSettings?: { match: StatsStringMatcher; buckets: number[] }[] }).histogramBucketSettings ?? []
-  ).map(({ match, buckets }) => ({ matches: statsStringMatcher(match), buckets }));
+  ).map(({ match, buckets }, i) => ({ matches: histogramMatcher(match, i), buckets }));
   return {
     tagProducer: tagProducer(config),
     bucketsFor: (name) => settings.find((setting) => setting.matches(name))?.buckets,
   };
+}
+
+function histogramMatcher(match: StatsStringMatcher, i: number): (name: string) => boolean {
+  try {
+    return statsStringMatcher(match);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new ConfigError(error.message, { path: `stats_config.histogram_bucket_settings[${i}].match` });
+  }
 }
 
 /** Mistakes in patterns become ConfigErrors here: core knows none. */

@@ -119,9 +119,14 @@ export class WorkerRuntime {
   }
 }
 
-/** Names that `stats_config.stats_matcher` leaves out. */
+/** Names that `stats_config.stats_matcher` leaves out. Throws ConfigError: core knows none. */
 export function statsRejects(bootstrap: Bootstrap): (name: string) => boolean {
-  return statsMatcher(bootstrap.statsConfig?.statsMatcher as Parameters<typeof statsMatcher>[0]);
+  try {
+    return statsMatcher(bootstrap.statsConfig?.statsMatcher as Parameters<typeof statsMatcher>[0]);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new ConfigError(error.message, { path: 'stats_config.stats_matcher' });
+  }
 }
 
 function joinPath(base: string, path: string): string {

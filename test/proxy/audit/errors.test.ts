@@ -158,6 +158,33 @@ const CASES: [name: string, config: Json | string, expected: RegExp][] = [
     { application_log_config: { log_format: { json_format: { m: '%v' } } } },
     /application_log_config\.log_format\.json_format: setJsonLogFormat error: usage of %v, %_ is unavailable/,
   ],
+  [
+    'a stats tag',
+    { stats_config: { stats_tags: [{ tag_name: 'a', regex: '(' }] } },
+    /stats_config\.stats_tags: .*(Invalid|missing|regex)/i,
+  ],
+  [
+    'a stats matcher',
+    { stats_config: { stats_matcher: { exclusion_list: { patterns: [{ safe_regex: { regex: '(' } }] } } } },
+    /stats_config\.stats_matcher: /,
+  ],
+  [
+    'an access log of admin',
+    {
+      admin: {
+        access_log: [
+          {
+            name: 'f',
+            typed_config: {
+              '@type': 'type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog',
+              path: '/no/such/directory/log',
+            },
+          },
+        ],
+      },
+    },
+    /admin\.access_log\[0\].*: .*\/no\/such\/directory\/log/,
+  ],
   ['both watchdogs', { watchdog: {}, watchdogs: {} }, /watchdog: Only one of watchdog or watchdogs should be set!$/],
   [
     'a regex',

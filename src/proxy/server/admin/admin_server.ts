@@ -14,6 +14,17 @@ import { AdminAccessLog } from './admin_access_log.ts';
 import type { AdminContext } from './context.ts';
 import { ADMIN_HANDLERS, type AdminHandler, type AdminResponse, text } from './handlers.ts';
 
+/** What `admin` says, compiled. Throws ConfigError when something cannot work, or an access log cannot be opened. */
+export function compileAdmin(
+  config: Admin,
+  accessLogs: AccessLogFactoryContext,
+): { accessLog: AdminAccessLog; allowedPaths: readonly StringMatcher[] } {
+  return {
+    accessLog: new AdminAccessLog(config, accessLogs),
+    allowedPaths: config.allowPaths.map((matcher, i) => compileStringMatcher(matcher, `admin.allow_paths[${i}]`)),
+  };
+}
+
 export class AdminServer {
   private readonly server: Server;
   private readonly context: AdminContext;
@@ -25,8 +36,9 @@ export class AdminServer {
   /** Throws ConfigError when an access log cannot be opened. */
   constructor(context: AdminContext, config: Admin, accessLogs: AccessLogFactoryContext) {
     this.context = context;
-    this.accessLog = new AdminAccessLog(config, accessLogs);
-    this.allowedPaths = config.allowPaths.map((matcher, i) => compileStringMatcher(matcher, `admin.allow_paths[${i}]`));
+    const { accessLog, allowedPaths } = compileAdmin(config, accessLogs);
+    this.accessLog = accessLog;
+    this.allowedPaths = allowedPaths;
     this.server = createServer((request, response) => {
       this.handle(request, response).catch((error: unknown) => {
         context.log.error(`admin: ${request.url}: ${error instanceof Error ? error.stack : String(error)}`);
