@@ -10,7 +10,7 @@ import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { EPOLLET, EPOLLIN, Epoll } from '../core/sys/epoll.ts';
 import { ringEventfd } from '../core/sys/eventfd.ts';
-import { SysError } from '../core/sys/libc.ts';
+import { E, errno, SysError } from '../core/sys/libc.ts';
 import {
   acceptSeqpacket,
   closeDescriptor,
@@ -44,6 +44,7 @@ export interface HostStackOptions {
 }
 
 const MESSAGES_PER_TURN = 512;
+const ACCEPT_PAUSE_MS = 100;
 const DEFERRED_RETRY_MS = 1;
 const REPLY_PART = 8 * 1024;
 const CONTROL_RING = 1024;
@@ -221,8 +222,14 @@ export class HostStack {
     removeStaleSocket(path);
     const fd = listenSeqpacket(path);
     this.paths.push(path);
-    this.watch(fd, EPOLLIN, () => {
+    const id = this.watch(fd, EPOLLIN, () => {
       for (let client = acceptSeqpacket(fd); client >= 0; client = acceptSeqpacket(fd)) accept(client);
+      if (errno() !== E.MFILE) return;
+      // No descriptor left: look away for a while, or the listener stays ready and the loop spins.
+      this.epoll.modify(fd, 0, id);
+      setTimeout(() => {
+        if (!this.closed) this.epoll.modify(fd, EPOLLIN, id);
+      }, ACCEPT_PAUSE_MS);
     });
   }
 

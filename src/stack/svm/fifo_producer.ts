@@ -76,7 +76,7 @@ export class FifoProducer {
     return this.size;
   }
 
-  /** The peer may have asked for another capacity. */
+  /** The peer may have asked for another capacity; done when a write finds no room. */
   refreshSize(): void {
     const wanted = Atomics.load(this.i32, this.word + FifoWord.size);
     this.size = Math.min(Math.max(wanted, MIN_FIFO_SIZE), this.maxSize);
@@ -92,6 +92,7 @@ export class FifoProducer {
     // touches lines that the reader's cache still holds (27 against 18 Gbit/s where that is slow, 69 against 64 where it is fast).
     if (room < length) {
       this.loadHead();
+      this.refreshSize();
       room = this.size - ((this.tail - this.head) >>> 0);
       if (this.corrupted || room <= 0) return 0;
       if (length > room) length = room;

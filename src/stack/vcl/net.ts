@@ -3,11 +3,18 @@
  * and what http, undici and their kind need to use them.
  */
 import { Agent, type AgentOptions } from 'node:http';
+import { isIP } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { type ConnectionOptions, connect as tlsConnect } from 'node:tls';
 import type { AppOptions, WorkerTicket } from './attach.ts';
 import { Server, type ServerOptions } from './server.ts';
 import { type ConnectOptions, Socket, type SocketOptions } from './socket.ts';
 import { VclWorker } from './worker.ts';
+
+export type UndiciConnector = (
+  options: { hostname: string; port: string; protocol?: string; servername?: string | null },
+  callback: (error: Error | null, socket: Duplex | null) => void,
+) => void;
 
 export interface VclNet {
   readonly worker: VclWorker;
@@ -19,11 +26,8 @@ export interface VclNet {
   createSocket(options?: SocketOptions): Socket;
   /** For `http.request({ agent })`. */
   createAgent(options?: AgentOptions): Agent;
-  /** For undici: `new Agent({ connect: net.undiciConnect })`. */
-  undiciConnect(
-    options: { hostname: string; port: string },
-    callback: (error: Error | null, socket: Socket | null) => void,
-  ): void;
+  /** For undici: `new Agent({ connect: net.undiciConnector() })`. `tls`: for https origins. */
+  undiciConnector(tls?: ConnectionOptions): UndiciConnector;
   /** Makes any server that takes 'connection' events (http, http2, tls) listen on the stack. */
   serve(server: NodeJS.EventEmitter, options?: ServerOptions): Server;
   /** Leaves the stack. */
@@ -54,19 +58,27 @@ export function netOf(worker: VclWorker): VclNet {
     createConnection: connect,
     createSocket: (options) => new Socket(worker, options),
     createAgent: (options) => new VclAgent(connect, options),
-    undiciConnect({ hostname, port }, callback) {
-      const socket = connect({ host: hostname.replace(/^\[|\]$/g, ''), port: port || 80 });
-      const failed = (error: Error): void => callback(error, null);
-      socket.once('error', failed);
-      socket.once('connect', () => {
-        socket.removeListener('error', failed);
-        callback(null, socket);
-      });
-    },
+    undiciConnector: (tls) => undiciConnector(connect, tls),
     serve(server, options) {
       return new Server(worker, { ...options, allowHalfOpen: true }, (socket) => server.emit('connection', socket));
     },
     close: () => worker.destroy(),
+  };
+}
+
+function undiciConnector(connect: VclNet['connect'], tls: ConnectionOptions = {}): UndiciConnector {
+  return ({ hostname, port, protocol, servername }, callback) => {
+    const secure = protocol === 'https:';
+    const host = hostname.replace(/^\[|\]$/g, '');
+    const plain = connect({ host, port: port || (secure ? 443 : 80) });
+    const name = servername ?? (isIP(host) === 0 ? host : undefined);
+    const socket = secure ? tlsConnect({ ALPNProtocols: ['http/1.1'], servername: name, ...tls, socket: plain }) : plain;
+    const failed = (error: Error): void => callback(error, null);
+    socket.once('error', failed);
+    socket.once(secure ? 'secureConnect' : 'connect', () => {
+      socket.removeListener('error', failed);
+      callback(null, socket);
+    });
   };
 }
 

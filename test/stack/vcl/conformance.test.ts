@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import http from 'node:http';
 import http2 from 'node:http2';
+import https from 'node:https';
 import kernelNet from 'node:net';
 import { Readable } from 'node:stream';
 import { buffer, text } from 'node:stream/consumers';
@@ -19,9 +20,9 @@ interface Sockets {
   createServer(options: { allowHalfOpen?: boolean }, listener?: (socket: kernelNet.Socket) => void): kernelNet.Server;
   connect(options: { port: number; host?: string; allowHalfOpen?: boolean }): kernelNet.Socket;
   /** Starts a server of some protocol; returns its port. */
-  serve(server: http.Server | http2.Http2Server, closers: (() => void)[]): Promise<number>;
+  serve(server: http.Server | https.Server | http2.Http2Server, closers: (() => void)[]): Promise<number>;
   agent(): http.Agent;
-  undiciConnect: object | undefined;
+  undiciConnect: object;
 }
 
 const kernel: Sockets = {
@@ -34,7 +35,7 @@ const kernel: Sockets = {
     return (server.address() as kernelNet.AddressInfo).port;
   },
   agent: () => new http.Agent({ keepAlive: true }),
-  undiciConnect: undefined,
+  undiciConnect: { rejectUnauthorized: false },
 };
 
 function vcl(net: () => VclNet): Sockets {
@@ -50,7 +51,7 @@ function vcl(net: () => VclNet): Sockets {
     },
     agent: () => net().createAgent({ keepAlive: true }),
     get undiciConnect() {
-      return net().undiciConnect as never;
+      return net().undiciConnector({ rejectUnauthorized: false }) as never;
     },
   };
 }
@@ -305,6 +306,19 @@ for (const [name, sockets] of [
       });
       assert.equal(statusCode, 200);
       assert.equal((await body.arrayBuffer()).byteLength, 300_000);
+      await dispatcher.close();
+    });
+
+    test('undici over https', async () => {
+      const server = https.createServer(certificate, (req, res) => req.pipe(res));
+      const port = await sockets.serve(server, closers);
+      const dispatcher = new UndiciAgent({ connect: sockets.undiciConnect as never });
+      const { body } = await request(`https://127.0.0.1:${port}/`, {
+        dispatcher,
+        method: 'POST',
+        body: Buffer.alloc(100_000, 5),
+      });
+      assert.equal((await body.arrayBuffer()).byteLength, 100_000);
       await dispatcher.close();
     });
 

@@ -103,6 +103,11 @@ test('blocking calls, zero-copy, attributes, select, in one thread', () => {
   assert.equal(vcl.sessionAttr(b, 'rxFifoLen'), 50_000);
   assert.equal(vcl.sessionAttr(a, 'txFifoLen'), 50_000);
   assert.equal(vcl.sessionAttr(b, 'txFifoLen'), 40_000);
+  assert.equal(vcl.sessionAttr(b, 'rxFifoLen', 60_000), 0);
+  vcl.sessionAttr(a, 'flags', 0x800);
+  assert.equal(vcl.sessionWrite(a, new Uint8Array(70_000)), 60_000);
+  vcl.sessionAttr(a, 'flags', 0);
+  assert.equal(vcl.sessionRead(b, new Uint8Array(60_000)), 60_000);
   assert.equal(vcl.sessionAttr(a, 'keepalive', 1), 0);
   assert.equal(vcl.sessionAttr(a, 'keepalive'), 1);
   assert.equal(vcl.sessionAttr(a, 'nread', 1), -95);
