@@ -60,6 +60,11 @@ export class Slab {
     return this.freeCount + (this.blocks - this.fresh) < count;
   }
 
+  /** True when reading has to stop: what is left is for what must be written, such as the answers that end what holds the rest. */
+  get mustStopReading(): boolean {
+    return this.isLow(2 + (this.blocks >> 6));
+  }
+
   /** One more reference on the block that `offset` lies in. */
   retain(offset: number): void {
     this.references[offset >> BLOCK_SHIFT]++;

@@ -7,11 +7,19 @@
 import { BLOCK_SHIFT, BLOCK_SIZE, type Slab } from './slab.ts';
 
 const MASK = BLOCK_SIZE - 1;
+/**
+ * A buffer of at least this many slices that hold less than a KB each on average is copied into full blocks: a peer that sends a byte
+ * at a time would otherwise hold 16 KB with each. What is copied is at most a KB for each slice that came since the last time.
+ */
+const SPARSE_SLICES = 8;
+const SPARSE_SHIFT = 10;
 
 export class SliceBuffer {
   readonly slab: Slab;
   /** Bytes in the buffer. Read-only for everyone else. */
   length = 0;
+  /** The first so many slices stay where they are whatever is added: the kernel is reading them. Set and reset by who sends. */
+  pinned = 0;
   private offsets: number[] = [];
   private lengths: number[] = [];
   private head = 0;
@@ -77,6 +85,7 @@ export class SliceBuffer {
       this.count++;
     }
     this.length += length;
+    if (this.count >= SPARSE_SLICES) this.checkSparse();
     if (this.high !== 0) this.checkAbove();
   }
 
@@ -137,6 +146,7 @@ export class SliceBuffer {
       this.lengths[at] = other.lengths[i];
     }
     this.length += moved;
+    if (this.count >= SPARSE_SLICES) this.checkSparse();
     other.head = 0;
     other.count = 0;
     other.length = 0;
@@ -280,6 +290,47 @@ export class SliceBuffer {
     if (this.count === 0) return false;
     const i = this.head + this.count - 1;
     return this.slab.referenceCount(this.offsets[i]) === 1 && ((this.offsets[i] + this.lengths[i]) & MASK) !== 0;
+  }
+
+  private checkSparse(): void {
+    const movable = this.count - this.pinned;
+    if (movable >= SPARSE_SLICES && this.length < movable << SPARSE_SHIFT) this.densify();
+  }
+
+  /** Copies all slices that may move into as few blocks as hold them. */
+  private densify(): void {
+    const slab = this.slab;
+    const end = this.head + this.count;
+    const first = this.head + this.pinned;
+    if (slab.isLow(2 + (this.length >> BLOCK_SHIFT))) return;
+    let to = first;
+    let block = -1;
+    let used = 0;
+    for (let i = first; i < end; i++) {
+      const from = this.offsets[i];
+      const length = this.lengths[i];
+      for (let done = 0; done < length; ) {
+        if (block < 0) {
+          block = slab.allocate();
+          used = 0;
+        }
+        const n = Math.min(length - done, BLOCK_SIZE - used);
+        slab.copy(block + used, from + done, n);
+        used += n;
+        done += n;
+        if (used === BLOCK_SIZE) {
+          this.offsets[to] = block;
+          this.lengths[to++] = BLOCK_SIZE;
+          block = -1;
+        }
+      }
+      slab.release(from);
+    }
+    if (block >= 0) {
+      this.offsets[to] = block;
+      this.lengths[to++] = used;
+    }
+    this.count = to - this.head;
   }
 
   private compact(): void {

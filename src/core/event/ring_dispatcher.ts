@@ -251,7 +251,7 @@ export class RingDispatcher extends BaseDispatcher {
   private refill(): void {
     const words = this.bufferRing.i32;
     const slab = this.slab;
-    while (this.provided < this.wanted && !slab.isLow(1)) {
+    while (this.provided < this.wanted && !slab.mustStopReading) {
       const offset = slab.allocate();
       const at = (this.tail & (RECV_BUFFERS - 1)) * 4;
       const address = slab.address + offset;

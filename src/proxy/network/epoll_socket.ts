@@ -187,7 +187,7 @@ class EpollSocket implements IoHandle {
   private read(): void {
     const slab = this.dispatcher.slab;
     for (let i = 0; i < MAX_READS; i++) {
-      if (this.ended || slab.isLow(2)) break;
+      if (this.ended || slab.mustStopReading) break;
       const offset = slab.allocate();
       const n = libc.recv(this.fd, slab.memory.pointer + BigInt(offset), BigInt(BLOCK_SIZE), 0);
       if (n > 0) {

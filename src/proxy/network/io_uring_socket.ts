@@ -307,6 +307,7 @@ class IoUringSocket implements IoHandle, RingTarget, RingSender {
     const userData = this.dispatcher.userData(this.slot, OP_SEND);
     if (slices === 1) {
       this.sendLength = unsent.length;
+      unsent.pinned = 1;
       ring.prepare(
         IORING_OP.SEND,
         this.fd,
@@ -323,6 +324,7 @@ class IoUringSocket implements IoHandle, RingTarget, RingSender {
     const words = argument.memory.i32;
     const base = argument.memory.address + argument.offset;
     const count = Math.min(slices, MAX_IOVECS);
+    unsent.pinned = count;
     let w = (argument.offset + MSGHDR_SIZE) >> 2;
     let length = 0;
     for (let i = 0; i < count; i++, w += 4) {
@@ -350,6 +352,7 @@ class IoUringSocket implements IoHandle, RingTarget, RingSender {
       this.argument = null;
     }
     const unsent = this.unsent!;
+    unsent.pinned = 0;
     if (!this.isOpen) {
       unsent.clear();
       return;

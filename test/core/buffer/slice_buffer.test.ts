@@ -157,3 +157,30 @@ test('linearize across many blocks, up to a block', () => {
   buffer.clear();
   assert.equal(slab.blocksInUse, baseline);
 });
+
+test('slices of a byte each do not hold a block each; pinned ones stay where they are', () => {
+  const buffer = new SliceBuffer(slab);
+  const before = slab.blocksInUse;
+  for (let i = 0; i < 40_000; i++) pushText(buffer, String.fromCharCode(i & 255));
+  assert.ok(slab.blocksInUse - before <= 2 + 8 + 40_000 / BLOCK_SIZE, `${slab.blocksInUse - before} blocks`);
+  const bytes = buffer.toBytes();
+  assert.ok(bytes.length === 40_000 && bytes.every((byte, i) => byte === (i & 255)));
+  buffer.clear();
+
+  pushText(buffer, 'ab');
+  pushText(buffer, 'cd');
+  buffer.pinned = 2;
+  const places = [buffer.offsetAt(0), buffer.offsetAt(1)];
+  const source = new SliceBuffer(slab);
+  for (let i = 0; i < 30; i++) {
+    pushText(source, 'x');
+    pushText(source, 'y');
+    buffer.move(source);
+  }
+  assert.deepEqual([buffer.offsetAt(0), buffer.offsetAt(1)], places);
+  assert.ok(buffer.slices < 12);
+  assert.equal(buffer.toText(), `abcd${'xy'.repeat(30)}`);
+  buffer.pinned = 0;
+  buffer.clear();
+  assert.equal(slab.blocksInUse, before);
+});
