@@ -3,7 +3,7 @@
  * x-forwarded-for, x-forwarded-proto and a request id, 64 connections.
  */
 import { cpuOf, median } from '../lib/processes.ts';
-import { type Proxy, type ProxyKind, startHaproxy, startNginx, startSluice, startUpstream } from '../lib/proxies.ts';
+import { type Proxy, type ProxyKind, portAt, startHaproxy, startNginx, startSluice, startUpstream } from '../lib/proxies.ts';
 import { type Row, row } from '../lib/report.ts';
 import { wrk } from '../lib/wrk.ts';
 import type { BenchOptions } from '../run.ts';
@@ -27,8 +27,8 @@ const CONNECTIONS = 64;
 
 export async function run(options: BenchOptions): Promise<Row[]> {
   await startUpstream();
-  const plain = await startAll({ mode: 'http', accessLog: false, basePort: 18_100 });
-  const logging = await startAll({ mode: 'http', accessLog: true, basePort: 18_110 });
+  const plain = await startAll({ mode: 'http', accessLog: false, basePort: portAt(1) });
+  const logging = await startAll({ mode: 'http', accessLog: true, basePort: portAt(5) });
   const rows: Row[] = [];
   for (const test of CASES) {
     const proxies = test.accessLog ? logging : plain;
@@ -93,8 +93,8 @@ function report(name: string, samples: Map<string, Sample[]>): Row[] {
 
 /** Two workers against one, both sharing the machine's two cores with load and upstream: CPU per request must not grow. */
 async function scaling(options: BenchOptions): Promise<Row> {
-  const one = await startSluice({ mode: 'http', accessLog: false, basePort: 18_120 });
-  const two = await startSluice({ mode: 'http', accessLog: false, basePort: 18_130, concurrency: 2 });
+  const one = await startSluice({ mode: 'http', accessLog: false, basePort: portAt(9) });
+  const two = await startSluice({ mode: 'http', accessLog: false, basePort: portAt(13), concurrency: 2 });
   const samples = await measure([one, { ...two, name: 'haproxy' }], '/small', options);
   const cpu = (name: string): number => median(samples.get(name)!.map((s) => s.cpu));
   return row({

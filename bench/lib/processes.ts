@@ -12,6 +12,9 @@ export interface CpuUse {
 const TICK_US = 1e6 / Number(spawnSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }).stdout || '100');
 const started: ChildProcess[] = [];
 
+/** More descriptors where that is allowed; the rest of the arguments are taskset's. */
+const RAISE_LIMIT = 'ulimit -n 65536 2>/dev/null; exec taskset "$@"';
+
 /** Starts `command` on one core; everything it prints goes to `log`. */
 export function startPinned(
   core: number | string,
@@ -19,7 +22,7 @@ export function startPinned(
   args: string[],
   env: Record<string, string> = {},
 ): ChildProcess {
-  const child = spawn('taskset', ['-c', String(core), command, ...args], {
+  const child = spawn('sh', ['-c', RAISE_LIMIT, 'sh', '-c', String(core), command, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...env },
   });

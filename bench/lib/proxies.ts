@@ -11,7 +11,14 @@ import { startPinned, waitForPort, which } from './processes.ts';
 
 export const PROXY_CORE = 0;
 export const LOAD_CORE = 1;
-export const UPSTREAM_PORT = 18_080;
+/** Ports of this run: what an earlier one left behind cannot answer in its place. */
+const BASE_PORT = 20_000 + (process.pid % 1000) * 40;
+export const UPSTREAM_PORT = BASE_PORT;
+
+/** A port for the n-th listener of a bench (below 40). */
+export function portAt(n: number): number {
+  return BASE_PORT + n;
+}
 
 export interface Proxy {
   name: 'sluice' | 'haproxy' | 'nginx';
@@ -161,7 +168,7 @@ function haproxyConfig(kind: ProxyKind, port: number): string {
   unique-id-header X-Request-ID
   http-request set-header X-Forwarded-Proto http`;
   return `global
-  maxconn 9000
+  maxconn 9900
   nbthread 1
   ${kind.accessLog ? 'log stdout format raw local0' : ''}
 defaults

@@ -1,13 +1,13 @@
 /** TCP proxying of 1 MB downloads beside HAProxy (mode tcp): CPU per GB and Gbit/s, one worker each on the same core. */
 import { cpuOf, median } from '../lib/processes.ts';
-import { type Proxy, startHaproxy, startSluice, startUpstream } from '../lib/proxies.ts';
+import { type Proxy, portAt, startHaproxy, startSluice, startUpstream } from '../lib/proxies.ts';
 import { type Row, row } from '../lib/report.ts';
 import { wrk } from '../lib/wrk.ts';
 import type { BenchOptions } from '../run.ts';
 
 export async function run(options: BenchOptions): Promise<Row[]> {
   await startUpstream();
-  const kind = { mode: 'tcp', accessLog: false, basePort: 18_200 } as const;
+  const kind = { mode: 'tcp', accessLog: false, basePort: portAt(17) } as const;
   const proxies = [await startSluice(kind), await startHaproxy(kind)].filter((p): p is Proxy => p !== null);
   const rows: Row[] = [];
   for (const [name, path] of [
@@ -22,13 +22,11 @@ export async function run(options: BenchOptions): Promise<Row[]> {
         const result = await wrk(`http://127.0.0.1:${proxy.port}${path}`, 64, options.seconds);
         const after = cpuOf(proxy.process.pid!);
         const cpu = after.user + after.sys - before.user - before.sys;
-        samples
-          .get(proxy.name)!
-          .push({
-            perGb: cpu / 1000 / (result.bytes / 1e9),
-            gbit: (result.bytes * 8) / 1e9 / result.seconds,
-            perRequest: cpu / result.requests,
-          });
+        samples.get(proxy.name)!.push({
+          perGb: cpu / 1000 / (result.bytes / 1e9),
+          gbit: (result.bytes * 8) / 1e9 / result.seconds,
+          perRequest: cpu / result.requests,
+        });
       }
     }
     const of = (key: 'perGb' | 'gbit' | 'perRequest'): { ours: number; peers: Record<string, number | null> } => ({
