@@ -6,7 +6,7 @@
  * (`wait`: spin for a while if asked to, then poll(2)). Doorbells are armed only before sleeping, so a busy worker costs its peers no
  * system calls; an idle one uses no CPU.
  */
-import { clearEventfd, pollDescriptors, ringEventfd } from '../../core/sys/eventfd.ts';
+import { clearEventfd, pollDescriptors } from '../../core/sys/eventfd.ts';
 import { E } from '../../core/sys/libc.ts';
 import { closeDescriptor, receivePacket } from '../../core/sys/unix_socket.ts';
 import { UvPoll } from '../../core/sys/uv_poll.ts';
@@ -15,7 +15,6 @@ import {
   IoEvent,
   MessageFlag,
   MessageWord,
-  messageFlags,
   messageProto,
   messageRetval,
   Notice,
@@ -23,11 +22,9 @@ import {
   Request,
   readLocal,
   readRemote,
-  writeEndpoints,
 } from '../session/messages.ts';
 import { decodeSapi } from '../session/sapi.ts';
 import { LAYOUT_VERSION } from '../svm/layout.ts';
-import { MessageQueueConsumer, MessageQueueProducer } from '../svm/message_queue.ts';
 import {
   type AppOptions,
   type Attachment,
@@ -37,12 +34,12 @@ import {
   attachMessage,
   type WorkerTicket,
 } from './attach.ts';
+import { ControlChannel } from './control_channel.ts';
+import { MemoryKeeper } from './memory_keeper.ts';
 import { Ready, VclSession, VclState } from './session.ts';
 import { SegmentEnd, segmentKey } from './shared_segment.ts';
 
 const EVENTS_PER_RUN = 1024;
-const SWEEP_MS = 1000;
-const STARVED_RETRY_MS = 2;
 
 export class VclWorker {
   readonly appIndex: number;
@@ -56,8 +53,7 @@ export class VclWorker {
   /** Called once when the stack has gone. */
   onDetached: (() => void) | null = null;
   private readonly attachment: Attachment;
-  private readonly toStack: MessageQueueProducer;
-  private readonly fromStack: MessageQueueConsumer;
+  private readonly control: ControlChannel;
   private readonly sessions: (VclSession | null)[] = [];
   private readonly freeHandles: number[] = [];
   private readonly byStackIndex = new Map<number, VclSession>();
@@ -67,16 +63,12 @@ export class VclWorker {
   private readonly ends = new Map<number, SegmentEnd>();
   /** The values of `ends`: what every wake-up looks at. */
   private endList: SegmentEnd[] = [];
-  private readonly pendingControl: Int32Array[] = [];
-  private readonly starvedSessions = new Set<VclSession>();
+  private readonly memory: MemoryKeeper;
   private readonly incoming = newMessage();
-  private readonly outgoing = newMessage();
   private readonly spinNs: number;
   private polls: UvPoll[] = [];
   private keepAlive = 0;
   private runScheduled = false;
-  private sweepTimer: NodeJS.Timeout | null = null;
-  private starvedTimer: NodeJS.Timeout | null = null;
   /** Descriptors outlive a thread: without this the stack would not notice that it has ended. */
   private readonly onExit = (): void => this.destroy();
 
@@ -88,9 +80,8 @@ export class VclWorker {
     this.generation = reply.generation;
     this.ticket = { socketPath, appIndex: reply.appIndex, token: reply.token, spinUs };
     this.spinNs = spinUs * 1000;
-    this.toStack = new MessageQueueProducer(attachment.segment, 1, () => ringEventfd(attachment.stackFd));
-    this.fromStack = new MessageQueueConsumer(attachment.segment, 0);
-    this.fromStack.arm();
+    this.control = new ControlChannel(attachment.segment, attachment.stackFd);
+    this.memory = new MemoryKeeper(this.sessions, () => this.endList);
     process.once('exit', this.onExit);
   }
 
@@ -145,16 +136,8 @@ export class VclWorker {
     if (this.detached) return -E.NETDOWN;
     if (session.state > VclState.bound) return -E.INVAL;
     session.state = VclState.connecting;
-    const message = this.outgoing;
-    message.fill(0);
-    message[MessageWord.type] = Request.listen;
-    message[MessageWord.context] = this.newContext(session);
-    message[MessageWord.backlog] = backlog;
-    const flags = (session.local.isV4 ? MessageFlag.v4 : 0) | (session.v6only ? MessageFlag.v6only : 0);
-    message[MessageWord.flags] = messageFlags(flags, session.proto);
-    for (let i = 0; i < 4; i++) message[MessageWord.local + i] = session.local.words[i];
-    message[MessageWord.ports] = session.local.port << 16;
-    this.send(message);
+    this.name(session);
+    this.control.listen(session, backlog);
     return 0;
   }
 
@@ -163,13 +146,8 @@ export class VclWorker {
     if (this.detached) return -E.NETDOWN;
     if (session.state > VclState.bound) return session.state === VclState.connecting ? -E.ALREADY : -E.ISCONN;
     session.state = VclState.connecting;
-    const message = this.outgoing;
-    message.fill(0);
-    message[MessageWord.type] = Request.connect;
-    message[MessageWord.context] = this.newContext(session);
-    message[MessageWord.flags] = messageFlags(session.remote.isV4 ? MessageFlag.v4 : 0, session.proto);
-    writeEndpoints(message, session.local, session.remote);
-    this.send(message);
+    this.name(session);
+    this.control.connect(session);
     return 0;
   }
 
@@ -177,7 +155,7 @@ export class VclWorker {
   accept(listener: VclSession): VclSession | null {
     const session = listener.acceptQueue.shift();
     if (session === undefined) return null;
-    this.sendSession(Request.accepted, session, 0, true);
+    this.control.request(Request.accepted, session, 0, true);
     return session;
   }
 
@@ -186,7 +164,7 @@ export class VclWorker {
     if (session.state !== VclState.ready) return -E.NOTCONN;
     if (session.writeShut) return 0;
     session.writeShut = true;
-    if (!session.peerClosed) this.sendSession(Request.halfClose, session, 0);
+    if (!session.peerClosed) this.control.request(Request.halfClose, session);
     return 0;
   }
 
@@ -198,7 +176,7 @@ export class VclWorker {
     session.observer = null;
     for (const watcher of [...session.watchers]) watcher.sessionReady(session);
     session.watchers.length = 0;
-    this.starvedSessions.delete(session);
+    this.memory.forget(session);
     this.sessions[session.sh] = null;
     this.freeHandles.push(session.sh);
     session.sh = -1;
@@ -208,10 +186,10 @@ export class VclWorker {
       for (const waiting of session.acceptQueue) this.close(waiting, true);
       session.acceptQueue.length = 0;
       this.byStackIndex.delete(session.stackIndex);
-      this.sendSession(Request.unlisten, session, 0);
+      this.control.request(Request.unlisten, session);
     } else if (session.end !== null) {
       const unread = session.rx!.used > 0;
-      this.sendSession(Request.close, session, unread || reset ? MessageFlag.reset : 0);
+      this.control.request(Request.close, session, unread || reset ? MessageFlag.reset : 0);
     }
   }
 
@@ -221,8 +199,7 @@ export class VclWorker {
     if (!this.detached) this.leave(null);
     for (const poll of this.polls) poll.close();
     this.polls = [];
-    if (this.sweepTimer !== null) clearTimeout(this.sweepTimer);
-    if (this.starvedTimer !== null) clearTimeout(this.starvedTimer);
+    this.memory.close();
   }
 
   // --- waiting ---
@@ -273,17 +250,14 @@ export class VclWorker {
     return this.drain(EVENTS_PER_RUN) > 0 || ready !== 0;
   }
 
-  /** A session found no memory: it is tried again when others have given some back. */
+  /** A session found no memory. */
   starved(session: VclSession): void {
-    this.starvedSessions.add(session);
-    this.starvedTimer ??= setTimeout(() => this.retryStarved(), STARVED_RETRY_MS);
+    this.memory.starved(session);
   }
 
-  /** Something was written: memory is looked after again in a while. */
+  /** A session has written. */
   noteWrite(): void {
-    if (this.sweepTimer !== null) return;
-    this.sweepTimer = setTimeout(() => this.sweep(), SWEEP_MS);
-    this.sweepTimer.unref();
+    this.memory.noteWrite();
   }
 
   // --- queues ---
@@ -322,12 +296,11 @@ export class VclWorker {
   private drain(budget: number): number {
     if (this.detached) return 0;
     let n = 0;
-    while (n < budget && this.fromStack.takeControl(this.incoming)) {
+    while (n < budget && this.control.take(this.incoming)) {
       n++;
       this.handleControl(this.incoming);
     }
-    if (n > 0 && this.fromStack.control.takeWantRoom()) ringEventfd(this.attachment.stackFd);
-    if (this.pendingControl.length > 0) this.flushControl();
+    this.control.settle(n > 0);
     const ends = this.endList;
     for (let i = 0; i < ends.length; i++) {
       const end = ends[i];
@@ -344,7 +317,7 @@ export class VclWorker {
 
   private arm(): boolean {
     if (this.detached) return true;
-    let empty = this.fromStack.isArmed ? this.fromStack.empty : this.fromStack.arm();
+    let empty = this.control.arm();
     for (let i = 0; i < this.endList.length; i++) {
       const { fromPeer } = this.endList[i];
       if (fromPeer.isArmed || fromPeer.corrupted) continue;
@@ -410,18 +383,18 @@ export class VclWorker {
     }
   }
 
-  private newContext(session: VclSession): number {
+  /** Gives the session the name that the stack's answer will carry. */
+  private name(session: VclSession): void {
     session.context = this.nextContext;
     this.nextContext = (this.nextContext + 1) & 0x7fff_ffff;
     this.byContext.set(session.context, session);
-    return session.context;
   }
 
   private onBound(message: Int32Array): void {
     const session = this.byContext.get(message[MessageWord.context]);
     if (session === undefined || session.state !== VclState.connecting) {
       // Closed while the request was on its way.
-      if (messageRetval(message) === 0) this.sendRaw(Request.unlisten, message);
+      if (messageRetval(message) === 0) this.control.answer(Request.unlisten, message);
       return;
     }
     const code = messageRetval(message);
@@ -444,7 +417,7 @@ export class VclWorker {
     const listener = this.byContext.get(message[MessageWord.context]);
     const end = this.segmentEnd(message);
     if (listener === undefined || listener.state !== VclState.listening || end === null) {
-      this.sendRaw(Request.close, message, MessageFlag.reset);
+      this.control.answer(Request.close, message, MessageFlag.reset);
       this.orphan(message, end);
       return;
     }
@@ -468,7 +441,7 @@ export class VclWorker {
     }
     const end = this.segmentEnd(message);
     if (session === undefined || session.state !== VclState.connecting || end === null) {
-      this.sendRaw(Request.close, message, MessageFlag.reset);
+      this.control.answer(Request.close, message, MessageFlag.reset);
       this.orphan(message, end);
       if (session?.state === VclState.connecting) {
         session.fail(E.NOBUFS);
@@ -553,6 +526,7 @@ export class VclWorker {
     // What the stack said before it went still counts.
     this.drain(Number.MAX_SAFE_INTEGER);
     this.detached = true;
+    this.control.close();
     for (const poll of this.polls) poll.close();
     this.polls = [];
     const { socket, stackFd, wakeFd, segment } = this.attachment;
@@ -571,58 +545,6 @@ export class VclWorker {
     this.ends.clear();
     segment.close();
     if (errno !== null) this.onDetached?.();
-  }
-
-  private send(message: Int32Array, lazy = false): void {
-    if (this.detached) return;
-    if (this.pendingControl.length === 0 && this.toStack.sendControl(message, lazy)) return;
-    this.pendingControl.push(message.slice());
-    this.toStack.signal();
-  }
-
-  private flushControl(): void {
-    let sent = 0;
-    while (sent < this.pendingControl.length && this.toStack.sendControl(this.pendingControl[sent])) sent++;
-    this.pendingControl.splice(0, sent);
-  }
-
-  private sendSession(type: number, session: VclSession, flags: number, lazy = false): void {
-    const message = this.outgoing;
-    message.fill(0);
-    message[MessageWord.type] = type;
-    message[MessageWord.session] = session.stackIndex;
-    message[MessageWord.generation] = session.stackGeneration;
-    message[MessageWord.flags] = flags;
-    this.send(message, lazy);
-  }
-
-  /** An answer about the session that `about` names. */
-  private sendRaw(type: number, about: Int32Array, flags = 0): void {
-    const message = this.outgoing;
-    message.fill(0);
-    message[MessageWord.type] = type;
-    message[MessageWord.session] = about[MessageWord.session];
-    message[MessageWord.generation] = about[MessageWord.generation];
-    message[MessageWord.flags] = flags;
-    this.send(message);
-  }
-
-  private retryStarved(): void {
-    this.starvedTimer = null;
-    for (const session of this.sessions) session?.tx?.reclaim();
-    const waiting = [...this.starvedSessions];
-    this.starvedSessions.clear();
-    for (const session of waiting) session.raise(Ready.out);
-  }
-
-  /** Takes back chunks that peers have read, and gives memory of free ones to the kernel. */
-  private sweep(): void {
-    this.sweepTimer = null;
-    if (this.detached) return;
-    let unread = false;
-    for (const session of this.sessions) if (session !== null && session.tx !== null) unread = session.tx.used > 0 || unread;
-    for (const end of this.endList) end.arena.trim();
-    if (unread) this.noteWrite();
   }
 }
 

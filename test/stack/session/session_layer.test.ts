@@ -251,7 +251,7 @@ test('nonsense on the sockets and in the queues hurts nobody else', async () => 
   }
   const rogue = VclWorker.attachBlocking('rogue', { runtimeDir: stack.runtimeDir });
   // Requests for sessions of others, unknown types, impossible values.
-  const queue = (rogue as unknown as { toStack: { sendControl(message: Int32Array): boolean } }).toStack;
+  const queue = (rogue as unknown as { control: { toStack: { sendControl(message: Int32Array): boolean } } }).control.toStack;
   const { listener, a, b } = pair(1012);
   const message = new Int32Array(16);
   for (let type = -2; type < 12; type++) {
