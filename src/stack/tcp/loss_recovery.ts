@@ -20,8 +20,10 @@ export function handleAck(c: TcpConnection, seg: TcpRepr, payloadLength: number)
   const advanced = seqGt(ack, una) ? seqDiff(ack, una) : 0;
   const windowChanged = updateWindow(c, seg);
   if (advanced === 0 && c.inFlight === 0) {
-    c.probes = 0;
-    c.retries = c.sndWnd > 0 ? 0 : c.retries;
+    // An answer to a window probe: the peer lives, the interval goes on growing while its window stays closed.
+    c.retries = 0;
+    if (c.sndWnd > 0) c.probes = 0;
+    if (windowChanged) c.schedule();
     return;
   }
   c.ackDelivered = 0;
@@ -41,6 +43,7 @@ export function handleAck(c: TcpConnection, seg: TcpRepr, payloadLength: number)
   sampleRtt(c, seg, advanced);
   const delivered = c.ackDelivered;
 
+  const lostBefore = c.scoreboard.lostBytes - c.scoreboard.retransmitBytes;
   if (!c.sackEnabled && advanced === 0 && payloadLength === 0 && !windowChanged && c.inFlight > 0) onDuplicateAck(c);
   const renoDelivered = !c.sackEnabled && advanced === 0 && c.dupAcks > 0 ? c.mss : 0;
 
@@ -48,11 +51,11 @@ export function handleAck(c: TcpConnection, seg: TcpRepr, payloadLength: number)
   if (advanced > 0) tryEifelUndo(c);
   if (dsack) tryDsackUndo(c);
 
-  const lostBefore = c.scoreboard.lostBytes - c.scoreboard.retransmitBytes;
   const recoveryOver = c.caState !== CaState.open && seqGeq(c.sndUna, c.recoveryPoint);
   if (recoveryOver) endRecovery(c);
   detectLosses(c);
-  if (!c.sackEnabled && advanced > 0 && c.caState === CaState.recovery) markHeadLost(c);
+  const partial = !c.sackEnabled && advanced > 0 && c.caState === CaState.recovery;
+  if (partial) markHeadLost(c);
   const newlyLost = c.scoreboard.lostBytes - c.scoreboard.retransmitBytes > lostBefore;
   if (newlyLost && c.caState === CaState.open) enterRecovery(c);
 
@@ -65,6 +68,8 @@ export function handleAck(c: TcpConnection, seg: TcpRepr, payloadLength: number)
     const limited = c.cwndLimited || flightBefore >= c.cwnd || c.caState === CaState.loss;
     c.cc.onAck(c, advanced, sample.rttUs, limited, now);
   }
+  // RFC 6582 3.2 step 3: a partial acknowledgment sends the next hole at once.
+  if (partial) c.cwnd = Math.max(c.cwnd, c.pipe + c.mss);
   if (advanced > 0) c.cwndLimited = false;
   c.schedule();
 }
