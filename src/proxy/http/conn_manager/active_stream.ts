@@ -204,6 +204,8 @@ export class ActiveStream
 
   sendLocalReply(status: number, body: string, details: string): void {
     if (this.connectionManager === null) return;
+    // An error of the message: what follows on the connection is not to be trusted, unless configuration says so.
+    if (status === 400 && this.responseEncoder?.streamErrorOnInvalidHttpMessage === false) this.sawConnectionClose = true;
     this.filterManager.sendLocalReply(status, body, null, null, details);
   }
 
