@@ -20,8 +20,9 @@ export class SliceBuffer {
   length = 0;
   /** The first so many slices stay where they are whatever is added: the kernel is reading them. Set and reset by who sends. */
   pinned = 0;
-  private offsets: number[] = [];
-  private lengths: number[] = [];
+  // Small from the start: most buffers never hold more, and growing from nothing makes room for seventeen.
+  private offsets: number[] = [0, 0, 0, 0];
+  private lengths: number[] = [0, 0, 0, 0];
   private head = 0;
   private count = 0;
 

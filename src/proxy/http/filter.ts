@@ -64,7 +64,13 @@ export interface StreamDecoderFilterCallbacks extends StreamFilterCallbacks {
   /** Trailers to add in the last decodeData. */
   addDecodedTrailers(): HeaderMap;
   /** Answers the stream; nothing further of the request reaches filters. `modifyHeaders` may change the response's headers. */
-  sendLocalReply(status: number, body: string, modifyHeaders: ((headers: HeaderMap) => void) | null, grpcStatus: number | null, details: string): void;
+  sendLocalReply(
+    status: number,
+    body: string,
+    modifyHeaders: ((headers: HeaderMap) => void) | null,
+    grpcStatus: number | null,
+    details: string,
+  ): void;
   encode1xxHeaders(headers: HeaderMap): void;
   /** The response, from the terminal filter. `headers` becomes the manager's. */
   encodeHeaders(headers: HeaderMap, endStream: boolean, details: string): void;
@@ -90,7 +96,13 @@ export interface StreamEncoderFilterCallbacks extends StreamFilterCallbacks {
   onEncoderFilterBelowWriteBufferLowWatermark(): void;
   readonly encoderBufferLimit: number;
   setEncoderBufferLimit(limit: number): void;
-  sendLocalReply(status: number, body: string, modifyHeaders: ((headers: HeaderMap) => void) | null, grpcStatus: number | null, details: string): void;
+  sendLocalReply(
+    status: number,
+    body: string,
+    modifyHeaders: ((headers: HeaderMap) => void) | null,
+    grpcStatus: number | null,
+    details: string,
+  ): void;
 }
 
 export interface DownstreamWatermarkCallbacks {

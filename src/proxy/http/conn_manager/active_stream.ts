@@ -550,6 +550,7 @@ export class ActiveStream
   }
 
   deleteNow(): void {
+    const manager = this.connectionManager;
     this.requestHeaders?.release();
     this.requestTrailers?.release();
     this.responseHeaders?.release();
@@ -577,5 +578,6 @@ export class ActiveStream
     this.readDisables = 0;
     resetStreamInfo(this.streamInfo);
     this.config.freeStreams.push(this);
+    manager?.onStreamDeleted();
   }
 }

@@ -24,6 +24,8 @@ export type NormalizePathAction = (typeof NormalizePathAction)[keyof typeof Norm
 
 export interface CodecFactory {
   create(connection: Connection, callbacks: ServerConnectionCallbacks): ServerConnection;
+  /** Takes back a codec that is between two requests, to be given out again; false when it is not, and stays with its connection. */
+  park(codec: ServerConnection): boolean;
 }
 
 export class ConnectionManagerConfig {

@@ -35,7 +35,10 @@ interface KeepAliveAware extends ServerConnection {
 export class ConnectionManagerImpl implements ReadFilter, ConnectionCallbacks, ServerConnectionCallbacks {
   readonly config: ConnectionManagerConfig;
   private readCallbacks: ReadFilterCallbacks | null = null;
+  /** Null before the first byte, and while the connection waits for its next request. */
   private codec: KeepAliveAware | null = null;
+  /** The protocol once it is known. */
+  private knownProtocol: Protocol = '';
   facts!: ConnectionFacts;
   drainState: DrainState = DrainState.NotDraining;
   http1 = true;
@@ -59,7 +62,7 @@ export class ConnectionManagerImpl implements ReadFilter, ConnectionCallbacks, S
   }
 
   get protocol(): Protocol {
-    return this.codec === null ? '' : this.codec.protocol;
+    return this.codec === null ? this.knownProtocol : this.codec.protocol;
   }
 
   // ReadFilter.
@@ -97,7 +100,7 @@ export class ConnectionManagerImpl implements ReadFilter, ConnectionCallbacks, S
 
   onData(data: SliceBuffer, _endStream: boolean): FilterStatus {
     if (this.codec === null) {
-      if (this.config.codecType === 'AUTO' && this.isHttp2(data)) return this.refuseHttp2(data);
+      if (this.knownProtocol === '' && this.config.codecType === 'AUTO' && this.isHttp2(data)) return this.refuseHttp2(data);
       this.createCodec();
     }
     const codec = this.codec as ServerConnection;
@@ -132,7 +135,9 @@ export class ConnectionManagerImpl implements ReadFilter, ConnectionCallbacks, S
 
   private createCodec(): void {
     this.codec = this.config.codecFactory.create(this.connection, this);
+    if (this.knownProtocol !== '') return;
     const stats = this.config.stats;
+    this.knownProtocol = this.codec.protocol;
     this.connection.streamInfo.protocol = this.codec.protocol;
     stats.downstreamCxHttp1Total.inc();
     stats.downstreamCxHttp1Active.inc();
@@ -195,13 +200,13 @@ export class ConnectionManagerImpl implements ReadFilter, ConnectionCallbacks, S
 
   private onIdleTimeout(): void {
     this.config.stats.downstreamCxIdleTimeout.inc();
-    if (this.codec === null) this.doConnectionClose(ConnectionCloseType.FlushWrite, null, 'on_idle_timeout');
+    if (this.knownProtocol === '') this.doConnectionClose(ConnectionCloseType.FlushWrite, null, 'on_idle_timeout');
     else this.startDrainSequence();
   }
 
   private onDurationTimeout(): void {
     this.config.stats.downstreamCxMaxDurationReached.inc();
-    if (this.codec === null) {
+    if (this.knownProtocol === '') {
       this.doConnectionClose(ConnectionCloseType.FlushWrite, 'DurationTimeout', 'max_connection_duration');
     } else if (this.drainState === DrainState.NotDraining) {
       if (this.config.http1SafeMaxConnectionDuration && this.http1) {
@@ -258,6 +263,13 @@ export class ConnectionManagerImpl implements ReadFilter, ConnectionCallbacks, S
     if (streams.length === 0 && this.idleTimer !== null && !this.closed) this.idleTimer.set(this.config.idleTimeoutMs);
   }
 
+  /** A stream's memory is released, nothing of it is on the stack: a connection without another one gives its codec back. */
+  onStreamDeleted(): void {
+    if (this.codec === null || this.closed || this.streams.length > 0) return;
+    this.knownProtocol = this.codec.protocol;
+    if (this.config.codecFactory.park(this.codec)) this.codec = null;
+  }
+
   private checkForDeferredClose(skipDelay: boolean): void {
     if (this.drainState !== DrainState.Closing || this.streams.length > 0 || this.closed) return;
     this.doConnectionClose(skipDelay ? ConnectionCloseType.FlushWrite : ConnectionCloseType.FlushWriteAndDelay, null, '');
@@ -308,8 +320,8 @@ export class ConnectionManagerImpl implements ReadFilter, ConnectionCallbacks, S
       'DownstreamConnectionTermination',
       this.remoteClose ? 'downstream_remote_disconnect' : localDisconnect(connection.streamInfo.connectionTerminationDetails),
     );
-    if (this.codec !== null) {
-      this.codec.onConnectionClosed();
+    this.codec?.onConnectionClosed();
+    if (this.knownProtocol !== '') {
       stats.downstreamCxHttp1Active.dec();
     }
     this.idleTimer?.destroy();

@@ -41,7 +41,7 @@ type Phase = (typeof Phase)[keyof typeof Phase];
 export class Http1ServerConnection implements ServerConnection {
   readonly slab: Slab;
   readonly settings: Http1Settings;
-  private readonly transport: CodecTransport;
+  readonly transport: CodecTransport;
   private readonly callbacks: ServerConnectionCallbacks;
   private readonly stats: Http1Stats;
   private readonly parser: HeadParser;
@@ -95,6 +95,19 @@ export class Http1ServerConnection implements ServerConnection {
   /** The connection must be closed when the response is out: nothing further will be read from it. */
   get finished(): boolean {
     return this.phase === Phase.Finished;
+  }
+
+  /** Between two requests and without any state of its connection: another connection may use this codec. */
+  get parkable(): boolean {
+    return (
+      this.phase === Phase.Head &&
+      this.decoder === null &&
+      !this.reader.partial &&
+      !this.holding &&
+      !this.aboveWatermark &&
+      this.outboundResponses === 0 &&
+      !this.headers.inUse
+    );
   }
 
   dispatch(data: SliceBuffer): CodecError | null {

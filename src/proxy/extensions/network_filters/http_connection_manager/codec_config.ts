@@ -1,34 +1,52 @@
 /** Settings of the downstream HTTP/1 codec, and how a connection gets one. */
 
+import type { Slab } from '../../../../core/buffer/slab.ts';
 import type { SliceBuffer } from '../../../../core/buffer/slice_buffer.ts';
 import type { Scope } from '../../../../core/stats/stats.ts';
 import { compileStringMatcher } from '../../../common/matchers.ts';
 import { ConfigError } from '../../../config/error.ts';
 import type { Http1ProtocolOptions, HttpConnectionManager } from '../../../config/types.gen.ts';
-import type { CodecTransport } from '../../../http/codec.ts';
+import type { CodecTransport, RequestDecoder, ResponseEncoder, ServerConnectionCallbacks } from '../../../http/codec.ts';
 import type { CodecFactory } from '../../../http/conn_manager/conn_manager_config.ts';
 import { Http1ServerConnection } from '../../../http/http1/server_connection.ts';
-import { type HeaderKeyFormat, type Http1Settings, http1Settings, http1Stats } from '../../../http/http1/settings.ts';
+import { type HeaderKeyFormat, type Http1Settings, type Http1Stats, http1Settings, http1Stats } from '../../../http/http1/settings.ts';
 import type { Connection } from '../../../network/connection.ts';
 import type { FactoryContext } from '../../../server/factory_context.ts';
 
 const PRESERVE_CASE = 'envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig';
 
-/** The connection as the codec writes to it. */
-class ConnectionTransport implements CodecTransport {
-  private readonly connection: Connection;
+/**
+ * A codec and whose it is now. A codec is some 4 KB of parsers, header maps and buffers, so connections that wait for their next request
+ * have none: they take one from the factory's stock with the first byte and give it back after the response.
+ */
+class CodecSlot implements CodecTransport, ServerConnectionCallbacks {
+  readonly codec: Http1ServerConnection;
+  readonly stock: CodecSlot[];
+  private connection: Connection | null = null;
+  private callbacks: ServerConnectionCallbacks | null = null;
 
-  constructor(connection: Connection) {
+  constructor(slab: Slab, settings: Http1Settings, stats: Http1Stats, stock: CodecSlot[]) {
+    this.codec = new Http1ServerConnection(this, slab, this, settings, stats);
+    this.stock = stock;
+  }
+
+  bind(connection: Connection | null, callbacks: ServerConnectionCallbacks | null): void {
     this.connection = connection;
+    this.callbacks = callbacks;
+  }
+
+  newStream(encoder: ResponseEncoder): RequestDecoder {
+    return (this.callbacks as ServerConnectionCallbacks).newStream(encoder);
   }
 
   write(data: SliceBuffer): void {
-    if (this.connection.state === 'open') this.connection.write(data, false);
+    const connection = this.connection;
+    if (connection !== null && connection.state === 'open') connection.write(data, false);
     else data.clear();
   }
 
   readDisable(disable: boolean): void {
-    this.connection.readDisable(disable);
+    this.connection?.readDisable(disable);
   }
 }
 
@@ -40,15 +58,23 @@ export function codecFactory(config: HttpConnectionManager, context: FactoryCont
   );
   const stats = http1Stats(scope);
   const slab = context.dispatcher.slab;
+  const plainStock: CodecSlot[] = [];
+  const tlsStock: CodecSlot[] = [];
   return {
-    create: (connection, callbacks) =>
-      new Http1ServerConnection(
-        new ConnectionTransport(connection),
-        slab,
-        callbacks,
-        connection.ssl === null ? plaintextEdge : settings,
-        stats,
-      ),
+    create: (connection, callbacks) => {
+      const plain = connection.ssl === null;
+      const stock = plain ? plainStock : tlsStock;
+      const slot = stock.pop() ?? new CodecSlot(slab, plain ? plaintextEdge : settings, stats, stock);
+      slot.bind(connection, callbacks);
+      return slot.codec;
+    },
+    park: (codec) => {
+      if (!(codec instanceof Http1ServerConnection) || !codec.parkable) return false;
+      const slot = codec.transport as CodecSlot;
+      slot.bind(null, null);
+      slot.stock.push(slot);
+      return true;
+    },
   };
 }
 
