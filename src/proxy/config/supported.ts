@@ -9,15 +9,15 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   // ---- bootstrap
   'envoy.config.bootstrap.v3.Bootstrap': `
     node static_resources cluster_manager layered_runtime admin stats_config stats_flush_interval stats_flush_on_admin
-    bootstrap_extensions application_log_config stats_server_version_override typed_dns_resolver_config deferred_stat_options
-    watchdog watchdogs`,
+    bootstrap_extensions application_log_config stats_server_version_override dns_resolution_config typed_dns_resolver_config
+    deferred_stat_options watchdog watchdogs`,
   'envoy.config.bootstrap.v3.Watchdogs': 'main_thread_watchdog worker_watchdog',
   'envoy.config.bootstrap.v3.Watchdog': 'miss_timeout megamiss_timeout',
   'envoy.config.bootstrap.v3.Bootstrap.StaticResources': 'listeners clusters',
   'envoy.config.bootstrap.v3.Bootstrap.DeferredStatOptions': '',
   'envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig': 'log_format',
   'envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig.LogFormat': 'text_format json_format',
-  'envoy.config.bootstrap.v3.Admin': 'access_log access_log_path address allow_paths',
+  'envoy.config.bootstrap.v3.Admin': 'access_log access_log_path profile_path address allow_paths',
   'envoy.config.bootstrap.v3.ClusterManager': 'upstream_bind_config',
   'envoy.config.bootstrap.v3.LayeredRuntime': 'layers',
   'envoy.config.bootstrap.v3.RuntimeLayer': 'name static_layer disk_layer admin_layer',

@@ -19,6 +19,7 @@ export interface Bootstrap {
   bootstrapExtensions: TypedExtensionConfig<({ '@type': 'envoy.extensions.network.socket_interface.v3.DefaultSocketInterface' } & DefaultSocketInterface)>[];
   applicationLogConfig?: BootstrapApplicationLogConfig;
   statsServerVersionOverride?: number;
+  dnsResolutionConfig?: DnsResolutionConfig;
   typedDnsResolverConfig?: TypedExtensionConfig<({ '@type': 'envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig' } & GetAddrInfoDnsResolverConfig) | ({ '@type': 'envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig' } & CaresDnsResolverConfig)>;
   deferredStatOptions?: BootstrapDeferredStatOptions;
   watchdog?: Watchdog;
@@ -61,6 +62,7 @@ export interface BootstrapApplicationLogConfigLogFormat {
 export interface Admin {
   accessLog: AccessLog[];
   accessLogPath: string;
+  profilePath: string;
   address?: Address;
   allowPaths: StringMatcher[];
 }

@@ -23,6 +23,7 @@ import type { ServerState } from './admin/context.ts';
 import { applicationLogFormat } from './application_log.ts';
 import { BaseIdLock } from './base_id.ts';
 import { type BindPlan, type BoundListener, bindListeners, bindPlans } from './bind.ts';
+import { applyClusterDefaults } from './cluster_defaults.ts';
 import { GuardDog, watchdogSettings } from './guard_dog.ts';
 import { localInfo } from './local_info.ts';
 import { adminContext } from './server_admin.ts';
@@ -116,7 +117,7 @@ function checkConfiguration(options: ServerOptions, log: Logger): CheckedConfigu
     allowUnknownStaticFields: options.allowUnknownStaticFields,
   });
   for (const warning of loaded.warnings) log.warn(warning);
-  applyDefaults(loaded);
+  applyClusterDefaults(loaded.bootstrap);
   let plans: BindPlan[];
   let logFormat: string | undefined;
   try {
@@ -169,15 +170,6 @@ function checkStatsFlush(bootstrap: Bootstrap): void {
     throw new ConfigError('Only one of stats_flush_interval or stats_flush_on_admin should be set!', {
       path: 'stats_flush_on_admin',
     });
-  }
-}
-
-/** What one part of the bootstrap says for another. */
-function applyDefaults(loaded: LoadedBootstrap): void {
-  const { bootstrap } = loaded;
-  for (const cluster of bootstrap.staticResources?.clusters ?? []) {
-    const hasOwn = cluster.dnsResolvers.length > 0 || cluster.dnsResolutionConfig !== undefined;
-    if (!hasOwn) cluster.typedDnsResolverConfig ??= bootstrap.typedDnsResolverConfig;
   }
 }
 

@@ -11,6 +11,7 @@ import { words } from '../../../src/proxy/config/plain.ts';
 import { SUPPORTED_FIELDS } from '../../../src/proxy/config/supported.ts';
 
 const NOTHING_TO_DO: Record<string, string> = {
+  'envoy.config.bootstrap.v3.Admin.profile_path': 'there is no profiler endpoint that would write there',
   'envoy.config.bootstrap.v3.Bootstrap.bootstrap_extensions': 'only the default socket interface can be there',
   'envoy.config.bootstrap.v3.Bootstrap.deferred_stat_options': 'when stats are created makes no difference to what they count',
   'envoy.extensions.network.socket_interface.v3.DefaultSocketInterface.io_uring_options': 'io_uring is used wherever it works',

@@ -6,8 +6,11 @@ import { tcpProxySettings } from '../../../src/proxy/extensions/network_filters/
 import { ipAddress } from '../../../src/proxy/network/address.ts';
 import { socketOptions } from '../../../src/proxy/network/listener_address.ts';
 import { listenerFilterPredicate } from '../../../src/proxy/network/listener_filter_predicate.ts';
+import { applyClusterDefaults } from '../../../src/proxy/server/cluster_defaults.ts';
 import { parseCluster } from '../../../src/proxy/upstream/cluster_config.ts';
+import type { PlainCluster } from '../../../src/proxy/upstream/cluster_types.ts';
 import { ClusterDiscovery } from '../../../src/proxy/upstream/discovery/cluster_discovery.ts';
+import { load } from '../config/helpers.ts';
 import { clusterOf, tableOf } from '../http/route/support.ts';
 import { TestProxy } from '../http/support/proxy.ts';
 import { staticCluster } from '../upstream/fakes.ts';
@@ -100,6 +103,32 @@ test('DNS servers: dns_resolution_config, or the older list', () => {
     () => of({ dnsResolutionConfig: { resolvers: [], dnsResolverOptions: { noDefaultSearchDomain: true } } }),
     /no_default_search_domain without resolvers/,
   );
+});
+
+test('DNS servers: of the bootstrap, for clusters that have none', () => {
+  const resolver = (port: number) => `{ socket_address: { address: 10.0.0.1, port_value: ${port} } }`;
+  const cares = (port: number) =>
+    `typed_dns_resolver_config: { name: c, typed_config: { "@type": type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig, resolvers: [${resolver(port)}] } }`;
+  const clusters = `static_resources:
+  clusters:
+  - { name: none, type: STRICT_DNS }
+  - { name: own, type: STRICT_DNS, ${cares(2)} }
+  - { name: list, type: STRICT_DNS, dns_resolvers: [${resolver(3)}] }
+  - { name: config, type: STRICT_DNS, dns_resolution_config: { resolvers: [${resolver(4)}] } }
+  - { name: typed, cluster_type: { name: d, typed_config: { "@type": type.googleapis.com/envoy.extensions.clusters.dns.v3.DnsCluster, ${cares(5)} } } }
+  - { name: untyped, cluster_type: { name: d, typed_config: { "@type": type.googleapis.com/envoy.extensions.clusters.dns.v3.DnsCluster } } }
+`;
+  const ports = (yaml: string): number[] => {
+    const { bootstrap } = load(yaml + clusters);
+    applyClusterDefaults(bootstrap);
+    return (bootstrap.staticResources?.clusters ?? []).map((cluster) =>
+      Number(parseCluster(cluster as unknown as PlainCluster).dns.servers[0]?.split(':')[1] ?? 0),
+    );
+  };
+  assert.deepEqual(ports(''), [0, 2, 3, 4, 5, 0]);
+  assert.deepEqual(ports(`${cares(9)}\n`), [9, 2, 3, 4, 5, 9]);
+  assert.deepEqual(ports(`dns_resolution_config: { resolvers: [${resolver(8)}] }\n`), [8, 2, 3, 4, 5, 8]);
+  assert.deepEqual(ports(`${cares(9)}\ndns_resolution_config: { resolvers: [${resolver(8)}] }\n`), [9, 2, 3, 4, 5, 9]);
 });
 
 test('least request: enable_full_scan', () => {
