@@ -6,8 +6,14 @@ import type { Packet } from '../../../src/stack/graph/packet.ts';
 import { IpAddress } from '../../../src/stack/ip/address.ts';
 import { seededRandom } from '../../../src/stack/link/fault_injector.ts';
 import { PipeDevice } from '../../../src/stack/link/pipe.ts';
+import type { TcpApp, TcpConnection } from '../../../src/stack/tcp/connection.ts';
 import { put16 } from '../../../src/stack/wire/bytes.ts';
 import { finishChecksum, pseudoHeaderIpv4, sumBytes } from '../../../src/stack/wire/checksum.ts';
+
+function sendSome(c: TcpConnection): TcpApp {
+  c.write(new Uint8Array(5000));
+  return {};
+}
 
 /** Frames of a conversation with ARP or neighbour discovery, UDP, and TCP both ways. */
 function capture(isV4: boolean): Uint8Array[] {
@@ -32,7 +38,7 @@ function capture(isV4: boolean): Uint8Array[] {
   two.tcp.listen({
     address: IpAddress.parse(isV4 ? '0.0.0.0' : '::')!,
     port: 80,
-    onAccept: (c) => (c.write(new Uint8Array(5000)), {}),
+    onAccept: sendSome,
   });
   one.udp.bind(IpAddress.parse(isV4 ? '0.0.0.0' : '::')!, 0, null)!.send(new Uint8Array(3000), remote, 9);
   const c = one.tcp.connect({ remote, remotePort: 80 }, 0);

@@ -203,10 +203,13 @@ const links: [string, Faults, number, number][] = [
 ];
 for (const [name, faults, bytes, mtu] of links)
   test(`${name}: every byte arrives`, { skip }, () =>
-    withPeer({ kind: 'tun', offload: false, mtu, wrap: (device) => new FaultInjector(device, 7, faults, faults) }, async (peer) => {
-      await kernelToUs(peer, true, bytes);
-      await usToKernel(peer, true, bytes);
-    }),
+    withPeer(
+      { kind: 'tun', offload: false, mtu, wrap: (device) => new FaultInjector(device, 7, faults, faults) },
+      async (peer) => {
+        await kernelToUs(peer, true, bytes);
+        await usToKernel(peer, true, bytes);
+      },
+    ),
   );
 
 test('200 connections at once', { skip }, () =>

@@ -43,7 +43,13 @@ export class KernelPeer {
     this.name = `slt-${process.pid}-${counter++}`;
     const pool = { small: 2048, large: 128 };
     const memory = nativePool(pool);
-    this.stack = new NetStack({ random32: () => (Math.random() * 2 ** 32) | 0, pool, memory, tcp: options.tcp, nowUs: clockUs() });
+    this.stack = new NetStack({
+      random32: () => (Math.random() * 2 ** 32) | 0,
+      pool,
+      memory,
+      tcp: options.tcp,
+      nowUs: clockUs(),
+    });
     this.tun = new TunDevice({ name: 'slt%d', kind: options.kind, offload: options.offload, mtu: options.mtu }, memory);
     execFileSync('ip', ['netns', 'add', this.name]);
     execFileSync('ip', ['link', 'set', this.tun.name, 'netns', this.name]);
