@@ -16,7 +16,7 @@ const MAX_PENDING = 64;
 
 interface Peer {
   session: VclSession;
-  /** Sent before the session was connected. */
+  /** Sent before the session was connected, or before there was room for what was. */
   pending: Uint8Array[];
 }
 
@@ -43,7 +43,10 @@ export class DatagramEndpoint implements SessionObserver {
     this.acceptNew();
     const peer = this.peers.get(to.toString()) ?? this.open(to);
     if (peer === null) return -E.NETDOWN;
-    if (peer.session.state !== VclState.connecting) return peer.session.writeDatagram(data, offset, length);
+    flush(peer);
+    if (peer.session.state !== VclState.connecting && peer.pending.length === 0) {
+      return peer.session.writeDatagram(data, offset, length);
+    }
     if (peer.pending.length >= MAX_PENDING) return -E.AGAIN;
     peer.pending.push(data.slice(offset, offset + length));
     return length;
@@ -85,9 +88,7 @@ export class DatagramEndpoint implements SessionObserver {
     const name = this.byName.get(session);
     const peer = name === undefined ? undefined : this.peers.get(name);
     if (peer === undefined) return;
-    if (peer.pending.length > 0 && session.state === VclState.ready) {
-      for (const data of peer.pending.splice(0)) session.writeDatagram(data, 0, data.length);
-    }
+    flush(peer);
     if (session.error !== 0) {
       if (session.error === E.CONNREFUSED) this.error = session.error;
       this.forget(session);
@@ -135,4 +136,13 @@ export class DatagramEndpoint implements SessionObserver {
     this.error = 0;
     return -error;
   }
+}
+
+/** Writes what waits, in order, as far as there is room. */
+function flush(peer: Peer): void {
+  const { session, pending } = peer;
+  if (pending.length === 0 || session.state === VclState.connecting) return;
+  let done = 0;
+  while (done < pending.length && session.writeDatagram(pending[done], 0, pending[done].length) !== -E.AGAIN) done++;
+  pending.splice(0, done);
 }

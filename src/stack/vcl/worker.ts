@@ -146,6 +146,9 @@ export class VclWorker {
     if (this.detached) return -E.NETDOWN;
     if (session.state > VclState.bound) return session.state === VclState.connecting ? -E.ALREADY : -E.ISCONN;
     session.state = VclState.connecting;
+    // An earlier attempt may have failed.
+    session.error = 0;
+    session.readClosed = session.peerClosed = false;
     this.name(session);
     this.control.connect(session);
     return 0;

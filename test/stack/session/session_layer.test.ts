@@ -103,8 +103,14 @@ test('a full FIFO says so and tells when there is room', () => {
 test('nobody listening is refused, a taken port is in use, a closed listener frees it', async () => {
   const session = connectTo(client, '127.0.0.1', 9);
   assert.equal(session.error, E.CONNREFUSED);
-  client.close(session);
   const listener = listenOn(server, '127.0.0.1', 1005);
+  // The same session may try again.
+  session.remote.port = 1005;
+  assert.equal(client.connect(session), 0);
+  until(() => session.state === VclState.ready, client);
+  assert.equal(session.error, 0);
+  assert.equal(session.write(Buffer.from('x')), 1);
+  client.close(session);
   const again = listenOn(client, '127.0.0.1', 1005);
   assert.equal(again.error, E.ADDRINUSE);
   client.close(again);
