@@ -12,7 +12,7 @@ import { startPinned, waitForPort, which } from './processes.ts';
 export const PROXY_CORE = 0;
 export const LOAD_CORE = 1;
 /** Ports of this run: what an earlier one left behind cannot answer in its place. */
-const BASE_PORT = 20_000 + (process.pid % 1000) * 40;
+const BASE_PORT = 12_000 + (process.pid % 500) * 40;
 export const UPSTREAM_PORT = BASE_PORT;
 
 /** A port for the n-th listener of a bench (below 40). */

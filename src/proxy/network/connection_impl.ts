@@ -91,10 +91,11 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
   private readonly handle: IoHandle;
   private localAddressValue: Address | null;
   private readonly readBuffer: SliceBuffer;
-  private readonly filters: ActiveReadFilter[] = [];
+  // Replaced by a longer copy when something is added, which is rare: arrays of exactly the size needed.
+  private filters: readonly ActiveReadFilter[] = [];
   private writeFilters: WriteFilter[] | null = null;
-  private readonly callbacks: ConnectionCallbacks[] = [];
-  private bytesSentCallbacks: ((bytes: number) => void)[] | null = null;
+  private callbacks: readonly ConnectionCallbacks[] = [];
+  private bytesSentCallbacks: readonly ((bytes: number) => void)[] | null = null;
   private disableCount = 0;
   private halfClose = false;
   private readEnd = false;
@@ -156,7 +157,7 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
 
   addReadFilter(filter: ReadFilter): void {
     const active = new ActiveReadFilter(this, filter, this.filters.length);
-    this.filters.push(active);
+    this.filters = [...this.filters, active];
     filter.initializeReadFilterCallbacks(active);
   }
 
@@ -166,12 +167,11 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
   }
 
   addConnectionCallbacks(callbacks: ConnectionCallbacks): void {
-    this.callbacks.push(callbacks);
+    this.callbacks = [...this.callbacks, callbacks];
   }
 
   removeConnectionCallbacks(callbacks: ConnectionCallbacks): void {
-    const i = this.callbacks.indexOf(callbacks);
-    if (i >= 0) this.callbacks.splice(i, 1);
+    this.callbacks = this.callbacks.filter((c) => c !== callbacks);
   }
 
   initializeReadFilters(): boolean {
@@ -268,8 +268,7 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
   }
 
   addBytesSentCallback(callback: (bytes: number) => void): void {
-    this.bytesSentCallbacks ??= [];
-    this.bytesSentCallbacks.push(callback);
+    this.bytesSentCallbacks = [...(this.bytesSentCallbacks ?? []), callback];
   }
 
   setSocketOption(level: number, name: number, value: number): number {
@@ -342,7 +341,7 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
     }
     if (this.aboveWriteHigh && pending <= this.bufferLimit >> 1) {
       this.aboveWriteHigh = false;
-      for (const callbacks of this.callbacks.slice()) callbacks.onBelowWriteBufferLowWatermark?.();
+      for (const callbacks of this.callbacks) callbacks.onBelowWriteBufferLowWatermark?.();
     }
   }
 
@@ -418,7 +417,7 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
   private checkWriteHigh(): void {
     if (this.aboveWriteHigh || this.bufferLimit === 0 || this.handle.pendingBytes <= this.bufferLimit) return;
     this.aboveWriteHigh = true;
-    for (const callbacks of this.callbacks.slice()) callbacks.onAboveWriteBufferHighWatermark?.();
+    for (const callbacks of this.callbacks) callbacks.onAboveWriteBufferHighWatermark?.();
   }
 
   private closeSocketWhenFlushed(): void {
@@ -447,6 +446,6 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
 
   private raise(event: ConnectionEvent): void {
     if (this.callbacks.length === 1) this.callbacks[0].onEvent(event);
-    else for (const callbacks of this.callbacks.slice()) callbacks.onEvent(event);
+    else for (const callbacks of this.callbacks) callbacks.onEvent(event);
   }
 }

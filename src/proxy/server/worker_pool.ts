@@ -2,6 +2,12 @@
 import { Worker } from 'node:worker_threads';
 import type { FromWorker, ToWorker, WorkerInit } from './worker_protocol.ts';
 
+/**
+ * The data path allocates a few hundred bytes per request that die at once: a small nursery is collected in a fraction of a millisecond
+ * and stays in cache. V8's default grows to 48 MB of resident memory.
+ */
+const YOUNG_GENERATION_MB = 6;
+
 export class WorkerPool {
   private readonly workers: { thread: Worker; exited: Promise<void>; drained: boolean }[] = [];
   private readonly onFailure: (message: string) => void;
@@ -22,6 +28,7 @@ export class WorkerPool {
     const thread = new Worker(new URL('./worker.ts', import.meta.url), {
       workerData: init,
       name: `worker_${init.index}`,
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
       execArgv: ['--disable-warning=ExperimentalWarning', ...process.execArgv.filter((flag) => flag.startsWith('--cpu-prof'))],
     });
     const exited = new Promise<void>((resolve) => thread.once('exit', () => resolve()));
