@@ -8,6 +8,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { IoBackend } from '../../src/core/event/create_dispatcher.ts';
 
@@ -17,11 +18,23 @@ const WAIT_MS = 15_000;
 /** Which backend runs in tests that are not about backends; `SLUICE_TEST_BACKEND` overrides. */
 const DEFAULT_BACKEND = process.env['SLUICE_TEST_BACKEND'] as IoBackend | undefined;
 
-/** Children that still run: none outlives the test process. */
+/** Children that still run: none outlives the test process, nor keeps it after its last test, whatever failed. */
 const running = new Set<ChildProcess>();
-process.on('exit', () => {
-  for (const child of running) child.kill('SIGKILL');
+const closers = new Set<() => void>();
+process.on('exit', killAll);
+after(() => {
+  killAll();
+  for (const close of closers) close();
 });
+
+function killAll(): void {
+  for (const child of running) child.kill('SIGKILL');
+}
+
+/** Something that would keep the process when a test fails before it is closed. */
+export function closeAtEnd(close: () => void): void {
+  closers.add(close);
+}
 
 export type Json = Record<string, unknown>;
 

@@ -1,6 +1,7 @@
 /** Sockets that do exactly what a test says: raw clients, raw upstreams, and a reader of HTTP/1 messages for checking. */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type NetConnectOpts, type Server, type Socket } from 'node:net';
+import { closeAtEnd } from '../../support/proxy_process.ts';
 
 const WAIT_MS = 10_000;
 
@@ -125,6 +126,7 @@ export async function dial(port: number | NetConnectOpts, reading = true): Promi
   const socket = typeof port === 'number' ? connect({ port, host: '127.0.0.1', allowHalfOpen: true }) : connect(port);
   socket.setNoDelay(true);
   const wire = new Wire(socket, reading);
+  closeAtEnd(() => wire.destroy());
   await once(socket, 'connect');
   return wire;
 }
@@ -155,6 +157,10 @@ export async function rawUpstream(
   if (typeof where === 'string') server.listen(where);
   else server.listen(where, '127.0.0.1');
   await once(server, 'listening');
+  closeAtEnd(() => {
+    for (const wire of connections) wire.destroy();
+    server.close();
+  });
   const address = server.address();
   return {
     port: typeof address === 'string' ? 0 : (address as AddressInfo).port,

@@ -7,7 +7,7 @@ import { createServer, type RequestListener, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { until } from '../../support/proxy_process.ts';
+import { closeAtEnd, until } from '../../support/proxy_process.ts';
 import { unusedPort } from './raw.ts';
 
 /** Why a test that needs these programs is skipped, or false. */
@@ -26,6 +26,10 @@ export async function httpUpstream(handler: RequestListener = echo, port = 0, ho
   const server = createServer({ keepAliveTimeout: 60_000, requestTimeout: 0 }, handler);
   server.listen(port, host);
   await once(server, 'listening');
+  closeAtEnd(() => {
+    server.closeAllConnections();
+    server.close();
+  });
   return {
     port: (server.address() as AddressInfo).port,
     server,
@@ -92,6 +96,8 @@ server { listen 127.0.0.1:${port}; root ${directory}/html; ${server} } }
     return { child, exited };
   };
   let { child, exited } = await start();
+  closeAtEnd(() => child.kill('SIGTERM'));
+  process.on('exit', () => child.kill('SIGTERM'));
   return {
     port,
     reload: () => child.kill('SIGHUP'),
