@@ -27,16 +27,22 @@ export class NetLoop {
     if (this.timer !== null) clearTimeout(this.timer);
     this.timer = null;
     if (more) {
-      this.immediate ??= setImmediate(() => {
-        this.immediate = null;
-        this.turn();
-      });
+      this.wake();
       return;
     }
     const next = this.stack.nextDeadlineUs();
     if (next === Number.POSITIVE_INFINITY) return;
     const delay = Math.min(Math.max(0, Math.ceil((next - this.clockUs()) / 1000)), 0x7fff_ffff);
     this.timer = setTimeout(() => this.turn(), delay);
+  }
+
+  /** Runs the stack soon: something was asked of it. */
+  wake(): void {
+    if (this.stopped) return;
+    this.immediate ??= setImmediate(() => {
+      this.immediate = null;
+      this.turn();
+    });
   }
 
   stop(): void {

@@ -18,9 +18,12 @@ export interface ReceiveSink {
   readonly length: number;
   /** Most bytes it may hold, those that wait out of order included. */
   limit: number;
-  write(offset: number, from: Uint8Array, at: number, length: number): void;
+  /** False when there is no memory: the bytes are as good as lost on the way. */
+  write(offset: number, from: Uint8Array, at: number, length: number): boolean;
   /** The next `length` bytes, all written, are now in order. */
   commit(length: number): void;
+  /** Asks for `TcpConnection.windowOpened` when `bytes` are free; true: they are already. */
+  wantRoom?(bytes: number): boolean;
   release(): void;
 }
 
@@ -118,10 +121,11 @@ export class ReceiveBuffer extends Ring implements ReceiveSink {
     this.limit = limit;
   }
 
-  write(offset: number, from: Uint8Array, at: number, length: number): void {
+  write(offset: number, from: Uint8Array, at: number, length: number): boolean {
     const end = this.length + offset + length;
     this.reserve(end);
     this.put(this.length + offset, from, at, length);
+    return true;
   }
 
   commit(length: number): void {

@@ -6,7 +6,7 @@
  */
 import { WheelTimer } from '../../core/event/timer_wheel.ts';
 import type { IpAddress } from '../ip/address.ts';
-import { ReceiveBuffer, SendBuffer } from './byte_buffers.ts';
+import { ReceiveBuffer, type ReceiveSink, SendBuffer, type SendSource } from './byte_buffers.ts';
 import { type CcState, type CongestionControl, newCongestionControl } from './cc/congestion_control.ts';
 import type { TcpListener } from './listener.ts';
 import type { TcpRoute } from './lower.ts';
@@ -25,6 +25,8 @@ export const TcpEvent = { connected: 1, data: 2, space: 4, end: 8, closed: 16 } 
 
 /** The application's side. All optional: an application that polls needs none. */
 export interface TcpApp {
+  /** The handshake is over. Called at once, before any data is stored: the place to change `source` and `sink`, and for nothing else. */
+  onEstablished?(connection: TcpConnection): void;
   onConnected?(connection: TcpConnection): void;
   /** There are new bytes in `received`. */
   onData?(connection: TcpConnection): void;
@@ -120,8 +122,11 @@ export class TcpConnection implements CcState, DeliveryObserver {
   mss = 536;
   pathMtu = 0;
 
+  /** The application's own buffers, unless a session's FIFOs take their place as `source` and `sink`. */
   readonly sending: SendBuffer;
   readonly received: ReceiveBuffer;
+  source: SendSource;
+  sink: ReceiveSink;
   readonly reassembly = new Reassembly();
   readonly scoreboard = new Scoreboard();
   readonly rtt: RttEstimator;
@@ -208,6 +213,8 @@ export class TcpConnection implements CcState, DeliveryObserver {
     this.remotePort = remotePort;
     this.sending = new SendBuffer(config.maxSendBufferBytes);
     this.received = new ReceiveBuffer(Math.min(config.initialReceiveBufferBytes, config.maxReceiveBufferBytes));
+    this.source = this.sending;
+    this.sink = this.received;
     this.rtt = new RttEstimator(config.initialRtoMs, config.minRtoMs, config.maxRtoMs);
     this.cc = newCongestionControl(config.congestionControl);
     this.noDelay = config.noDelay;
@@ -266,10 +273,15 @@ export class TcpConnection implements CcState, DeliveryObserver {
       this.app = null;
       return;
     }
-    if (this.received.length > 0 || this.state === TcpState.synSent) {
+    if (this.sink.length > 0 || this.state === TcpState.synSent) {
       this.abort();
       return;
     }
+    this.finish();
+  }
+
+  /** `close` that delivers what was written whether or not everything was read. */
+  finish(): void {
     this.receiveClosed = true;
     this.shutdown();
     if (this.state === TcpState.finWait2) this.tcp.armFinWait2(this);
@@ -313,7 +325,7 @@ export class TcpConnection implements CcState, DeliveryObserver {
 
   /** End of what the application wrote, as a sequence number. */
   get writtenEnd(): number {
-    return (this.bufferSeq + this.sending.length) | 0;
+    return (this.bufferSeq + this.source.length) | 0;
   }
 
   get inFlight(): number {
@@ -351,15 +363,20 @@ export class TcpConnection implements CcState, DeliveryObserver {
 
   /** Bytes of window that can be offered now. */
   get receiveRoom(): number {
-    return Math.max(0, this.received.limit - this.received.length);
+    return Math.max(0, this.sink.limit - this.sink.length);
   }
 
   private afterRead(length: number): void {
     this.tuneReceiveBuffer(length);
+    this.windowOpened();
+  }
+
+  /** The application has read: tells the peer when that is worth a segment. */
+  windowOpened(): void {
     if (!this.synchronized || this.finReceived) return;
     // A window update is worth a segment when the window grows by half the buffer or two segments (RFC 9293 3.8.6.2.2).
     const growth = this.receiveRoom - seqDiff(this.rcvAdv, this.rcvNxt);
-    if (growth >= Math.min(this.received.limit >> 1, 2 * this.rcvMss) && growth >= this.received.limit >> 3) {
+    if (growth >= Math.min(this.sink.limit >> 1, 2 * this.rcvMss) && growth >= this.sink.limit >> 3) {
       this.ackNow = true;
       this.schedule();
     }

@@ -84,6 +84,7 @@ function arrivesInSynSent(c: TcpConnection, seg: TcpRepr, u8: Uint8Array): void 
   if (c.retries === 0) c.rtt.sample(c.tcp.nowUs - c.lastSendUs, c.tcp.nowUs);
   c.sndUna = seg.ack;
   established(c);
+  if (!c.synchronized) return;
   if (c.finQueued) c.state = TcpState.finWait1;
   c.ackNow = true;
   c.schedule();
@@ -121,7 +122,7 @@ function completeHandshake(c: TcpConnection, seg: TcpRepr): boolean {
   established(c);
   if (c.finQueued) c.state = TcpState.finWait1;
   c.listener?.onEstablished(c);
-  return true;
+  return c.synchronized;
 }
 
 function established(c: TcpConnection): void {
@@ -132,7 +133,8 @@ function established(c: TcpConnection): void {
   c.tcp.wheel.disarm(c.retransmitTimer);
   c.rack.reset(c.sndUna);
   c.tcp.startSending(c);
-  c.raise(TcpEvent.connected | TcpEvent.space);
+  c.app?.onEstablished?.(c);
+  if (c.state === TcpState.established) c.raise(TcpEvent.connected | TcpEvent.space);
 }
 
 // --- the common checks
@@ -258,7 +260,12 @@ function textArrives(c: TcpConnection, seg: TcpRepr, u8: Uint8Array, gsoSize: nu
   const size = gsoSize > 0 ? gsoSize : length;
   if (size > c.rcvMss) c.rcvMss = Math.min(size, 65535);
   if (start === c.rcvNxt) {
-    c.received.write(0, u8, at, length);
+    // Without memory nothing is acknowledged, and the peer sends it again.
+    if (!c.sink.write(0, u8, at, length)) {
+      stats.receivePruned++;
+      seg.flags &= ~TcpFlag.fin;
+      return true;
+    }
     const hadGap = !c.reassembly.isEmpty;
     if (hadGap) {
       const twice = c.reassembly.overlap(start, end);
@@ -266,7 +273,7 @@ function textArrives(c: TcpConnection, seg: TcpRepr, u8: Uint8Array, gsoSize: nu
     }
     const next = hadGap ? c.reassembly.advance(end) : end;
     const added = seqDiff(next, c.rcvNxt);
-    c.received.commit(added);
+    c.sink.commit(added);
     c.rcvNxt = next;
     c.bytesReceived += added;
     stats.inBytes += added;
@@ -280,11 +287,8 @@ function textArrives(c: TcpConnection, seg: TcpRepr, u8: Uint8Array, gsoSize: nu
   const twice = c.reassembly.overlap(start, end);
   if (twice !== null) noteDuplicate(c, twice.start, twice.end);
   if (c.reassembly.contains(start, end)) return true;
-  if (!c.reassembly.add(start, end)) {
-    stats.receivePruned++;
-    return true;
-  }
-  c.received.write(seqDiff(start, c.rcvNxt), u8, at, length);
+  // What is reported as received is never dropped again: stored first, then noted.
+  if (!c.sink.write(seqDiff(start, c.rcvNxt), u8, at, length) || !c.reassembly.add(start, end)) stats.receivePruned++;
   return true;
 }
 

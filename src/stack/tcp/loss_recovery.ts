@@ -94,9 +94,9 @@ function updateWindow(c: TcpConnection, seg: TcpRepr): boolean {
 
 function advance(c: TcpConnection, ack: number, bytes: number): void {
   c.sndUna = ack;
-  const acked = Math.min(seqDiff(ack, c.bufferSeq), c.sending.length);
+  const acked = Math.min(seqDiff(ack, c.bufferSeq), c.source.length);
   if (acked > 0) {
-    c.sending.drop(acked);
+    c.source.drop(acked);
     c.bufferSeq = seqAdd(c.bufferSeq, acked);
     c.bytesAcked += acked;
     c.raise(TcpEvent.space);

@@ -24,7 +24,7 @@ export function output(c: TcpConnection): void {
   let burst = 0;
   const now = c.tcp.nowUs;
   c.paceAtUs = 0;
-  if (c.inFlight === 0 && c.sending.length > 0 && now - c.lastSendUs > c.rtt.rtoUs && c.lastSendUs > 0) restartAfterIdle(c);
+  if (c.inFlight === 0 && c.source.length > 0 && now - c.lastSendUs > c.rtt.rtoUs && c.lastSendUs > 0) restartAfterIdle(c);
   while (burst < MAX_BURST) {
     if (paced(c)) break;
     const range = c.scoreboard.nextLost();
@@ -50,7 +50,7 @@ function restartAfterIdle(c: TcpConnection): void {
 function paced(c: TcpConnection): boolean {
   if (c.pacedUntilUs <= c.tcp.nowUs) return false;
   if (c.pacingRate === 0) return false;
-  if (c.sending.length > c.inFlight || c.scoreboard.lostBytes > c.scoreboard.retransmitBytes) c.paceAtUs = c.pacedUntilUs;
+  if (c.source.length > c.inFlight || c.scoreboard.lostBytes > c.scoreboard.retransmitBytes) c.paceAtUs = c.pacedUntilUs;
   return c.paceAtUs !== 0;
 }
 
@@ -165,7 +165,7 @@ function transmit(c: TcpConnection, seq: number, length: number, mss: number): b
   const end = (seq + length) | 0;
   const dataEnd = seqMin(end, c.writtenEnd);
   const bytes = Math.max(0, seqDiff(dataEnd, seq));
-  const fin = seqGeq(end, (c.writtenEnd + 1) | 0);
+  const fin = c.finQueued && seqGeq(end, (c.writtenEnd + 1) | 0);
   prepare(c, seq, TcpFlag.ack | (fin ? TcpFlag.fin : 0) | (bytes > 0 && dataEnd === c.writtenEnd ? TcpFlag.psh : 0));
   addSack(c);
   const headerLength = tcpHeaderLength(out);
@@ -178,7 +178,7 @@ function transmit(c: TcpConnection, seq: number, length: number, mss: number): b
   packet.l4 = packet.start;
   emitTcp(u8, packet.start, out);
   packet.end = packet.start + headerLength + bytes;
-  if (bytes > 0) c.sending.copyOut(seqDiff(seq, c.bufferSeq), u8, packet.start + headerLength, bytes);
+  if (bytes > 0) c.source.copyOut(seqDiff(seq, c.bufferSeq), u8, packet.start + headerLength, bytes);
   packet.gsoSize = bytes > mss ? mss : 0;
   const { stats } = c.tcp;
   stats.outSegments += bytes > mss ? Math.ceil(bytes / mss) : 1;
@@ -277,10 +277,12 @@ function acknowledged(c: TcpConnection): void {
  */
 function selectWindow(c: TcpConnection): number {
   const current = Math.max(0, seqDiff(c.rcvAdv, c.rcvNxt));
-  const room = c.receiveRoom;
+  const { sink } = c;
+  let room = c.receiveRoom;
+  if (room < sink.limit >> 1 && sink.wantRoom?.(sink.limit >> 1)) room = c.receiveRoom;
   const unit = 1 << c.rcvScale;
   let window: number;
-  if (room - current >= Math.min(c.received.limit >> 1, c.rcvMss)) window = room - (room % unit);
+  if (room - current >= Math.min(sink.limit >> 1, c.rcvMss)) window = room - (room % unit);
   else window = Math.ceil(current / unit) * unit;
   if (window < current) window = Math.ceil(current / unit) * unit;
   const field = Math.min(window >>> c.rcvScale, 65535);

@@ -523,7 +523,7 @@ export class Tcp {
     c.rtoAtUs = 0;
     c.scoreboard.clear();
     c.reassembly.clear();
-    c.sending.release();
+    c.source.release();
     this.armTimeWait(c);
     this.timeWaits.push(c);
     if (this.timeWaits.length > 2 * this.config.maxTimeWait)
@@ -568,7 +568,7 @@ export class Tcp {
     this.wheel.disarm(c.stateTimer);
     c.scoreboard.clear();
     c.reassembly.clear();
-    c.sending.release();
+    c.source.release();
     if (c.listener !== null) {
       c.listener.onGone(c, before === TcpState.synReceived);
       c.listener = null;

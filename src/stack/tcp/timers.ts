@@ -143,7 +143,7 @@ export function onStateTimer(c: TcpConnection): void {
   }
   if (!c.keepAlive || !c.synchronized) return;
   const idleMs = (now - c.lastReceiveUs) / 1000;
-  if (idleMs < config.keepAliveIdleMs || c.inFlight > 0 || c.sending.length > 0) {
+  if (idleMs < config.keepAliveIdleMs || c.inFlight > 0 || c.source.length > 0) {
     c.keepAliveProbesSent = 0;
     wheel.arm(c.stateTimer, (c.inFlight > 0 ? now / 1000 : c.lastReceiveUs / 1000) + config.keepAliveIdleMs);
     return;

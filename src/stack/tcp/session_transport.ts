@@ -1,0 +1,214 @@
+/**
+ * TCP as a transport of the session layer: sessions' FIFOs take the place of a connection's own buffers, so bytes go from the packet
+ * into the application's memory and from there into packets, without a stop in between.
+ */
+import { IpAddress } from '../ip/address.ts';
+import { Endpoint } from '../session/endpoint.ts';
+import { SessionError } from '../session/errors.ts';
+import type { Session } from '../session/session.ts';
+import { type SessionHost, type Transport, TransportProto } from '../session/transport.ts';
+import { CaState, type TcpApp, TcpConnection } from './connection.ts';
+import type { TcpListener } from './listener.ts';
+import { type TcpError, TcpState, tcpStateName } from './state.ts';
+import type { Tcp } from './tcp.ts';
+
+export interface TcpTransportOptions {
+  tcp: Tcp;
+  host: SessionHost;
+  /** Has the stack polled soon. */
+  wake: () => void;
+  nowUs: () => number;
+}
+
+export class TcpTransport implements Transport {
+  readonly proto = TransportProto.tcp;
+  readonly name = 'tcp';
+  private readonly tcp: Tcp;
+  private readonly host: SessionHost;
+  private readonly wake: () => void;
+  private readonly nowUs: () => number;
+  private readonly listeners = new Map<Session, TcpListener[]>();
+  private readonly app: TcpApp;
+
+  constructor(options: TcpTransportOptions) {
+    this.tcp = options.tcp;
+    this.host = options.host;
+    this.wake = options.wake;
+    this.nowUs = options.nowUs;
+    this.app = {
+      onEstablished: (c) => this.connected(c),
+      onEnd: (c) => this.host.halfClosedNotify(c.context as Session),
+      onClosed: (c, error) => this.closed(c, error),
+    };
+  }
+
+  listen(listener: Session): number {
+    const { local } = listener;
+    const addresses = [addressOf(local)];
+    // A dual-stack listener serves IPv4 too.
+    if (!local.isV4 && local.isUnspecified && listener.accept?.v6only === false) addresses.push(new IpAddress(true, 0));
+    const made: TcpListener[] = [];
+    for (const address of addresses) {
+      const one = this.tcp.listen({ address, port: local.port, onAccept: (c) => this.accept(c) });
+      if (typeof one !== 'string') made.push(one);
+      else if (made.length === 0) return SessionError.portInUse;
+    }
+    this.listeners.set(listener, made);
+    return SessionError.none;
+  }
+
+  unlisten(listener: Session): void {
+    for (const one of this.listeners.get(listener) ?? []) one.close();
+    this.listeners.delete(listener);
+    this.wake();
+  }
+
+  connect(session: Session): number {
+    const { local, remote } = session;
+    const fixed = local.isV4 === remote.isV4 && !local.isUnspecified;
+    const c = this.tcp.connect(
+      {
+        remote: addressOf(remote),
+        remotePort: remote.port,
+        local: fixed ? addressOf(local) : undefined,
+        localPort: local.port === 0 ? undefined : local.port,
+        app: this.app,
+      },
+      this.nowUs(),
+    );
+    if (typeof c === 'string') return c === 'noRoute' ? SessionError.noRoute : SessionError.noPort;
+    c.context = session;
+    session.connection = c;
+    setEndpoint(local, c.local, c.localPort);
+    this.wake();
+    return SessionError.none;
+  }
+
+  halfClose(session: Session): void {
+    this.connectionOf(session)?.shutdown();
+    this.wake();
+  }
+
+  close(session: Session): void {
+    this.connectionOf(session)?.finish();
+    this.wake();
+  }
+
+  reset(session: Session): void {
+    const c = this.connectionOf(session);
+    if (c === null) return;
+    // While it connects nothing follows: the session may be another's by then.
+    if (session.fifos === null) c.app = null;
+    c.abort();
+    this.wake();
+  }
+
+  abort(session: Session): void {
+    this.host.resetNotify(session);
+    this.reset(session);
+  }
+
+  appWriteEvent(session: Session): void {
+    if (session.fifos?.send.corrupted) {
+      this.abort(session);
+      return;
+    }
+    this.connectionOf(session)?.schedule();
+    this.wake();
+  }
+
+  appReadEvent(session: Session): void {
+    const c = this.connectionOf(session);
+    if (c === null) return;
+    c.windowOpened();
+    this.wake();
+  }
+
+  format(session: Session, verbose: number): string {
+    const c = this.connectionOf(session);
+    return c === null ? 'closed' : formatConnection(c, verbose);
+  }
+
+  private connectionOf(session: Session): TcpConnection | null {
+    return session.connection instanceof TcpConnection ? session.connection : null;
+  }
+
+  private accept(c: TcpConnection): TcpApp | null {
+    const local = setEndpoint(new Endpoint(), c.local, c.localPort);
+    const remote = setEndpoint(new Endpoint(), c.remote, c.remotePort);
+    const listener = this.host.findListener(this.proto, 0, local, remote);
+    const session = listener === null ? null : this.host.acceptNotify(listener, c, local, remote);
+    if (session === null) {
+      c.abort();
+      return null;
+    }
+    c.context = session;
+    this.useFifos(c, session);
+    return this.app;
+  }
+
+  private connected(c: TcpConnection): void {
+    const session = c.context as Session;
+    if (!this.host.connectNotify(session, SessionError.none)) {
+      c.app = null;
+      c.abort();
+      return;
+    }
+    this.useFifos(c, session);
+  }
+
+  private useFifos(c: TcpConnection, session: Session): void {
+    const fifos = session.fifos!;
+    c.source = fifos.send;
+    c.sink = fifos.receive;
+  }
+
+  private closed(c: TcpConnection, error: TcpError): void {
+    const session = c.context as Session;
+    // The FIFOs are given back by what follows; the connection may live on in TIME-WAIT.
+    c.source = c.sending;
+    c.sink = c.received;
+    c.context = null;
+    if (session.fifos === null) {
+      this.host.connectNotify(session, connectError(error));
+      return;
+    }
+    session.connection = null;
+    if (error === 'reset' || error === 'timedOut' || error === 'unreachable') this.host.resetNotify(session);
+    this.host.closedNotify(session);
+  }
+}
+
+function connectError(error: TcpError): number {
+  if (error === 'timedOut') return SessionError.timedOut;
+  return error === 'unreachable' ? SessionError.noRoute : SessionError.refused;
+}
+
+function addressOf(endpoint: Endpoint): IpAddress {
+  const w = endpoint.words;
+  return new IpAddress(endpoint.isV4, w[0], w[1], w[2], w[3]);
+}
+
+function setEndpoint(endpoint: Endpoint, address: IpAddress, port: number): Endpoint {
+  endpoint.isV4 = address.isV4;
+  for (let i = 0; i < 4; i++) endpoint.words[i] = address.word(i);
+  endpoint.port = port;
+  return endpoint;
+}
+
+const caStateNames = Object.keys(CaState);
+
+/** `show session verbose 2`: windows, times and losses of a connection. */
+export function formatConnection(c: TcpConnection, verbose: number): string {
+  const state = tcpStateName(c.state);
+  if (verbose < 2) return state;
+  const { rtt, scoreboard } = c;
+  const threshold = c.ssthresh === 0x7fff_ffff ? 'infinite' : String(c.ssthresh);
+  return [
+    `${state} ${c.cc.name} ${caStateNames[c.caState]}`,
+    `cwnd ${c.cwnd} ssthresh ${threshold} mss ${c.mss} snd_wnd ${c.sndWnd} rcv_wnd ${c.receiveRoom}`,
+    `srtt ${(rtt.srttUs / 1000).toFixed(3)} ms rto ${(rtt.rtoUs / 1000).toFixed(0)} ms`,
+    `in flight ${c.inFlight} sacked ${scoreboard.sackedBytes} lost ${scoreboard.lostBytes} retransmits ${c.retransmits}`,
+    `acked ${c.bytesAcked} received ${c.bytesReceived}${c.state === TcpState.timeWait ? ' waiting' : ''}`,
+  ].join(verbose > 2 ? '\n' : ' | ');
+}
