@@ -185,6 +185,24 @@ const CASES: [name: string, config: Json | string, expected: RegExp][] = [
     },
     /admin\.access_log\[0\].*: .*\/no\/such\/directory\/log/,
   ],
+  [
+    'the route configuration of another filter',
+    manager({
+      http_filters: [
+        {
+          name: 'm',
+          typed_config: { '@type': 'type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation' },
+        },
+        { name: 'r', typed_config: { '@type': 'type.googleapis.com/envoy.extensions.filters.http.router.v3.Router' } },
+      ],
+      route_config: {
+        typed_per_filter_config: {
+          m: { '@type': 'type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute', disabled: true },
+        },
+      },
+    }),
+    /typed_per_filter_config.*: 'envoy\.extensions\.filters\.http\.buffer\.v3\.BufferPerRoute' is not for the filter 'm', which is a 'envoy\.extensions\.filters\.http\.header_mutation\.v3\.HeaderMutation'$/,
+  ],
   ['both watchdogs', { watchdog: {}, watchdogs: {} }, /watchdog: Only one of watchdog or watchdogs should be set!$/],
   [
     'a regex',

@@ -11,9 +11,9 @@ const FILTER_CONFIG = 'envoy.config.route.v3.FilterConfig';
 
 /**
  * Turns a message into what `perFilterConfigs` returns. Undefined: no filter has this message; null: the filter has no
- * per-route configuration.
+ * per-route configuration. `filterName`: the configured filter that it is for. Throws ConfigError when that is of another type.
  */
-export type CreatePerRouteConfig = (typeName: string, config: TypedConfig) => unknown;
+export type CreatePerRouteConfig = (typeName: string, config: TypedConfig, filterName: string) => unknown;
 
 export interface PerFilterConfig {
   /** Undefined when only `disabled` is said. */
@@ -79,7 +79,13 @@ function compileOne(name: string, given: AnyConfig, path: string, create: Create
 
 function createConfig(name: string, config: TypedConfig, optional: boolean, path: string, create: CreatePerRouteConfig): unknown {
   const type = config['@type'];
-  const created = create(type, config);
+  let created: unknown;
+  try {
+    created = create(type, config, name);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    throw new ConfigError(error.reason, { path: error.path === '' ? path : `${path}.${error.path}` });
+  }
   if (created !== undefined && created !== null) return created;
   if (optional) return undefined;
   const reason =

@@ -81,7 +81,7 @@ function compileRoutes(config: HttpConnectionManager, context: FactoryContext, f
   try {
     return compileRouteTable(config.routeConfig as unknown as RouteConfigurationConfig, {
       runtime: context.runtime,
-      createPerRouteConfig: routeConfigCreator(context, filters),
+      createPerRouteConfig: routeConfigCreator(config.httpFilters ?? [], context, filters),
       clusterExists: (name) => context.clusterManager.get(name) !== null,
       clusterNames: () => context.clusterManager.names(),
       compileFormat: parseHeaderFormat,

@@ -97,11 +97,20 @@ function noTerminal(filters: readonly HttpFilter[], factories: Factories): Confi
 }
 
 /** For routes: what `typed_per_filter_config` of one of these filters becomes. */
-export function routeConfigCreator(context: FactoryContext, factories: Factories): CreatePerRouteConfig {
+export function routeConfigCreator(
+  filters: readonly HttpFilter[],
+  context: FactoryContext,
+  factories: Factories,
+): CreatePerRouteConfig {
+  const typeOf = new Map(filters.map((filter) => [filter.name, (filter.typedConfig as TypedConfig | undefined)?.['@type']]));
   const byRouteType = new Map<string, HttpFilterConfigFactory>();
   for (const factory of factories.values()) byRouteType.set(factory.routeTypeName ?? factory.typeName, factory);
-  return (typeName, config) => {
+  return (typeName, config, filterName) => {
     const factory = byRouteType.get(typeName);
+    const own = typeOf.get(filterName);
+    if (factory !== undefined && own !== undefined && own !== factory.typeName) {
+      throw new ConfigError(`'${typeName}' is not for the filter '${filterName}', which is a '${own}'`);
+    }
     if (factory === undefined) return factories.has(typeName) ? null : undefined;
     return factory.createRouteSpecificConfig === undefined ? null : factory.createRouteSpecificConfig(config, context);
   };
