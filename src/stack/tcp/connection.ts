@@ -153,7 +153,9 @@ export class TcpConnection implements CcState, DeliveryObserver {
   undoBytes = 0;
   priorCwnd = 0;
   priorSsthresh = 0;
+  /** Timestamp and place of the first retransmission of the episode; 0: none yet. */
   retransmitStamp = 0;
+  retransmitHead = 0;
   tlpEnd = 0;
   tlpOpen = false;
   tlpRetransmitted = false;
@@ -164,6 +166,8 @@ export class TcpConnection implements CcState, DeliveryObserver {
   ackDelivered = 0;
   ackRttTxUs = -1;
   ackHadRetransmit = false;
+  /** The oldest outstanding byte was acknowledged, and by its first transmission although it was sent again. */
+  ackHeadSpurious = false;
   ackTsEcr = 0;
   ackHasTs = false;
 
@@ -356,6 +360,15 @@ export class TcpConnection implements CcState, DeliveryObserver {
     const retransmitted = range.transmissions > 1;
     if (retransmitted) this.ackHadRetransmit = true;
     else if (range.txUs > this.ackRttTxUs) this.ackRttTxUs = range.txUs;
+    if (
+      range.seq === this.sndUna &&
+      range.seq === this.retransmitHead &&
+      this.retransmitStamp !== 0 &&
+      this.ackHasTs &&
+      this.ackTsEcr !== 0 &&
+      seqLt(this.ackTsEcr, this.retransmitStamp)
+    )
+      this.ackHeadSpurious = true;
     const echoedBefore = retransmitted && this.ackHasTs && seqLt(this.ackTsEcr, this.timestampAt(range.txUs));
     this.rack.onDelivered(range, now, this.rtt.minRttUs, echoedBefore);
     this.rate.onDelivered(range, now);

@@ -29,6 +29,7 @@ export function handleAck(c: TcpConnection, seg: TcpRepr, payloadLength: number)
   c.ackDelivered = 0;
   c.ackRttTxUs = -1;
   c.ackHadRetransmit = false;
+  c.ackHeadSpurious = false;
   c.ackHasTs = c.timestamps && seg.hasTimestamps;
   c.ackTsEcr = seg.tsEcr;
   c.rate.begin();
@@ -274,14 +275,11 @@ export function onRto(c: TcpConnection): void {
 // --- undo
 
 function tryEifelUndo(c: TcpConnection): void {
-  if (!c.undoArmed || c.caState === CaState.open || !c.ackHadRetransmit || !c.ackHasTs || c.retransmitStamp === 0) return;
-  if (c.ackTsEcr !== 0 && seqLt(c.ackTsEcr, c.retransmitStamp)) undo(c);
-  // A later acknowledgment says nothing about the first retransmission.
-  c.retransmitStamp = 0;
+  if (c.undoArmed && c.caState !== CaState.open && c.ackHeadSpurious) undo(c);
 }
 
 function tryDsackUndo(c: TcpConnection): void {
-  if (c.undoArmed && c.undoBytes <= 0 && c.retransmits > 0) undo(c);
+  if (c.undoArmed && c.undoBytes <= 0 && c.retransmitStamp !== 0) undo(c);
 }
 
 function undo(c: TcpConnection): void {

@@ -97,7 +97,10 @@ export function retransmit(c: TcpConnection, range: SentRange, most: number): bo
   if (!transmit(c, range.seq, range.length, mss)) return false;
   const { nowUs: now, stats } = c.tcp;
   if (c.undoArmed) c.undoBytes += range.length;
-  if (c.retransmitStamp === 0) c.retransmitStamp = c.timestampAt(now) || 1;
+  if (c.retransmitStamp === 0) {
+    c.retransmitStamp = c.timestampAt(now) || 1;
+    c.retransmitHead = range.seq;
+  }
   c.scoreboard.retransmitted(range, now);
   c.rate.onSend(range, now, false);
   c.prrOut += range.length;
