@@ -33,7 +33,9 @@ for (const backend of BACKENDS) {
         socket.on('error', () => {});
         sources.push(socket);
         socket.once('data', (data) => {
-          if (data.includes('HTTP/1.1')) socket.write(`HTTP/1.1 200 OK\r\ncontent-length: ${SIZE}\r\n\r\n`);
+          if (data.includes('upgrade: websocket'))
+            socket.write('HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n');
+          else if (data.includes('HTTP/1.1')) socket.write(`HTTP/1.1 200 OK\r\ncontent-length: ${SIZE}\r\n\r\n`);
           produce(socket);
         });
       }).listen(0, '127.0.0.1');
@@ -49,7 +51,11 @@ for (const backend of BACKENDS) {
           [
             listener(
               'web',
-              [http('web', [route('/down', 'source', { timeout: '0s' }), route('/up', 'sink', { timeout: '0s' })])],
+              [
+                http('web', [route('/down', 'source', { timeout: '0s' }), route('/up', 'sink', { timeout: '0s' })], {
+                  upgrade_configs: [{ upgrade_type: 'websocket' }],
+                }),
+              ],
               limits,
             ),
             listener('tcp_down', [tcpProxy('tcp_down', 'source')], limits),
@@ -163,6 +169,21 @@ for (const backend of BACKENDS) {
         stats.get('http.web.downstream_flow_control_resumed_reading_total'),
         stats.get('http.web.downstream_flow_control_paused_reading_total'),
       );
+      client.destroy();
+      await released();
+    });
+
+    test('a client that does not read its upgraded connection', async () => {
+      const base = proxy.rss();
+      const client = await dial(proxy.port('web'), false);
+      client.send('GET /down HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n');
+      await proxy.untilStat('http.web.downstream_cx_upgrades_active', (n) => n === 1);
+      await untilStuck();
+      await bounded(base);
+      await once(client.socket, 'readable');
+      const first = client.socket.read() as Buffer;
+      assert.match(first.toString('latin1', 0, 40), /^HTTP\/1\.1 101 /);
+      await consume(client.socket, SIZE - (first.length - (first.indexOf('\r\n\r\n') + 4)));
       client.destroy();
       await released();
     });
