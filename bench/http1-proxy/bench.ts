@@ -3,7 +3,7 @@
  * x-forwarded-for, x-forwarded-proto and a request id, 64 connections.
  */
 import { cpuOf, median } from '../lib/processes.ts';
-import { type Proxy, type ProxyKind, portAt, startHaproxy, startNginx, startSluice, startUpstream } from '../lib/proxies.ts';
+import { type Proxy as Peer, type ProxyKind, portAt, startHaproxy, startNginx, startSluice, startUpstream } from '../lib/proxies.ts';
 import { type Row, row } from '../lib/report.ts';
 import { wrk } from '../lib/wrk.ts';
 import type { BenchOptions } from '../run.ts';
@@ -39,11 +39,11 @@ export async function run(options: BenchOptions): Promise<Row[]> {
   return rows;
 }
 
-async function startAll(kind: ProxyKind): Promise<Proxy[]> {
+async function startAll(kind: ProxyKind): Promise<Peer[]> {
   return [await startSluice(kind), await startHaproxy(kind), await startNginx(kind)].filter((p) => p !== null);
 }
 
-async function measure(proxies: Proxy[], path: string, options: BenchOptions): Promise<Map<string, Sample[]>> {
+async function measure(proxies: Peer[], path: string, options: BenchOptions): Promise<Map<string, Sample[]>> {
   const samples = new Map<string, Sample[]>(proxies.map((p) => [p.name, []]));
   for (const proxy of proxies) await wrk(`http://127.0.0.1:${proxy.port}${path}`, CONNECTIONS, 1);
   for (let round = 0; round < options.rounds; round++) {

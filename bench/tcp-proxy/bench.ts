@@ -1,6 +1,6 @@
 /** TCP proxying of 1 MB downloads beside HAProxy (mode tcp): CPU per GB and Gbit/s, one worker each on the same core. */
 import { cpuOf, median } from '../lib/processes.ts';
-import { type Proxy, portAt, startHaproxy, startSluice, startUpstream } from '../lib/proxies.ts';
+import { type Proxy as Peer, portAt, startHaproxy, startSluice, startUpstream } from '../lib/proxies.ts';
 import { type Row, row } from '../lib/report.ts';
 import { wrk } from '../lib/wrk.ts';
 import type { BenchOptions } from '../run.ts';
@@ -8,7 +8,7 @@ import type { BenchOptions } from '../run.ts';
 export async function run(options: BenchOptions): Promise<Row[]> {
   await startUpstream();
   const kind = { mode: 'tcp', accessLog: false, basePort: portAt(17) } as const;
-  const proxies = [await startSluice(kind), await startHaproxy(kind)].filter((p): p is Proxy => p !== null);
+  const proxies = [await startSluice(kind), await startHaproxy(kind)].filter((p): p is Peer => p !== null);
   const rows: Row[] = [];
   for (const [name, path] of [
     ['1 MB bodies', '/1m'],

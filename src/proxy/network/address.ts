@@ -66,8 +66,8 @@ function parseIpv6(text: string): Uint8Array {
   const [left, right] = body.split('::');
   const head = left === '' ? [] : left.split(':');
   const tail = right === undefined || right === '' ? [] : right.split(':');
-  head.forEach((group, i) => put(bytes, i, Number.parseInt(group, 16)));
-  tail.forEach((group, i) => put(bytes, 8 - tail.length + i, Number.parseInt(group, 16)));
+  for (const [i, group] of head.entries()) put(bytes, i, Number.parseInt(group, 16));
+  for (const [i, group] of tail.entries()) put(bytes, 8 - tail.length + i, Number.parseInt(group, 16));
   return bytes;
 }
 

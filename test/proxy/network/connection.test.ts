@@ -345,7 +345,7 @@ for (const backend of BACKENDS) {
           return (await readAll(socket)).toString();
         }),
       );
-      answers.forEach((answer, i) => assert.equal(answer, `hello ${i}`));
+      for (const [i, answer] of answers.entries()) assert.equal(answer, `hello ${i}`);
       await until(loop.dispatcher, () => events.length === 1000 && loop.dispatcher.blocksHeld <= 1);
     });
 

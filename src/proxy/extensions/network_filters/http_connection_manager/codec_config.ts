@@ -9,7 +9,13 @@ import type { Http1ProtocolOptions, HttpConnectionManager } from '../../../confi
 import type { CodecTransport, RequestDecoder, ResponseEncoder, ServerConnectionCallbacks } from '../../../http/codec.ts';
 import type { CodecFactory } from '../../../http/conn_manager/conn_manager_config.ts';
 import { Http1ServerConnection } from '../../../http/http1/server_connection.ts';
-import { type HeaderKeyFormat, type Http1Settings, type Http1Stats, http1Settings, http1Stats } from '../../../http/http1/settings.ts';
+import {
+  type HeaderKeyFormat,
+  type Http1Settings,
+  type Http1Stats,
+  http1Settings,
+  http1Stats,
+} from '../../../http/http1/settings.ts';
 import type { Connection } from '../../../network/connection.ts';
 import type { FactoryContext } from '../../../server/factory_context.ts';
 
