@@ -3,7 +3,15 @@
  * x-forwarded-for, x-forwarded-proto and a request id, 64 connections.
  */
 import { cpuOf, median } from '../lib/processes.ts';
-import { type Proxy as Peer, type ProxyKind, portAt, startHaproxy, startNginx, startSluice, startUpstream } from '../lib/proxies.ts';
+import {
+  type Proxy as Peer,
+  type ProxyKind,
+  portAt,
+  startHaproxy,
+  startNginx,
+  startSluice,
+  startUpstream,
+} from '../lib/proxies.ts';
 import { type Row, row } from '../lib/report.ts';
 import { wrk } from '../lib/wrk.ts';
 import type { BenchOptions } from '../run.ts';
