@@ -62,6 +62,7 @@ export function planFor(seed: number): ExercisePlan {
       timestamps: r() < 0.8,
       windowScaling: r() < 0.8,
       noDelay: r() < 0.5,
+      pacing: r() < 0.2,
       delayedAckMs: pick(0, 40),
       maxReceiveBufferBytes: pick(4096, 65_536, 1024 * 1024),
       initialReceiveBufferBytes: 65_536,

@@ -187,7 +187,8 @@ export class IcmpNodes {
     }
     // Routers older than RFC 1191 say 0: half of what was sent is the next guess.
     const sentLength = isV4 ? get16(u8, l3 + 2) : get16(u8, l3 + 4) + IPV6_HEADER;
-    tcp.onPathMtu(connection, mtu === 0 ? sentLength >> 1 : mtu, seq, now);
+    const believed = tcp.onPathMtu(connection, mtu === 0 ? sentLength >> 1 : mtu, seq, now);
+    if (believed > 0) this.stack.notePathMtu(connection.remote, believed);
   }
 
   // --- neighbour discovery

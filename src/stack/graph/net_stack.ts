@@ -23,6 +23,8 @@ const FRAME = 64;
 /** Frames per `poll`: a flood does not keep timers and applications waiting. */
 const FRAMES_PER_POLL = 4;
 const LOOPBACK_MTU = 65_535;
+const MAX_PATH_MTUS = 4096;
+const PATH_MTU_LIFE_US = 600_000_000;
 
 export interface NetStackOptions {
   random32: () => number;
@@ -53,8 +55,8 @@ export class NetStack implements TcpLower {
   readonly ipOutput: IpOutputNodes;
   readonly transport: TransportNodes;
   nowUs: number;
-  /** Path MTU per destination (RFC 1191, 8201), as text. */
-  readonly pathMtus = new Map<string, number>();
+  /** Path MTU per destination, as text, and when it is forgotten (RFC 1191 6.3, RFC 8201 5.3). */
+  private readonly pathMtus = new Map<string, { mtu: number; untilUs: number }>();
 
   constructor(options: NetStackOptions) {
     this.random32 = options.random32;
@@ -178,7 +180,22 @@ export class NetStack implements TcpLower {
     if (entry === null || entry.kind === 'drop') return null;
     if (entry.kind === 'receive') return { mtu: LOOPBACK_MTU, maxGsoBytes: 0 };
     const { device } = this.interfaces[entry.device];
-    return { mtu: Math.min(device.mtu, this.pathMtus.get(remote.toString()) ?? device.mtu), maxGsoBytes: device.maxGsoBytes };
+    return { mtu: Math.min(device.mtu, this.pathMtu(remote)), maxGsoBytes: device.maxGsoBytes };
+  }
+
+  notePathMtu(remote: IpAddress, mtu: number): void {
+    if (this.pathMtus.size >= MAX_PATH_MTUS) this.pathMtus.delete(this.pathMtus.keys().next().value!);
+    this.pathMtus.set(remote.toString(), { mtu, untilUs: this.nowUs + PATH_MTU_LIFE_US });
+  }
+
+  private pathMtu(remote: IpAddress): number {
+    if (this.pathMtus.size === 0) return Number.POSITIVE_INFINITY;
+    const key = remote.toString();
+    const known = this.pathMtus.get(key);
+    if (known === undefined) return Number.POSITIVE_INFINITY;
+    if (known.untilUs > this.nowUs) return known.mtu;
+    this.pathMtus.delete(key);
+    return Number.POSITIVE_INFINITY;
   }
 
   sourceFor(remote: IpAddress): IpAddress | null {

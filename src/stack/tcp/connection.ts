@@ -38,6 +38,8 @@ export interface TcpApp {
   onClosed?(connection: TcpConnection, error: TcpError): void;
 }
 
+const NO_SACK = new Int32Array(0);
+
 export const CaState = { open: 0, recovery: 1, loss: 2 } as const;
 export type CaState = (typeof CaState)[keyof typeof CaState];
 
@@ -159,7 +161,8 @@ export class TcpConnection implements CcState, DeliveryObserver {
   tlpEnd = 0;
   tlpOpen = false;
   tlpRetransmitted = false;
-  readonly lastSack = new Int32Array(8);
+  /** The blocks of the last acknowledgment; made when the first comes. */
+  lastSack: Int32Array = NO_SACK;
   lastSackCount = 0;
 
   // What the acknowledgment that is being handled delivered.

@@ -11,6 +11,9 @@ import { seqAdd, seqDiff, seqGeq, seqGt, seqLeq, seqLt } from './seq.ts';
 import { TcpState } from './state.ts';
 
 const DUP_THRESHOLD = 3;
+/** Pacing without a model of the path: faster than the window needs, so that it can grow. */
+const PACE_SLOW_START = 2;
+const PACE_AVOIDANCE = 1.2;
 
 /** Handles a segment whose acknowledgment number is acceptable. */
 export function handleAck(c: TcpConnection, seg: TcpRepr, payloadLength: number): void {
@@ -72,6 +75,8 @@ export function handleAck(c: TcpConnection, seg: TcpRepr, payloadLength: number)
   // RFC 6582 3.2 step 3: a partial acknowledgment sends the next hole at once.
   if (partial) c.cwnd = Math.max(c.cwnd, c.pipe + c.mss);
   if (advanced > 0) c.cwndLimited = false;
+  if (c.tcp.config.pacing && !c.cc.ownsWindow && c.srttUs > 0)
+    c.pacingRate = ((c.cwnd < c.ssthresh >> 1 ? PACE_SLOW_START : PACE_AVOIDANCE) * c.cwnd) / c.srttUs;
   c.schedule();
 }
 
@@ -118,6 +123,7 @@ function advance(c: TcpConnection, ack: number, bytes: number): void {
 /** True when the first block is a D-SACK (RFC 2883 4). */
 function handleSack(c: TcpConnection, seg: TcpRepr, una: number): boolean {
   const { sack, sackCount } = seg;
+  if (c.lastSack.length === 0) c.lastSack = new Int32Array(8);
   let first = 0;
   let dsack = false;
   if (isDsack(seg)) {

@@ -29,6 +29,10 @@ export class SentRange {
   }
 }
 
+/** Records that are free, of all connections of the thread. */
+const spare: SentRange[] = [];
+const MAX_SPARE = 8192;
+
 /** Told about every record that becomes delivered, before it is dropped or marked. */
 export interface DeliveryObserver {
   onDelivered(range: SentRange): void;
@@ -43,7 +47,6 @@ export class Scoreboard {
   private timeTail: SentRange | null = null;
   private ranges: SentRange[] = [];
   private first = 0;
-  private spare: SentRange[] = [];
   private lostHint = 0;
 
   get count(): number {
@@ -60,7 +63,7 @@ export class Scoreboard {
 
   /** Records a first transmission of [seq, end). */
   push(seq: number, end: number, nowUs: number): SentRange {
-    const range = this.spare.pop() ?? new SentRange();
+    const range = spare.pop() ?? new SentRange();
     range.seq = seq;
     range.end = end;
     range.txUs = nowUs;
@@ -136,7 +139,7 @@ export class Scoreboard {
       this.forget(range);
       this.first++;
       dropped++;
-      this.spare.length < 256 && this.spare.push(range);
+      if (spare.length < MAX_SPARE) spare.push(range);
     }
     if (dropped === 0) return;
     this.lostHint = 0;
@@ -188,7 +191,7 @@ export class Scoreboard {
   /** Splits record `i` so that it ends at `seq`; the rest becomes record i + 1. */
   splitAt(i: number, seq: number): void {
     const range = this.at(i);
-    const rest = this.spare.pop() ?? new SentRange();
+    const rest = spare.pop() ?? new SentRange();
     rest.seq = seq;
     rest.end = range.end;
     rest.txUs = range.txUs;
@@ -217,9 +220,14 @@ export class Scoreboard {
   }
 
   clear(): void {
+    for (let i = 0; i < this.count; i++) {
+      const range = this.at(i);
+      range.timePrevious = range.timeNext = null;
+      range.timeLinked = false;
+      if (spare.length < MAX_SPARE) spare.push(range);
+    }
     this.ranges.length = 0;
     this.first = 0;
-    this.spare.length = 0;
     this.sackedBytes = 0;
     this.lostBytes = 0;
     this.retransmitBytes = 0;

@@ -61,7 +61,10 @@ export class Tcp {
   private readonly cookies: SynCookies;
   private readonly listeners = new Map<number, TcpListener[]>();
   private readonly starved: TcpConnection[] = [];
+  /** In the order in which they came; those before `timeWaitHead` are over. */
   private timeWaits: TcpConnection[] = [];
+  private timeWaitHead = 0;
+  private timeWaitCount = 0;
   private nextPort: number;
   private challengeWindowUs = -1e12;
   private challengesLeft = 0;
@@ -466,19 +469,23 @@ export class Tcp {
     c.mss = Math.max(Math.min(c.peerMss, mtu - header) - (c.timestamps ? 12 : 0), MIN_MSS - 12);
   }
 
-  /** A router says that packets of more than `mtu` bytes do not pass (RFC 1191, 8201); `seq`: of the segment it quotes. */
-  onPathMtu(c: TcpConnection, mtu: number, seq: number, nowUs: number): void {
+  /**
+   * A router says that packets of more than `mtu` bytes do not pass (RFC 1191, 8201); `seq`: of the segment it quotes. The MTU that is
+   * believed from now on, 0 when it is not believed.
+   */
+  onPathMtu(c: TcpConnection, mtu: number, seq: number, nowUs: number): number {
     this.nowUs = nowUs;
     // Blind guesses are outside of what is in flight (RFC 5927).
-    if (seqLt(seq, c.sndUna) || !seqGt(c.sndNxt, seq)) return;
+    if (seqLt(seq, c.sndUna) || !seqGt(c.sndNxt, seq)) return 0;
     const floor = c.local.isV4 ? 552 : 1280;
     const current = c.pathMtu > 0 ? c.pathMtu : (c.route?.mtu ?? 65535);
     const limited = Math.max(mtu, floor);
-    if (limited >= current) return;
+    if (limited >= current) return 0;
     c.pathMtu = limited;
     this.stats.pmtuReductions++;
     this.updateMss(c);
     if (c.synchronized) this.resendOversized(c);
+    return limited;
   }
 
   reduceMss(c: TcpConnection, mss: number): void {
@@ -525,17 +532,25 @@ export class Tcp {
     c.reassembly.clear();
     c.source.release();
     this.armTimeWait(c);
+    this.timeWaitCount++;
     this.timeWaits.push(c);
-    if (this.timeWaits.length > 2 * this.config.maxTimeWait)
-      this.timeWaits = this.timeWaits.filter((x) => x.state === TcpState.timeWait);
-    if (this.timeWaits.length > this.config.maxTimeWait) {
-      const oldest = this.timeWaits.shift()!;
-      if (oldest.state === TcpState.timeWait) {
-        this.stats.timeWaitOverflow++;
-        this.terminate(oldest, 'none');
-      }
-    }
+    this.trimTimeWaits();
     c.raise(TcpEvent.closed);
+  }
+
+  /** Forgets those that are over, and the oldest beyond the limit. Constant time per connection. */
+  private trimTimeWaits(): void {
+    const list = this.timeWaits;
+    for (; this.timeWaitHead < list.length; this.timeWaitHead++) {
+      const oldest = list[this.timeWaitHead];
+      if (oldest.state !== TcpState.timeWait) continue;
+      if (this.timeWaitCount <= this.config.maxTimeWait) break;
+      this.stats.timeWaitOverflow++;
+      this.terminate(oldest, 'none');
+    }
+    if (this.timeWaitHead < 1024 || this.timeWaitHead * 2 < list.length) return;
+    this.timeWaits = list.slice(this.timeWaitHead);
+    this.timeWaitHead = 0;
   }
 
   /** A SYN that is newer than all the old connection had starts a new one (RFC 6191, RFC 1122 4.2.2.13). */
@@ -560,6 +575,7 @@ export class Tcp {
     if (c.state === TcpState.closed) return;
     const before = c.state;
     if (before === TcpState.synSent) this.stats.attemptFails++;
+    if (before === TcpState.timeWait) this.timeWaitCount--;
     c.state = TcpState.closed;
     c.error = error;
     this.connections.delete(c);

@@ -318,3 +318,21 @@ test('RFC 4821: a path that silently drops full segments is found out', () => {
   s.pass(20_000);
   assert.ok(s.out().some((o) => o.seq === 1 && o.length > 0 && o.length <= 1024));
 });
+
+test('TIME-WAIT is bounded: beyond the limit the oldest go', () => {
+  const s = new Script({ maxTimeWait: 3 });
+  s.listen();
+  for (let port = 1; port <= 10; port++) {
+    s.in({ flags: 'S', seq: 0, port });
+    s.iss = s.out()[0].repr.seq;
+    s.in({ flags: 'A', seq: 1, ack: 1, port });
+    s.listener!.accept()!.close();
+    s.run();
+    s.in({ flags: 'FA', seq: 1, ack: 2, port });
+    s.out();
+  }
+  assert.equal(s.tcp.connections.size, 3);
+  assert.deepEqual([...s.tcp.connections.all()].map((c) => c.remotePort).sort(), [10, 8, 9]);
+  s.pass(61_000);
+  assert.equal(s.tcp.connections.size, 0);
+});
