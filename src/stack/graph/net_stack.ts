@@ -20,8 +20,10 @@ import { TransportNodes } from './transport_nodes.ts';
 
 /** Packets taken from one device before the graph runs: a frame. */
 const FRAME = 64;
+/** ... or so many bytes: merged segments are copied out while they are still in the cache. */
+const FRAME_BYTES = 256 * 1024;
 /** Frames per `poll`: a flood does not keep timers and applications waiting. */
-const FRAMES_PER_POLL = 4;
+const FRAMES_PER_POLL = 16;
 const LOOPBACK_MTU = 65_535;
 const MAX_PATH_MTUS = 4096;
 const PATH_MTU_LIFE_US = 600_000_000;
@@ -121,21 +123,25 @@ export class NetStack implements TcpLower {
     let more = false;
     for (let round = 0; round < FRAMES_PER_POLL; round++) {
       let taken = 0;
+      let full = false;
       for (const { device, index } of this.interfaces) {
         let fromThis = 0;
-        while (fromThis < FRAME) {
+        let bytes = 0;
+        while (fromThis < FRAME && bytes < FRAME_BYTES) {
           const packet = device.receive(this.pool, nowUs);
           if (packet === null) break;
           packet.device = index;
+          bytes += packet.length;
           this.graph.enqueue(device.mac === null ? this.ipInput.byVersion(packet) : this.ethernet.input, packet);
           fromThis++;
         }
         taken += fromThis;
+        full ||= fromThis === FRAME || bytes >= FRAME_BYTES;
       }
       if (taken > 0) this.graph.run(nowUs);
       this.tcp.poll(nowUs);
       this.graph.run(nowUs);
-      more = taken >= FRAME;
+      more = full || this.tcp.dirty.length > 0;
       if (!more) break;
     }
     this.ethernet.neighbors.poll(nowUs);

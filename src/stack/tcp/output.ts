@@ -11,8 +11,9 @@ import { seqDiff, seqGeq, seqLt, seqMin } from './seq.ts';
 import { TcpState } from './state.ts';
 import { armRetransmit } from './timers.ts';
 
-/** Packets that one call may send: what is left waits for the next turn, so that one connection cannot take all buffers. */
+/** Packets and bytes that one call may send: the rest waits for the next round, so that they are sent while still in the cache. */
 const MAX_BURST = 32;
+const MAX_BURST_BYTES = 256 * 1024;
 const out = new TcpRepr();
 
 /** Sends what can be sent. */
@@ -25,14 +26,15 @@ export function output(c: TcpConnection): void {
   const now = c.tcp.nowUs;
   c.paceAtUs = 0;
   if (c.inFlight === 0 && c.source.length > 0 && now - c.lastSendUs > c.rtt.rtoUs && c.lastSendUs > 0) restartAfterIdle(c);
-  while (burst < MAX_BURST) {
+  const endBytes = c.tcp.stats.outBytes + MAX_BURST_BYTES;
+  while (burst < MAX_BURST && c.tcp.stats.outBytes < endBytes) {
     if (paced(c)) break;
     const range = c.scoreboard.nextLost();
     const sent = range !== null ? retransmitLost(c, range) : sendNew(c);
     if (!sent) break;
     burst++;
   }
-  if (burst === MAX_BURST) c.schedule();
+  if (burst === MAX_BURST || c.tcp.stats.outBytes >= endBytes) c.schedule();
   if (c.ackNow) sendAck(c);
   armRetransmit(c);
 }
