@@ -15,6 +15,14 @@ const COMMANDS: Record<string, Command> = {
     help: 'a proxy on 127.0.0.1:10000 with a bundled upstream, admin on 127.0.0.1:9901',
     run: async (args) => (await import('./demo.ts')).demoCommand(args),
   },
+  stack: {
+    help: 'run a host stack: shared-memory sockets between local programs',
+    run: async (args) => (await import('./stack.ts')).stackCommand(args),
+  },
+  ctl: {
+    help: 'ask a running host stack (sluice ctl show session)',
+    run: async (args) => (await import('./stack.ts')).ctlCommand(args),
+  },
 };
 
 function usage(): string {

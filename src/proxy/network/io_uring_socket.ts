@@ -99,7 +99,6 @@ class IoUringSocket implements IoHandle, RingTarget, RingSender {
   private unsent: SliceBufferType | null = null;
   private sending = false;
   private sendQueued = false;
-  private sendLength = 0;
   private finWanted = false;
   private argument: { memory: NativeMemory; offset: number } | null = null;
 
@@ -306,7 +305,6 @@ class IoUringSocket implements IoHandle, RingTarget, RingSender {
     const ring = this.dispatcher.ring;
     const userData = this.dispatcher.userData(this.slot, OP_SEND);
     if (slices === 1) {
-      this.sendLength = unsent.length;
       unsent.pinned = 1;
       ring.prepare(
         IORING_OP.SEND,
@@ -341,7 +339,6 @@ class IoUringSocket implements IoHandle, RingTarget, RingSender {
     words[h + 4] = iov | 0;
     words[h + 5] = (iov / 0x1_0000_0000) | 0;
     words[h + 6] = count;
-    this.sendLength = length;
     ring.prepare(IORING_OP.SENDMSG, this.fd, base, 1, 0, MSG_NOSIGNAL, userData, 0);
   }
 
