@@ -25,6 +25,7 @@ export class Slab {
   private readonly references: Int32Array;
   private readonly free: Int32Array;
   private freeCount = 0;
+  private permanent = 0;
   private fresh = 0;
   private tail = -1;
   private tailUsed = 0;
@@ -42,7 +43,7 @@ export class Slab {
 
   /** Blocks that somebody holds a reference on. Tests use it to show that nothing leaked. */
   get blocksInUse(): number {
-    return this.fresh - this.freeCount;
+    return this.fresh - this.freeCount - this.permanent;
   }
 
   /** Takes a whole block with one reference; its offset. Throws when all are in use (the caller should have stopped reading before). */
@@ -53,6 +54,13 @@ export class Slab {
     else throw new SlabExhaustedError(this.blocks);
     this.references[block] = 1;
     return block << BLOCK_SHIFT;
+  }
+
+  /** Takes a block that is never given back and does not count as in use: for constants. */
+  allocatePermanent(): number {
+    const offset = this.allocate();
+    this.permanent++;
+    return offset;
   }
 
   /** True when fewer than `count` blocks are left: the moment to stop reading. */

@@ -8,7 +8,7 @@
  * ready for reuse.
  */
 import type { Slab } from '../../core/buffer/slab.ts';
-import { H, HEADER_NAMES, headerId, headerIdOfBytes, headerNameBytes } from './header_names.ts';
+import { H, HEADER_NAMES, headerId, headerIdOfBytes } from './header_names.ts';
 
 const STRIDE = 6;
 const NAME_START = 1;
@@ -50,8 +50,12 @@ export class HeaderMap {
   /** How an encoder spells the names of this message when they were kept as received (`preserve_case`); null: lower case. */
   nameFormatter: ((name: string) => string) | null = null;
 
+  /** Where each known name lies in the slab. */
+  private readonly nameStarts: Int32Array;
+
   constructor(slab: Slab) {
     this.slab = slab;
+    this.nameStarts = nameStartsOf(slab);
   }
 
   /** A map with these entries. */
@@ -316,8 +320,9 @@ export class HeaderMap {
     const id = this.meta[m];
     if (formatName !== undefined) at = writeText(u8, formatName(this.nameAt(i)), at);
     else if (id !== 0) {
-      const bytes = headerNameBytes(id);
-      for (let k = 0; k < bytes.length; k++) u8[at++] = bytes[k];
+      const length = NAME_LENGTHS[id];
+      this.slab.copy(at, this.nameStarts[id], length);
+      at += length;
     } else if ((this.meta[m + FLAGS] & TEXT_NAME) !== 0) at = writeText(u8, this.names[i] as string, at);
     else {
       const start = this.meta[m + NAME_START];
@@ -477,6 +482,22 @@ export class HeaderMap {
     const m = i * STRIDE;
     return (this.values[i] = latin1(this.slab.u8, this.meta[m + VALUE_START], this.meta[m + VALUE_LENGTH]));
   }
+}
+
+const nameStarts = new WeakMap<Slab, Int32Array>();
+
+/** The known names are written once into a block of each slab, which stays: from there they are copied words at a time. */
+function nameStartsOf(slab: Slab): Int32Array {
+  let starts = nameStarts.get(slab);
+  if (starts !== undefined) return starts;
+  starts = new Int32Array(HEADER_NAMES.length);
+  let at = slab.allocatePermanent();
+  for (let id = 1; id < HEADER_NAMES.length; id++) {
+    starts[id] = at;
+    at = writeText(slab.u8, HEADER_NAMES[id], at);
+  }
+  nameStarts.set(slab, starts);
+  return starts;
 }
 
 /** A mask of known headers for `mayHaveAny`. */

@@ -160,8 +160,3 @@ export function headerIdAt(view: DataView, u8: Uint8Array, start: number, length
   }
   return 0;
 }
-
-/** The bytes of a known name. Not to be changed. */
-export function headerNameBytes(id: number): Uint8Array {
-  return nameBytes[id];
-}

@@ -1,8 +1,9 @@
 /**
  * The watchdog (Envoy: GuardDogImpl): every dispatcher counts its passes in a shared cell; the main thread looks whether a thread
- * that has work moves. A sleeping worker does not count, so each check also posts a message that wakes it.
+ * that has work moves. One that stands still may only be asleep, so it is pinged first: a busy worker never is, an idle one once a
+ * second.
  *
- * A miss is a thread that did not pass within `missTimeoutMs`, a mega miss within `megaMissTimeoutMs` (once per hang each). The main
+ * A miss is a thread that did not pass within `missTimeoutMs` of its ping, a mega miss within `megaMissTimeoutMs` (once per hang each). The main
  * thread cannot watch itself: its own misses are noticed by how late its timer runs.
  */
 import type { Counter, Scope } from '../../core/stats/stats.ts';
@@ -39,12 +40,19 @@ interface Watched {
   readonly name: string;
   readonly ping: () => void;
   lastCount: number;
-  sinceMs: number;
+  /** When the unanswered ping was sent, or -1. */
+  pingedMs: number;
+  lastPingMs: number;
+  /** It moved only because of the last ping. */
+  asleep: boolean;
   missed: boolean;
   megaMissed: boolean;
   readonly miss: Counter;
   readonly megaMiss: Counter;
 }
+
+/** Every worker is pinged this often at least: it refreshes its gauges then. */
+const REFRESH_MS = 1000;
 
 export class GuardDog {
   /** One cell per worker. */
@@ -73,7 +81,9 @@ export class GuardDog {
       name,
       ping,
       lastCount: -1,
-      sinceMs: 0,
+      pingedMs: -1,
+      lastPingMs: Number.NEGATIVE_INFINITY,
+      asleep: false,
       missed: false,
       megaMissed: false,
       miss: this.scope.counter('workers.watchdog_miss'),
@@ -108,14 +118,19 @@ export class GuardDog {
       if (watched === undefined) continue;
       const count = Atomics.load(this.cells, i);
       if (count !== watched.lastCount || late > worker.missTimeoutMs) {
+        watched.asleep = watched.pingedMs >= 0;
         watched.lastCount = count;
-        watched.sinceMs = now;
+        watched.pingedMs = -1;
         watched.missed = false;
         watched.megaMissed = false;
-        watched.ping();
+        if (now - watched.lastPingMs >= REFRESH_MS) this.ping(watched, now);
         continue;
       }
-      const stuck = now - watched.sinceMs;
+      if (watched.pingedMs < 0) {
+        if (!watched.asleep || now - watched.lastPingMs >= REFRESH_MS) this.ping(watched, now);
+        continue;
+      }
+      const stuck = now - watched.pingedMs;
       if (stuck > worker.missTimeoutMs && !watched.missed) {
         watched.missed = true;
         watched.miss.inc();
@@ -126,5 +141,11 @@ export class GuardDog {
         this.onMegaMiss(watched.name, worker.megaMissTimeoutMs);
       }
     }
+  }
+
+  private ping(watched: Watched, now: number): void {
+    watched.pingedMs = now;
+    watched.lastPingMs = now;
+    watched.ping();
   }
 }

@@ -5,9 +5,9 @@ import { H, HEADER_NAMES } from '../header_names.ts';
 
 /** True when the (first) value is exactly `text` (ASCII). */
 export function headerEquals(headers: HeaderMap, id: number, text: string): boolean {
+  if (headers.valueByteLength(id) !== text.length) return false;
   const start = headers.valueByteStart(id);
   if (start < 0) return headers.hasId(id) && headers.getId(id) === text;
-  if (headers.valueByteLength(id) !== text.length) return false;
   const u8 = headers.slab.u8;
   for (let i = 0; i < text.length; i++) if (u8[start + i] !== text.charCodeAt(i)) return false;
   return true;
