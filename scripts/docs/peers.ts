@@ -83,6 +83,6 @@ export const PEER_ROWS: readonly PeerRow[] = [
   row('Wasm filters', extension('envoy.extensions.filters.http.wasm.v3.Wasm'), 'ynn-'),
   row('io_uring data path', 'yes', 'pnn-'),
   row('Sockets over shared memory, past the kernel', 'yes', 'nnny'),
-  row('TCP in user space', 'no', 'nnny'),
+  row('TCP in user space', 'partly', 'nnny'),
   row('Proxy on the user-space stack', extension('envoy.extensions.vcl.v3alpha.VclSocketInterface'), 'pnny'),
 ];
