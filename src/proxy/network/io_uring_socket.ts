@@ -387,6 +387,8 @@ class IoUringListenSocket implements ListenSocket, RingTarget {
   private accepting = false;
   private armed = false;
   private closed = false;
+  /** Accepted by the kernel before it heard that accepting is off: handed over when it is on again. */
+  private waiting: number[] = [];
   private readonly retry: Timer;
 
   constructor(dispatcher: RingDispatcher, fd: number, onAccept: (handle: IoHandle) => void) {
@@ -401,14 +403,21 @@ class IoUringListenSocket implements ListenSocket, RingTarget {
   setAccepting(enabled: boolean): void {
     if (this.closed || this.accepting === enabled) return;
     this.accepting = enabled;
-    if (enabled) this.arm();
-    else if (this.armed) this.dispatcher.cancel(this.slot, OP_ACCEPT);
+    if (!enabled) {
+      if (this.armed) this.dispatcher.cancel(this.slot, OP_ACCEPT);
+      return;
+    }
+    const waiting = this.waiting;
+    this.waiting = [];
+    for (const fd of waiting) this.onAccept(new IoUringSocket(this.dispatcher, fd));
+    this.arm();
   }
 
   close(): void {
     if (this.closed) return;
     this.closed = true;
     this.retry.disableTimer();
+    for (const fd of this.waiting) sys.closeFd(fd);
     if (this.armed) this.dispatcher.cancel(this.slot, OP_ACCEPT);
     this.dispatcher.closeFd(this.fd);
     this.dispatcher.unregister(this.slot);
@@ -417,7 +426,8 @@ class IoUringListenSocket implements ListenSocket, RingTarget {
   onCompletion(_op: number, result: number, flags: number): void {
     if ((flags & IORING_CQE_F_MORE) === 0) this.armed = false;
     if (result >= 0) {
-      if (this.closed || !this.accepting) sys.closeFd(result);
+      if (this.closed) sys.closeFd(result);
+      else if (!this.accepting) this.waiting.push(result);
       else this.onAccept(new IoUringSocket(this.dispatcher, result));
     }
     if (this.armed || this.closed || !this.accepting) return;

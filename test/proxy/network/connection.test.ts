@@ -349,6 +349,32 @@ for (const backend of BACKENDS) {
       await until(loop.dispatcher, () => events.length === 1000 && loop.dispatcher.blocksHeld <= 1);
     });
 
+    test('connections that come while accepting is off wait until it is on again', async (t) => {
+      const { loop, listener, connections } = serve(t, backend, echo, (c) => c.enableHalfClose(true));
+      const sockets: Socket[] = [];
+      for (let i = 0; i < 20; i++) {
+        sockets.push(connect(portOf(listener), '127.0.0.1'));
+        // Off in the same breath as a connection arrives.
+        loop.dispatcher.post(() => {
+          listener.setAccepting(false);
+          setImmediate(() => loop.dispatcher.post(() => listener.setAccepting(true)));
+        });
+        await once(sockets[i], 'connect');
+      }
+      loop.dispatcher.post(() => listener.setAccepting(true));
+      await until(loop.dispatcher, () => connections.length === 20, 'all connections');
+      const answers = await Promise.all(
+        sockets.map((socket, i) => {
+          socket.end(`hello ${i}`);
+          return readAll(socket);
+        }),
+      );
+      assert.deepEqual(
+        answers.map(String),
+        sockets.map((_, i) => `hello ${i}`),
+      );
+    });
+
     test('data already read by listener filters is delivered first', async (t) => {
       const loop = startLoop(t, backend);
       const seen: string[] = [];
