@@ -6,7 +6,6 @@
  */
 import { BLOCK_SHIFT, BLOCK_SIZE, type Slab } from './slab.ts';
 
-const MASK = BLOCK_SIZE - 1;
 /**
  * A buffer of at least this many slices that hold less than a KB each on average is copied into full blocks: a peer that sends a byte
  * at a time would otherwise hold 16 KB with each. What is copied is at most a KB for each slice that came since the last time.
@@ -284,13 +283,6 @@ export class SliceBuffer {
     this.count = 1;
     this.offsets[0] = offset;
     this.lengths[0] = length;
-  }
-
-  /** True when the slice has room behind it in a block that only this buffer holds. Tests only. */
-  get endsInPrivateBlock(): boolean {
-    if (this.count === 0) return false;
-    const i = this.head + this.count - 1;
-    return this.slab.referenceCount(this.offsets[i]) === 1 && ((this.offsets[i] + this.lengths[i]) & MASK) !== 0;
   }
 
   private checkSparse(): void {

@@ -111,7 +111,6 @@ export abstract class BaseDispatcher implements Dispatcher {
   private toDelete: DeferredDeletable[] = [];
   private toDeleteSpare: DeferredDeletable[] = [];
   private readonly watchdog: { cells: Int32Array; index: number } | undefined;
-  private running = false;
   private stopped = false;
   private nodeWanted = false;
 
@@ -224,7 +223,6 @@ export abstract class BaseDispatcher implements Dispatcher {
 
   private turn(): void {
     if (this.stopped) return;
-    this.running = true;
     try {
       let timeout = this.waitTimeout();
       for (let pass = 0; pass < MAX_PASSES; pass++) {
@@ -237,7 +235,6 @@ export abstract class BaseDispatcher implements Dispatcher {
     } catch (error) {
       this.onError(error);
     }
-    this.running = false;
   }
 
   private waitTimeout(): number {

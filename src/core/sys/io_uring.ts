@@ -43,7 +43,6 @@ export const IORING_ACCEPT_MULTISHOT = 1 << 0;
 export const IORING_CQE_F_BUFFER = 1;
 export const IORING_CQE_F_MORE = 2;
 export const IORING_ASYNC_CANCEL_ALL = 1;
-export const IORING_ASYNC_CANCEL_FD = 2;
 export const IORING_TIMEOUT_UPDATE = 1 << 1;
 
 /** Words (int32) of a submission entry. */

@@ -15,6 +15,7 @@ import {
   ACCEPT_RETRY_MS,
   fromSocketAddress,
   isTransientAcceptError,
+  KernelSocket,
   openClientSocket,
   openListenSocket,
   toSocketAddress,
@@ -46,8 +47,7 @@ function iovecs(): NativeMemory {
   return vectors;
 }
 
-class EpollSocket implements IoHandle {
-  readonly fd: number;
+class EpollSocket extends KernelSocket implements IoHandle {
   isOpen = true;
   pendingBytes = 0;
   private readonly dispatcher: Dispatcher;
@@ -62,8 +62,8 @@ class EpollSocket implements IoHandle {
   private readonly unsent: SliceBuffer;
 
   constructor(dispatcher: Dispatcher, fd: number) {
+    super(fd);
     this.dispatcher = dispatcher;
-    this.fd = fd;
     this.unsent = new SliceBuffer(dispatcher.slab);
   }
 
@@ -117,30 +117,6 @@ class EpollSocket implements IoHandle {
     this.unsent.clear();
     if (reset) sys.setResetOnClose(this.fd);
     sys.closeFd(this.fd);
-  }
-
-  localAddress(): Address {
-    return fromSocketAddress(sys.socketName(this.fd));
-  }
-
-  remoteAddress(): Address {
-    return fromSocketAddress(sys.peerName(this.fd));
-  }
-
-  setOption(level: number, name: number, value: number): number {
-    return sys.setOption(this.fd, level, name, value);
-  }
-
-  getOption(level: number, name: number): number {
-    return sys.getOption(this.fd, level, name);
-  }
-
-  getOptionBytes(level: number, name: number, length: number): Uint8Array | null {
-    return sys.getOptionBytes(this.fd, level, name, length);
-  }
-
-  lastRoundTripTimeMs(): number | undefined {
-    return sys.roundTripTimeMs(this.fd);
   }
 
   /** Registers, or re-registers (which reports readiness that is already there). */

@@ -24,6 +24,7 @@ import {
   ACCEPT_RETRY_MS,
   fromSocketAddress,
   isTransientAcceptError,
+  KernelSocket,
   openClientSocket,
   openListenSocket,
   toSocketAddress,
@@ -82,8 +83,7 @@ class ArgumentSlots {
 
 const argumentSlots = new ArgumentSlots();
 
-class IoUringSocket implements IoHandle, RingTarget, RingSender {
-  readonly fd: number;
+class IoUringSocket extends KernelSocket implements IoHandle, RingTarget, RingSender {
   isOpen = true;
   pendingBytes = 0;
   private readonly dispatcher: RingDispatcher;
@@ -103,8 +103,8 @@ class IoUringSocket implements IoHandle, RingTarget, RingSender {
   private argument: { memory: NativeMemory; offset: number } | null = null;
 
   constructor(dispatcher: RingDispatcher, fd: number) {
+    super(fd);
     this.dispatcher = dispatcher;
-    this.fd = fd;
     this.slot = dispatcher.register(this);
   }
 
@@ -172,30 +172,6 @@ class IoUringSocket implements IoHandle, RingTarget, RingSender {
     if (!this.sending) this.unsent?.clear();
     this.dispatcher.closeFd(this.fd);
     this.dispatcher.unregister(this.slot);
-  }
-
-  localAddress(): Address {
-    return fromSocketAddress(sys.socketName(this.fd));
-  }
-
-  remoteAddress(): Address {
-    return fromSocketAddress(sys.peerName(this.fd));
-  }
-
-  setOption(level: number, name: number, value: number): number {
-    return sys.setOption(this.fd, level, name, value);
-  }
-
-  getOption(level: number, name: number): number {
-    return sys.getOption(this.fd, level, name);
-  }
-
-  getOptionBytes(level: number, name: number, length: number): Uint8Array | null {
-    return sys.getOptionBytes(this.fd, level, name, length);
-  }
-
-  lastRoundTripTimeMs(): number | undefined {
-    return sys.roundTripTimeMs(this.fd);
   }
 
   onCompletion(op: number, result: number, flags: number): void {

@@ -14,6 +14,39 @@ export function fromSocketAddress(address: sys.SocketAddress | null): Address {
   return address.path !== undefined ? pipeAddress(address.path) : ipFromBytes(address.bytes, address.port);
 }
 
+/** What an IoHandle can tell of its descriptor without doing any I/O. */
+export abstract class KernelSocket {
+  readonly fd: number;
+
+  protected constructor(fd: number) {
+    this.fd = fd;
+  }
+
+  localAddress(): Address {
+    return fromSocketAddress(sys.socketName(this.fd));
+  }
+
+  remoteAddress(): Address {
+    return fromSocketAddress(sys.peerName(this.fd));
+  }
+
+  setOption(level: number, name: number, value: number): number {
+    return sys.setOption(this.fd, level, name, value);
+  }
+
+  getOption(level: number, name: number): number {
+    return sys.getOption(this.fd, level, name);
+  }
+
+  getOptionBytes(level: number, name: number, length: number): Uint8Array | null {
+    return sys.getOptionBytes(this.fd, level, name, length);
+  }
+
+  lastRoundTripTimeMs(): number | undefined {
+    return sys.roundTripTimeMs(this.fd);
+  }
+}
+
 /** A bound, listening, non-blocking descriptor. Throws SysError; nothing stays open then. */
 export function openListenSocket(options: ListenOptions): number {
   if (options.fd !== undefined) return options.fd;

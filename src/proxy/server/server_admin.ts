@@ -1,12 +1,9 @@
 /** The server as admin sees it. */
-import { readFileSync } from 'node:fs';
 import { LOG_COMPONENTS, LOG_LEVELS, parseLogLevel } from '../../core/log/logger.ts';
+import { VERSION } from '../../core/version.ts';
 import { clustersJson, clustersText } from '../upstream/discovery/cluster_status.ts';
 import type { AdminContext } from './admin/context.ts';
 import type { Server } from './server.ts';
-
-const VERSION = (JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as { version: string })
-  .version;
 
 export function adminContext(server: Server): AdminContext {
   const uptimeMs = (): number => Date.now() - server.startMs;

@@ -12,7 +12,7 @@ import type { Admin } from '../../config/types.gen.ts';
 import { type Address, ipAddress, pipeAddress } from '../../network/address.ts';
 import { AdminAccessLog } from './admin_access_log.ts';
 import type { AdminContext } from './context.ts';
-import { ADMIN_HANDLERS, type AdminHandler, type AdminResponse, text } from './handlers.ts';
+import { ADMIN_HANDLERS, type AdminHandler, type AdminResponse, helpText, text } from './handlers.ts';
 
 /** What `admin` says, compiled. Throws ConfigError when something cannot work, or an access log cannot be opened. */
 export function compileAdmin(
@@ -115,10 +115,6 @@ export class AdminServer {
 
 function findHandler(path: string): AdminHandler | undefined {
   return ADMIN_HANDLERS.find((handler) => handler.path === path);
-}
-
-export function helpText(): string {
-  return ADMIN_HANDLERS.map((h) => `  ${h.path}${h.mutates ? ' (POST)' : ''}: ${h.help}\n`).join('');
 }
 
 function removeStale(path: string): void {

@@ -29,6 +29,11 @@ function json(value: unknown, status = 200): AdminResponse {
 
 const OK = 'OK\n';
 
+/** One line for each endpoint. */
+export function helpText(): string {
+  return ADMIN_HANDLERS.map((h) => `  ${h.path}${h.mutates ? ' (POST)' : ''}: ${h.help}\n`).join('');
+}
+
 export const ADMIN_HANDLERS: readonly AdminHandler[] = [
   {
     path: '/',
@@ -88,8 +93,7 @@ export const ADMIN_HANDLERS: readonly AdminHandler[] = [
     help: 'print out list of admin commands',
     mutates: false,
     params: [],
-    run: () =>
-      text(`admin commands are:\n${ADMIN_HANDLERS.map((h) => `  ${h.path}${h.mutates ? ' (POST)' : ''}: ${h.help}\n`).join('')}`),
+    run: () => text(`admin commands are:\n${helpText()}`),
   },
   {
     path: '/hot_restart_version',
