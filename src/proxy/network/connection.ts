@@ -50,11 +50,47 @@ export interface ReadFilterCallbacks {
   continueReading(): void;
 }
 
-/** TLS facts of a connection; absent on plain text. */
+/** One X.509 certificate, read when asked for. */
+export interface SslCertificate {
+  readonly der: Uint8Array;
+  /** Of the DER, lower-case hex. */
+  readonly sha256: string;
+  readonly sha1: string;
+  /** Lower-case hex. */
+  readonly serialNumber: string;
+  /** As RFC 2253 writes names. */
+  readonly subject: string;
+  readonly issuer: string;
+  readonly uriSans: readonly string[];
+  readonly dnsSans: readonly string[];
+  readonly ipSans: readonly string[];
+  readonly emailSans: readonly string[];
+  readonly otherNameSans: readonly string[];
+  /** ms since the epoch. */
+  readonly validFromMs: number;
+  readonly expirationMs: number;
+  readonly pem: string;
+}
+
+/** TLS facts of a connection (Envoy's Ssl::ConnectionInfo); absent on plain text. Complete when the handshake is. */
 export interface SslConnectionInfo {
+  readonly handshakeComplete: boolean;
   readonly peerCertificatePresented: boolean;
+  /** It was checked against a trusted CA, a hash or a pin, and passed. */
+  readonly peerCertificateValidated: boolean;
   readonly sni: string;
   readonly alpn: string;
+  /** `TLSv1.3`. */
+  readonly version: string;
+  /** As OpenSSL names it. */
+  readonly cipher: string;
+  /** Lower-case hex; '' when the session has none. */
+  readonly sessionId: string;
+  readonly sessionReused: boolean;
+  readonly peerCertificate: SslCertificate | null;
+  /** As sent, leaf first. */
+  readonly peerCertificateChain: readonly SslCertificate[];
+  readonly localCertificate: SslCertificate | null;
 }
 
 export interface Connection {
@@ -68,7 +104,7 @@ export interface Connection {
   readonly remoteAddress: Address;
   /** The server name of the TLS ClientHello (or of the filter that detected it), lower case; '' when unknown. */
   readonly requestedServerName: string;
-  /** The negotiated (or detected) application protocol: 'h2', 'http/1.1', ''. */
+  /** The negotiated (or detected) application protocol: 'h2', 'http/1.1', ''. With TLS it is known when data arrives, or `Connected`. */
   readonly nextProtocol: string;
   readonly ssl: SslConnectionInfo | null;
   /** Why the transport failed, for `%UPSTREAM_TRANSPORT_FAILURE_REASON%`; '' when it did not. */
@@ -102,4 +138,8 @@ export interface Connection {
   setSocketOption(level: number, name: number, value: number): number;
   getSocketOptionBytes(level: number, name: number, length: number): Uint8Array | null;
   lastRoundTripTimeMs(): number | undefined;
+  /** Turns a `starttls` connection into TLS; false when its transport socket cannot. */
+  startSecureTransport(): boolean;
+  /** Accepting side: closes when the transport socket is not done after `timeoutMs`, and calls `onTimeout` before. */
+  setTransportSocketConnectTimeout(timeoutMs: number, onTimeout: () => void): void;
 }

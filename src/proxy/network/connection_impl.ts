@@ -25,6 +25,7 @@ import {
   type WriteFilter,
 } from './connection.ts';
 import type { ConnectOptions, IoHandle, IoHandleCallbacks, SocketInterface } from './io_handle.ts';
+import type { TransportSocket, TransportSocketFactory, TransportSocketOptions } from './transport_socket.ts';
 
 let nextConnectionId = 1;
 
@@ -37,21 +38,27 @@ export interface ServerConnectionOptions {
   initialData?: SliceBuffer | null;
   /** The peer had already sent FIN after `initialData`. */
   initialEnd?: boolean;
+  /** Null: plain text. */
+  transportSocket?: TransportSocketFactory | null;
 }
 
 /** A connection on an accepted handle. Reading starts with `initializeReadFilters`. */
 export function createServerConnection(dispatcher: Dispatcher, handle: IoHandle, options: ServerConnectionOptions): Connection {
-  return new ConnectionImpl(dispatcher, handle, options.localAddress, options.remoteAddress, options);
+  const transport = options.transportSocket?.create(dispatcher, handle, null) ?? null;
+  return new ConnectionImpl(dispatcher, transport ?? handle, transport, options.localAddress, options.remoteAddress, options);
 }
 
-/** A connection to `address`; call `connect()` on it. Throws SysError when no socket can be had. */
+/** A connection to `address`; call `connect()` on it. Without a transport socket factory in plain text. Throws SysError when no socket can be had. */
 export function createClientConnection(
   dispatcher: Dispatcher,
   socketInterface: SocketInterface,
   options: ConnectOptions,
+  transportSocket: TransportSocketFactory | null = null,
+  transportOptions: TransportSocketOptions | null = null,
 ): Connection {
   const handle = socketInterface.createSocket(dispatcher, options);
-  return new ConnectionImpl(dispatcher, handle, null, options.address, null);
+  const transport = transportSocket === null ? null : transportSocket.create(dispatcher, handle, transportOptions);
+  return new ConnectionImpl(dispatcher, transport ?? handle, transport, null, options.address, null);
 }
 
 class ActiveReadFilter implements ReadFilterCallbacks {
@@ -81,14 +88,15 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
   readonly streamInfo = new StreamInfo();
   readonly remoteAddress: Address;
   readonly requestedServerName: string;
-  readonly nextProtocol: string;
-  readonly ssl: SslConnectionInfo | null = null;
   state: 'open' | 'closing' | 'closed' = 'open';
   connecting: boolean;
   transportFailureReason = '';
   bufferLimit = 0;
 
+  /** The transport socket when there is one. */
   private readonly handle: IoHandle;
+  private readonly transport: TransportSocket | null;
+  private readonly detectedProtocol: string;
   private localAddressValue: Address | null;
   private readonly readBuffer: SliceBuffer;
   // Replaced by a longer copy when something is added, which is rare: arrays of exactly the size needed.
@@ -109,22 +117,25 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
   private delayedCloseTimeoutMs = 0;
   private delayedClose: Timer | null = null;
   private closeAfterFlush: 0 | 1 | 2 = 0;
+  private secureTimer: Timer | null = null;
 
   constructor(
     dispatcher: Dispatcher,
     handle: IoHandle,
+    transport: TransportSocket | null,
     local: Address | null,
     remote: Address,
     server: ServerConnectionOptions | null,
   ) {
     this.dispatcher = dispatcher;
     this.handle = handle;
+    this.transport = transport;
     this.localAddressValue = local;
     this.remoteAddress = remote;
     this.isClient = server === null;
     this.connecting = this.isClient;
     this.requestedServerName = server?.requestedServerName ?? '';
-    this.nextProtocol = server?.nextProtocol ?? '';
+    this.detectedProtocol = server?.nextProtocol ?? '';
     this.readBuffer = new SliceBuffer(dispatcher.slab);
     const info = this.streamInfo;
     info.connectionId = this.id;
@@ -136,10 +147,21 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
       info.downstreamLocalAddress = local;
       info.downstreamDirectLocalAddress = local;
       info.requestedServerName = this.requestedServerName;
-      if (server.initialData) this.readBuffer.move(server.initialData);
-      this.readEnd = server.initialEnd === true;
+      if (transport === null) {
+        if (server.initialData) this.readBuffer.move(server.initialData);
+        this.readEnd = server.initialEnd === true;
+      }
     }
     handle.setCallbacks(this);
+    if (transport !== null && server !== null) transport.start(server.initialData ?? null, server.initialEnd === true);
+  }
+
+  get nextProtocol(): string {
+    return this.transport !== null && this.transport.protocol !== '' ? this.transport.protocol : this.detectedProtocol;
+  }
+
+  get ssl(): SslConnectionInfo | null {
+    return this.transport === null ? null : this.transport.ssl;
   }
 
   get localAddress(): Address {
@@ -283,6 +305,19 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
     return this.handle.lastRoundTripTimeMs();
   }
 
+  startSecureTransport(): boolean {
+    return this.state === 'open' && this.transport !== null && this.transport.startSecureTransport();
+  }
+
+  setTransportSocketConnectTimeout(timeoutMs: number, onTimeout: () => void): void {
+    if (this.transport === null || this.state !== 'open' || this.ssl?.handshakeComplete !== false) return;
+    this.secureTimer = this.dispatcher.createTimer(() => {
+      onTimeout();
+      this.close(ConnectionCloseType.NoFlush, 'transport socket timeout was reached');
+    });
+    this.secureTimer.enableTimer(timeoutMs);
+  }
+
   continueReadingFrom(index: number): void {
     if (this.state !== 'open') return;
     for (let i = index; i < this.filters.length; i++) {
@@ -353,17 +388,29 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
       return;
     }
     this.connecting = false;
-    this.streamInfo.upstreamConnectCompleteMs = this.dispatcher.nowMs;
+    if (this.transport !== null) this.onSecure(this.transport);
+    else this.streamInfo.upstreamConnectCompleteMs = this.dispatcher.nowMs;
     this.raise(ConnectionEvent.Connected);
     if (this.state === 'open' && this.filtersReady) this.updateReading();
   }
 
   onError(error: number): void {
-    if (error !== E.CONNRESET && error !== E.PIPE) this.streamInfo.connectionTerminationDetails = errnoName(error);
+    const reason = this.transport?.failureReason ?? '';
+    if (reason !== '') this.transportFailureReason = reason;
+    else if (error !== E.CONNRESET && error !== E.PIPE) this.streamInfo.connectionTerminationDetails = errnoName(error);
     this.closeNow(ConnectionEvent.RemoteClose, false);
   }
 
   // --- private ---
+
+  private onSecure(transport: TransportSocket): void {
+    this.secureTimer?.disableTimer();
+    const info = this.streamInfo;
+    if (this.isClient) {
+      info.upstreamConnectCompleteMs = transport.connectedMs;
+      if (transport.ssl !== null) info.upstreamHandshakeCompleteMs = this.dispatcher.nowMs;
+    } else if (transport.ssl !== null) info.downstreamHandshakeCompleteMs = this.dispatcher.nowMs;
+  }
 
   private offerToFilters(from: number): void {
     if (this.disableCount > 0 || !this.filtersReady) {
@@ -437,6 +484,7 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
     if (this.state === 'closed') return;
     this.state = 'closed';
     this.delayedClose?.disableTimer();
+    this.secureTimer?.disableTimer();
     this.redelivery?.cancel();
     this.localAddressValue ??= this.handle.isOpen && !this.connecting ? this.handle.localAddress() : null;
     this.handle.close(reset);

@@ -5,6 +5,7 @@
  * of `dispatcher.nowMs`; -1 means "not yet".
  */
 import type { Address } from '../network/address.ts';
+import type { SslConnectionInfo } from '../network/connection.ts';
 
 /** Bit numbers and texts of response flags: short, long. Envoy: envoy/stream_info/stream_info.h. */
 export const RESPONSE_FLAGS = {
@@ -67,6 +68,8 @@ export class StreamInfo {
   lastUpstreamRxByteMs = -1;
   upstreamConnectStartMs = -1;
   upstreamConnectCompleteMs = -1;
+  upstreamHandshakeCompleteMs = -1;
+  downstreamHandshakeCompleteMs = -1;
   upstreamPoolReadyMs = -1;
   firstDownstreamTxByteMs = -1;
   lastDownstreamTxByteMs = -1;
@@ -100,6 +103,8 @@ export class StreamInfo {
   downstreamDirectLocalAddress: Address | null = null;
   requestedServerName = '';
   downstreamTransportFailureReason = '';
+  /** Null on plain text. */
+  downstreamSsl: SslConnectionInfo | null = null;
 
   upstreamHost: UpstreamHostInfo | null = null;
   upstreamClusterName = '';
@@ -109,6 +114,7 @@ export class StreamInfo {
   upstreamLocalAddress: Address | null = null;
   upstreamRemoteAddress: Address | null = null;
   upstreamTransportFailureReason = '';
+  upstreamSsl: SslConnectionInfo | null = null;
   attemptCount = 0;
 
   routeName = '';

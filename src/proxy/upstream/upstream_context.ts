@@ -3,6 +3,7 @@ import type { Dispatcher } from '../../core/event/dispatcher.ts';
 import type { Scope } from '../../core/stats/stats.ts';
 import type { Connection } from '../network/connection.ts';
 import type { ConnectOptions, SocketInterface } from '../network/io_handle.ts';
+import type { TransportSocketFactory, TransportSocketOptions } from '../network/transport_socket.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 
 /** `proxy/network/connection_impl.ts`: `createClientConnection`. Throws SysError when no socket can be had or bound. */
@@ -10,6 +11,8 @@ export type CreateClientConnection = (
   dispatcher: Dispatcher,
   socketInterface: SocketInterface,
   options: ConnectOptions,
+  transportSocket?: TransportSocketFactory | null,
+  transportOptions?: TransportSocketOptions | null,
 ) => Connection;
 
 export interface UpstreamContext {

@@ -11,6 +11,8 @@ export function resetStreamInfo(info: StreamInfo): void {
   info.lastUpstreamRxByteMs = -1;
   info.upstreamConnectStartMs = -1;
   info.upstreamConnectCompleteMs = -1;
+  info.upstreamHandshakeCompleteMs = -1;
+  info.downstreamHandshakeCompleteMs = -1;
   info.upstreamPoolReadyMs = -1;
   info.firstDownstreamTxByteMs = -1;
   info.lastDownstreamTxByteMs = -1;
@@ -38,6 +40,7 @@ export function resetStreamInfo(info: StreamInfo): void {
   info.downstreamDirectLocalAddress = null;
   info.requestedServerName = '';
   info.downstreamTransportFailureReason = '';
+  info.downstreamSsl = null;
   info.upstreamHost = null;
   info.upstreamClusterName = '';
   info.upstreamClusterObservableName = '';
@@ -45,6 +48,7 @@ export function resetStreamInfo(info: StreamInfo): void {
   info.upstreamLocalAddress = null;
   info.upstreamRemoteAddress = null;
   info.upstreamTransportFailureReason = '';
+  info.upstreamSsl = null;
   info.attemptCount = 0;
   info.routeName = '';
   info.virtualHostName = '';

@@ -137,6 +137,12 @@ export class FakeConnection implements Connection {
     return undefined;
   }
 
+  startSecureTransport(): boolean {
+    return false;
+  }
+
+  setTransportSocketConnectTimeout(): void {}
+
   // --- the test's side
 
   /** Delivers bytes to the read filters; what they leave is lost. */

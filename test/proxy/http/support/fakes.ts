@@ -256,6 +256,12 @@ export class FakeConnection implements Connection {
     return undefined;
   }
 
+  startSecureTransport(): boolean {
+    return false;
+  }
+
+  setTransportSocketConnectTimeout(): void {}
+
   private deliver(endStream: boolean): void {
     if (this.state !== 'open' || this.disabled > 0) return;
     for (const filter of this.filters) filter.onData(this.readBuffer, endStream);
