@@ -5,7 +5,7 @@
  * One epoll descriptor holds everything: sockets level-triggered; the workers' doorbells edge-triggered, so that they need not be read.
  * A turn handles what is there, a bounded number of messages per worker, then arms the doorbells of the queues that are empty.
  */
-import { randomBytes, randomInt } from 'node:crypto';
+import { randomBytes, randomFillSync, randomInt } from 'node:crypto';
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { EPOLLET, EPOLLIN, Epoll } from '../core/sys/epoll.ts';
@@ -21,7 +21,9 @@ import {
   sendPacket,
 } from '../core/sys/unix_socket.ts';
 import { UvPoll } from '../core/sys/uv_poll.ts';
+import type { NetworkConfig } from './config/network_config.ts';
 import { runCommand } from './ctl/commands.ts';
+import { attachNetwork, type Network } from './link/network.ts';
 import { Application, AppWorker } from './session/application.ts';
 import { SessionError, type SessionErrorName, sessionErrorText } from './session/errors.ts';
 import { newMessage } from './session/messages.ts';
@@ -39,6 +41,8 @@ export interface HostStackOptions {
   /** Besides `default`, which has no secret. */
   namespaces?: NamespaceConfig[];
   segments?: Partial<SegmentOptions>;
+  /** Devices, addresses and routes; without, applications of this host talk to each other only. */
+  network?: NetworkConfig;
   /** How long to look at the queues again before sleeping, in microseconds. Worth it only with a core to spare. */
   spinUs?: number;
 }
@@ -58,6 +62,7 @@ export class HostStack {
   readonly segments: SegmentManager;
   readonly namespaces = new Map<string, AppNamespace>();
   readonly applications = new Map<number, Application>();
+  network: Network | null = null;
   private readonly epoll = new Epoll();
   private readonly poll: UvPoll;
   private readonly handlers = new Map<number, () => void>();
@@ -93,6 +98,8 @@ export class HostStack {
     try {
       this.listen(join(this.runtimeDir, 'cli.sock'), (fd) => this.commandConnection(fd));
       for (const config of [{ id: 'default' }, ...(options.namespaces ?? [])]) this.addNamespace(config);
+      if (options.network !== undefined)
+        this.network = attachNetwork(this.layer, { ...options.network, random32: secureRandom32() });
     } catch (error) {
       this.close();
       throw error;
@@ -131,6 +138,9 @@ export class HostStack {
     clearInterval(this.heartbeat);
     if (this.deferredTimer !== null) clearTimeout(this.deferredTimer);
     for (const worker of [...this.workers.values()]) this.detach(worker);
+    // Resets of what has just been detached go out first.
+    this.network?.turn();
+    this.network?.close();
     this.poll.close();
     for (const fd of this.descriptors) closeDescriptor(fd);
     this.epoll.close();
@@ -373,6 +383,19 @@ export class HostStack {
       });
     });
   }
+}
+
+/** 32 random bits per call, fetched in blocks. */
+function secureRandom32(): () => number {
+  const block = new Int32Array(1024);
+  let next = block.length;
+  return () => {
+    if (next === block.length) {
+      randomFillSync(block);
+      next = 0;
+    }
+    return block[next++];
+  };
 }
 
 function refuse(fd: number, error: SessionErrorName): null {

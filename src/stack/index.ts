@@ -1,4 +1,5 @@
 /** What `sluice/stack` offers: a stack inside this process, and the `net`-shaped and native ways to use one. */
+export type { DeviceConfig, NetworkConfig, RouteConfig } from './config/network_config.ts';
 export { createHostStack, type EmbeddedHostStack } from './create_host_stack.ts';
 export { sendCommand } from './ctl/client.ts';
 export type { HostStackOptions } from './host_stack.ts';

@@ -1,27 +1,21 @@
 /**
- * The stack as a process (`sluice stack [-c FILE]`), and its command line (`sluice ctl [--json] COMMAND`).
+ * The stack as a process (`sluice stack`), and its command line (`sluice ctl [--json] COMMAND`):
  *
  *     node main.ts [-c FILE] [--runtime-dir DIR]      runs until SIGINT or SIGTERM
  *     node main.ts ctl [--runtime-dir DIR] [--json] COMMAND...
  *
- * FILE is JSON: `{ "runtimeDir": ..., "namespaces": [{ "id", "secret", "fib" }], "segments": { "slots", "arenaPages", "highWatermark",
- * "maxSegments" }, "spinUs": 0 }`. Unknown fields are errors.
+ * FILE is JSON, see `config/stack_config.ts`.
  */
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { readStackConfig } from './config/stack_config.ts';
 import { sendCommand } from './ctl/client.ts';
 import { HostStack, type HostStackOptions } from './host_stack.ts';
 import { defaultRuntimeDir } from './vcl/attach.ts';
 
-export interface StackCommandOptions {
-  configFile?: string;
-  runtimeDir?: string;
-}
-
-/** Starts a stack in this thread and stops it on SIGINT and SIGTERM. Returns it; throws on a bad configuration. */
-export function runStack(options: StackCommandOptions): HostStack {
-  const config = options.configFile === undefined ? {} : readStackConfig(readFileSync(options.configFile, 'utf8'));
-  const stack = new HostStack({ ...config, runtimeDir: options.runtimeDir ?? config.runtimeDir ?? defaultRuntimeDir() });
+/** Starts a stack in this thread and stops it on SIGINT and SIGTERM. Returns it; throws when it cannot be started. */
+export function runStack(config: Partial<HostStackOptions>): HostStack {
+  const stack = new HostStack({ ...config, runtimeDir: config.runtimeDir ?? defaultRuntimeDir() });
   const stop = (): void => stack.close();
   process.once('SIGINT', stop);
   process.once('SIGTERM', stop);
@@ -41,42 +35,6 @@ export async function runControl(runtimeDir: string, command: string, json: bool
   }
 }
 
-type FieldCheck = (value: unknown) => boolean;
-
-const isString: FieldCheck = (value) => typeof value === 'string';
-const isCount: FieldCheck = (value) => Number.isInteger(value) && (value as number) >= 0;
-const NAMESPACE_FIELDS: Record<string, FieldCheck> = { id: isString, secret: isString, fib: isCount };
-const SEGMENT_FIELDS: Record<string, FieldCheck> = {
-  slots: isCount,
-  arenaPages: isCount,
-  highWatermark: isCount,
-  maxSegments: isCount,
-};
-const FIELDS: Record<string, FieldCheck> = {
-  runtimeDir: isString,
-  spinUs: isCount,
-  namespaces: (value) => Array.isArray(value),
-  segments: (value) => typeof value === 'object' && value !== null,
-};
-
-/** Checks a configuration text. Throws an Error that names the field. */
-export function readStackConfig(text: string): Partial<HostStackOptions> {
-  const config = JSON.parse(text) as Partial<HostStackOptions>;
-  checkFields('', config, FIELDS);
-  for (const [i, namespace] of (config.namespaces ?? []).entries()) checkFields(`namespaces[${i}].`, namespace, NAMESPACE_FIELDS);
-  if (config.segments !== undefined) checkFields('segments.', config.segments, SEGMENT_FIELDS);
-  return config;
-}
-
-function checkFields(path: string, value: unknown, fields: Record<string, FieldCheck>): void {
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw new Error(`${path || 'configuration'} is not an object`);
-  for (const [name, field] of Object.entries(value)) {
-    if (!Object.hasOwn(fields, name)) throw new Error(`unknown field ${path}${name}; known: ${Object.keys(fields).join(', ')}`);
-    if (!fields[name](field)) throw new Error(`${path}${name} has an invalid value: ${JSON.stringify(field)}`);
-  }
-}
-
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
     options: {
@@ -91,7 +49,8 @@ async function main(): Promise<void> {
     process.exitCode = await runControl(runtimeDir ?? defaultRuntimeDir(), positionals.slice(1).join(' '), values.json);
     return;
   }
-  const stack = runStack({ configFile: values.config, runtimeDir });
+  const config = values.config === undefined ? {} : readStackConfig(readFileSync(values.config, 'utf8'));
+  const stack = runStack(runtimeDir === undefined ? config : { ...config, runtimeDir });
   process.stdout.write(`stack ${stack.generation} listens at ${stack.socketPath()}\n`);
 }
 

@@ -6,7 +6,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { readStackConfig } from '../../src/stack/main.ts';
+import { readStackConfig } from '../../src/stack/config/stack_config.ts';
 import { VclWorker } from '../../src/stack/vcl/worker.ts';
 
 const program = new URL('../../src/stack/main.ts', import.meta.url).pathname;
@@ -52,10 +52,24 @@ test('configuration errors name the field', () => {
   const fails = (config: unknown, message: RegExp): void => {
     assert.throws(() => readStackConfig(JSON.stringify(config)), message);
   };
-  fails({ colour: 1 }, /unknown field colour; known: runtimeDir, spinUs, namespaces, segments/);
+  fails({ colour: 1 }, /unknown field colour; known: runtimeDir, spinUs, namespaces, segments, network/);
   fails({ spinUs: -1 }, /spinUs has an invalid value: -1/);
   fails({ namespaces: [{ id: 'a' }, { id: 'b', key: 1 }] }, /unknown field namespaces\[1\]\.key/);
   fails({ segments: { slots: 'many' } }, /segments\.slots has an invalid value/);
   fails([], /is not an object/);
+  const tun = { kind: 'tun', name: 'a', addresses: ['10.0.0.1/24'] };
+  const device = (fields: object, message: RegExp): void => fails({ network: { devices: [{ ...tun, ...fields }] } }, message);
+  device({ kind: 'wire' }, /network\.devices\[0\]\.kind has an invalid value: "wire" \(.*tun, tap.*\)/);
+  device({ addresses: ['10.0.0.1'] }, /addresses\[0\] has an invalid value: "10\.0\.0\.1" \(an address with prefix length\)/);
+  device({ mtu: 10 }, /mtu has an invalid value: 10 \(a whole number from 68 to 65535\)/);
+  device({ mac: '02:00:00:00:00:01' }, /unknown field network\.devices\[0\]\.mac/);
+  device({ faults: { outbound: { loss: 2 } } }, /faults\.outbound\.loss has an invalid value: 2 \(a number from 0 to 1\)/);
+  device({ capture: {} }, /capture\.file is missing/);
+  fails({ network: { devices: [tun, tun] } }, /two devices 'a'/);
+  fails({ network: { devices: [{ kind: 'pipe', name: 'p', peer: 'q', addresses: [] }] } }, /peer: 'q' is not the name of a pipe/);
+  fails({ network: { devices: [tun], tcp: { congestionControl: 'vegas' } } }, /tcp\.congestionControl has .*cubic/);
+  fails({ network: { devices: [tun], tcp: { minPort: 9, maxPort: 8 } } }, /minPort is above maxPort/);
+  fails({ network: { devices: [tun], routes: [{ prefix: '0.0.0.0/0' }] } }, /routes\[0\]\.via is missing/);
+  fails({ network: {} }, /network\.devices is missing/);
   assert.deepEqual(readStackConfig('{"runtimeDir":"/x"}'), { runtimeDir: '/x' });
 });

@@ -111,7 +111,9 @@ export class IcmpNodes {
     const remote = IpAddress.read(u8, l3 + (isV4 ? 12 : 8), isV4);
     const asked = IpAddress.read(u8, l3 + (isV4 ? 16 : 24), isV4);
     const node = isV4 ? this.input4 : this.input6;
-    const own = this.stack.interfaces.some(({ addresses }) => addresses.some(({ address }) => address.equals(asked)));
+    const own = this.stack.interfaces.some(
+      ({ addresses, table }) => table.index === packet.fib && addresses.some(({ address }) => address.equals(asked)),
+    );
     // Broadcast and multicast pings are not answered (RFC 1122 3.2.2.6 leaves it open; amplification decides).
     if (!own || remote.isUnspecified || remote.isMulticast) {
       graph.drop(node, packet, UNHANDLED);
@@ -137,6 +139,7 @@ export class IcmpNodes {
     if (copy === null) return null;
     copy.pool.u8.copyWithin(copy.start, packet.start, packet.end);
     copy.end = copy.start + packet.length;
+    copy.fib = packet.fib;
     copy.checksumOffset = packet.checksumOffset;
     packet.free();
     return copy;
@@ -177,7 +180,7 @@ export class IcmpNodes {
     const ports = (get16(u8, l4 + 2) << 16) | get16(u8, l4);
     const source = l3 + (isV4 ? 16 : 24);
     const destination = l3 + (isV4 ? 12 : 8);
-    const connection = tcp.connections.lookupPacket(u8, isV4, source, destination, ports);
+    const connection = tcp.connections.lookupPacket(u8, isV4, source, destination, ports, packet.fib);
     if (connection === null) return;
     const seq = get32(u8, l4 + 4);
     const now = this.stack.nowUs;
@@ -188,7 +191,7 @@ export class IcmpNodes {
     // Routers older than RFC 1191 say 0: half of what was sent is the next guess.
     const sentLength = isV4 ? get16(u8, l3 + 2) : get16(u8, l3 + 4) + IPV6_HEADER;
     const believed = tcp.onPathMtu(connection, mtu === 0 ? sentLength >> 1 : mtu, seq, now);
-    if (believed > 0) this.stack.notePathMtu(connection.remote, believed);
+    if (believed > 0) this.stack.notePathMtu(connection.remote, believed, connection.fib);
   }
 
   // --- neighbour discovery
@@ -278,6 +281,7 @@ export class IcmpNodes {
     u8.copyWithin(packet.start + ICMP_HEADER, l3, l3 + quoted);
     packet.end = packet.start + ICMP_HEADER + quoted;
     packet.checksumOffset = 2;
+    packet.fib = about.fib;
     this.stack.ipOutput.send(packet, local, remote, isV4 ? IpProtocol.icmp : IpProtocol.icmpv6, 0, false);
   }
 

@@ -68,7 +68,10 @@ export class IpInputNodes {
       graph.drop(this.input4, packet, BAD_SOURCE);
       return;
     }
-    if (v4.destination !== -1 && this.stack.fib4.lookupWords(v4.destination, 0, 0, 0, 32)?.kind !== 'receive') {
+    if (
+      v4.destination !== -1 &&
+      this.stack.tables.get(packet.fib)?.v4.lookupWords(v4.destination, 0, 0, 0, 32)?.kind !== 'receive'
+    ) {
       graph.drop(this.input4, packet, NOT_LOCAL);
       return;
     }
@@ -102,13 +105,9 @@ export class IpInputNodes {
       get32(u8, at + 28) === 0 &&
       get32(u8, at + 32) === 0 &&
       get32(u8, at + 36) === 1;
-    const entry = this.stack.fib6.lookupWords(
-      get32(u8, at + 24),
-      get32(u8, at + 28),
-      get32(u8, at + 32),
-      get32(u8, at + 36),
-      128,
-    );
+    const entry = this.stack.tables
+      .get(packet.fib)
+      ?.v6.lookupWords(get32(u8, at + 24), get32(u8, at + 28), get32(u8, at + 32), get32(u8, at + 36), 128);
     if (!allNodes && entry?.kind !== 'receive') {
       graph.drop(this.input6, packet, NOT_LOCAL);
       return;
@@ -152,7 +151,7 @@ export class IpInputNodes {
 
   private reassemble4(packet: Packet, graph: Graph): void {
     const { u8 } = packet.pool;
-    const key = `4/${v4.source}/${v4.destination}/${v4.protocol}/${v4.identification}`;
+    const key = `4/${packet.fib}/${v4.source}/${v4.destination}/${v4.protocol}/${v4.identification}`;
     const payload = u8.subarray(packet.l4, packet.end);
     const head = u8.subarray(packet.l3, packet.l3 + IPV4_HEADER);
     this.take(packet, this.input4, graph, key, v4.fragmentOffset, v4.moreFragments, payload, head);
@@ -161,7 +160,7 @@ export class IpInputNodes {
   private reassemble6(packet: Packet, graph: Graph): void {
     const { u8 } = packet.pool;
     const addresses = Buffer.from(u8.subarray(packet.l3 + 8, packet.l3 + 40)).toString('latin1');
-    const key = `6/${addresses}/${v6.identification}`;
+    const key = `6/${packet.fib}/${addresses}/${v6.identification}`;
     const payload = u8.subarray(v6.fragmentHeader + 8, packet.end);
     const head = u8.slice(packet.l3, packet.l3 + IPV6_HEADER);
     // Extension headers in front of the fragment header have been acted on; the packet goes on as if there had been none.
@@ -190,7 +189,7 @@ export class IpInputNodes {
     }
     const whole = this.out.packet!;
     this.out.packet = null;
-    const { device, isV4 } = packet;
+    const { device, fib, isV4 } = packet;
     const joined = this.stack.pool.alloc(whole.head.length + whole.payload.length);
     if (joined === null || whole.head.length + whole.payload.length > 65_535) {
       if (joined !== null) joined.free();
@@ -202,6 +201,7 @@ export class IpInputNodes {
     u8.set(whole.payload, joined.start + whole.head.length);
     joined.end = joined.start + whole.head.length + whole.payload.length;
     joined.device = device;
+    joined.fib = fib;
     if (isV4) {
       u8[joined.start] = 0x45;
       put16(u8, joined.start + 2, joined.length);

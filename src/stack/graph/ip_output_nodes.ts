@@ -83,8 +83,8 @@ export class IpOutputNodes {
     }
     packet.l3 = packet.start;
     if (device < 0) {
-      const entry = this.stack.fibOf(remote).lookup(remote);
-      if (entry === null || entry.kind === 'drop') {
+      const entry = this.stack.fibOf(remote, packet.fib)?.lookup(remote);
+      if (entry === undefined || entry === null || entry.kind === 'drop') {
         graph.drop(node, packet, NO_ROUTE);
         return;
       }
@@ -192,6 +192,7 @@ export class IpOutputNodes {
       piece.l4 = piece.start + headerLength;
       piece.protocol = packet.protocol;
       piece.device = device;
+      piece.fib = packet.fib;
       piece.context = context;
       if (isV4) {
         put16(u8, piece.start + 2, piece.length);

@@ -3,7 +3,7 @@
  * has packets or at `nextDeadlineUs()`. It reads no clock and does no I/O but through its devices.
  */
 import { IpAddress, type IpPrefix, parseIpPrefix, solicitedNode } from '../ip/address.ts';
-import { Fib, type FibEntry } from '../ip/fib.ts';
+import { type Fib, type FibEntry, FibTables } from '../ip/fib.ts';
 import type { Device } from '../link/device.ts';
 import type { TcpConfig } from '../tcp/config.ts';
 import type { TcpLower, TcpRoute } from '../tcp/lower.ts';
@@ -40,6 +40,8 @@ export interface Interface {
   readonly index: number;
   readonly device: Device;
   readonly addresses: IpPrefix[];
+  /** Where its addresses and what arrives on it are looked up. */
+  readonly table: FibTables;
 }
 
 export class NetStack implements TcpLower {
@@ -47,8 +49,8 @@ export class NetStack implements TcpLower {
   readonly pool: PacketPool;
   readonly tcp: Tcp;
   readonly udp: Udp;
-  readonly fib4 = new Fib();
-  readonly fib6 = new Fib();
+  /** Forwarding tables by number; table 0 is always there. */
+  readonly tables = new Map<number, FibTables>([[0, new FibTables(0)]]);
   readonly interfaces: Interface[] = [];
   readonly random32: () => number;
   readonly ethernet: EthernetNodes;
@@ -73,9 +75,24 @@ export class NetStack implements TcpLower {
     this.ipOutput = new IpOutputNodes(this);
   }
 
+  /** The tables of that number, made when they are asked for. */
+  table(fib: number): FibTables {
+    let tables = this.tables.get(fib);
+    if (tables === undefined) this.tables.set(fib, (tables = new FibTables(fib)));
+    return tables;
+  }
+
+  get fib4(): Fib {
+    return this.table(0).v4;
+  }
+
+  get fib6(): Fib {
+    return this.table(0).v6;
+  }
+
   /** Adds a device with addresses such as `10.0.0.1/24`. Throws on a malformed address. */
-  addInterface(device: Device, addresses: readonly string[]): Interface {
-    const entry: Interface = { index: this.interfaces.length, device, addresses: [] };
+  addInterface(device: Device, addresses: readonly string[], fib = 0): Interface {
+    const entry: Interface = { index: this.interfaces.length, device, addresses: [], table: this.table(fib) };
     this.interfaces.push(entry);
     for (const text of addresses) this.addAddress(entry, text);
     return entry;
@@ -85,7 +102,7 @@ export class NetStack implements TcpLower {
     const prefix = parseIpPrefix(text);
     if (prefix === null) throw new Error(`not an address with prefix length: ${text}`);
     const { address, length } = prefix;
-    const fib = this.fibOf(address);
+    const fib = to.table.of(address);
     const bits = address.isV4 ? 32 : 128;
     to.addresses.push(prefix);
     if (length < bits) fib.add(address, length, { kind: 'attached', device: to.index, gateway: null, source: address });
@@ -99,13 +116,15 @@ export class NetStack implements TcpLower {
   }
 
   /** `prefix` through `gateway` (an attached neighbour). Throws on malformed text or an unreachable gateway. */
-  addRoute(prefix: string, gateway: string): void {
+  addRoute(prefix: string, gateway: string, fib = 0): void {
     const parsed = parseIpPrefix(prefix);
     const via = IpAddress.parse(gateway);
-    if (parsed === null || via === null) throw new Error(`not a route: ${prefix} via ${gateway}`);
-    const attached = this.fibOf(via).lookup(via);
-    if (attached === null || attached.kind !== 'attached') throw new Error(`gateway ${gateway} is not attached`);
-    this.fibOf(parsed.address).add(parsed.address, parsed.length, {
+    if (parsed === null || via === null || parsed.address.isV4 !== via.isV4)
+      throw new Error(`not a route: ${prefix} via ${gateway}`);
+    const attached = this.fibOf(via, fib)?.lookup(via) ?? null;
+    if (attached === null || attached.kind !== 'attached')
+      throw new Error(`gateway ${gateway} is not attached${fib === 0 ? '' : ` in fib ${fib}`}`);
+    this.table(fib).of(parsed.address).add(parsed.address, parsed.length, {
       kind: 'via',
       device: attached.device,
       gateway: via,
@@ -113,8 +132,13 @@ export class NetStack implements TcpLower {
     });
   }
 
-  fibOf(address: IpAddress): Fib {
-    return address.isV4 ? this.fib4 : this.fib6;
+  /** The table of the address's family; undefined when there is no table of that number. */
+  fibOf(address: IpAddress, fib: number): Fib | undefined {
+    return this.tables.get(fib)?.of(address);
+  }
+
+  private lookup(address: IpAddress, fib: number): FibEntry | null {
+    return this.fibOf(address, fib)?.lookup(address) ?? null;
   }
 
   /** Takes what the devices have, runs timers, sends. True when there may be more to do at once. */
@@ -124,13 +148,14 @@ export class NetStack implements TcpLower {
     for (let round = 0; round < FRAMES_PER_POLL; round++) {
       let taken = 0;
       let full = false;
-      for (const { device, index } of this.interfaces) {
+      for (const { device, index, table } of this.interfaces) {
         let fromThis = 0;
         let bytes = 0;
         while (fromThis < FRAME && bytes < FRAME_BYTES) {
           const packet = device.receive(this.pool, nowUs);
           if (packet === null) break;
           packet.device = index;
+          packet.fib = table.index;
           bytes += packet.length;
           this.graph.enqueue(device.mac === null ? this.ipInput.byVersion(packet) : this.ethernet.input, packet);
           fromThis++;
@@ -156,10 +181,6 @@ export class NetStack implements TcpLower {
     return next;
   }
 
-  isLocal(address: IpAddress): boolean {
-    return this.fibOf(address).lookup(address)?.kind === 'receive';
-  }
-
   close(): void {
     this.ethernet.neighbors.clear();
     for (const { device } of this.interfaces) device.close();
@@ -181,22 +202,22 @@ export class NetStack implements TcpLower {
     this.ipOutput.send(packet, local, remote, IpProtocol.udp, 0, false);
   }
 
-  route(_local: IpAddress, remote: IpAddress): TcpRoute | null {
-    const entry = this.fibOf(remote).lookup(remote);
+  route(_local: IpAddress, remote: IpAddress, fib = 0): TcpRoute | null {
+    const entry = this.lookup(remote, fib);
     if (entry === null || entry.kind === 'drop') return null;
     if (entry.kind === 'receive') return { mtu: LOOPBACK_MTU, maxGsoBytes: 0 };
     const { device } = this.interfaces[entry.device];
-    return { mtu: Math.min(device.mtu, this.pathMtu(remote)), maxGsoBytes: device.maxGsoBytes };
+    return { mtu: Math.min(device.mtu, this.pathMtu(remote, fib)), maxGsoBytes: device.maxGsoBytes };
   }
 
-  notePathMtu(remote: IpAddress, mtu: number): void {
+  notePathMtu(remote: IpAddress, mtu: number, fib: number): void {
     if (this.pathMtus.size >= MAX_PATH_MTUS) this.pathMtus.delete(this.pathMtus.keys().next().value!);
-    this.pathMtus.set(remote.toString(), { mtu, untilUs: this.nowUs + PATH_MTU_LIFE_US });
+    this.pathMtus.set(`${fib}/${remote}`, { mtu, untilUs: this.nowUs + PATH_MTU_LIFE_US });
   }
 
-  private pathMtu(remote: IpAddress): number {
+  private pathMtu(remote: IpAddress, fib: number): number {
     if (this.pathMtus.size === 0) return Number.POSITIVE_INFINITY;
-    const key = remote.toString();
+    const key = `${fib}/${remote}`;
     const known = this.pathMtus.get(key);
     if (known === undefined) return Number.POSITIVE_INFINITY;
     if (known.untilUs > this.nowUs) return known.mtu;
@@ -204,8 +225,8 @@ export class NetStack implements TcpLower {
     return Number.POSITIVE_INFINITY;
   }
 
-  sourceFor(remote: IpAddress): IpAddress | null {
-    return this.fibOf(remote).lookup(remote)?.source ?? null;
+  sourceFor(remote: IpAddress, fib = 0): IpAddress | null {
+    return this.lookup(remote, fib)?.source ?? null;
   }
 
   /** The interface's own address of the family, for packets of the stack itself. */

@@ -35,6 +35,8 @@ export class Packet {
   checksumOffset = 0;
   /** Index of the device it came from, or goes to. */
   device = -1;
+  /** Number of the forwarding table that it is looked up in. */
+  fib = 0;
   /** Opaque to lower layers: what the next node needs (a connection, a neighbour). */
   context: unknown = null;
   readonly tcp = new TcpRepr();
@@ -110,6 +112,7 @@ export class PacketPool {
     packet.flags = 0;
     packet.gsoSize = 0;
     packet.device = -1;
+    packet.fib = 0;
     packet.context = null;
     packet.trace = null;
     this.inUse++;

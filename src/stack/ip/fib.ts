@@ -1,5 +1,5 @@
 /** Forwarding tables: longest-prefix match on a binary trie, one table per address family and table id, with the last answer kept. */
-import type { IpAddress } from './address.ts';
+import { IpAddress as Address, type IpAddress } from './address.ts';
 
 export interface FibEntry {
   /** `receive`: for this host; `attached`: neighbours of the device; `via`: through a gateway; `drop`. */
@@ -8,6 +8,27 @@ export interface FibEntry {
   readonly gateway: IpAddress | null;
   /** The address to send from. */
   readonly source: IpAddress | null;
+}
+
+/** The two tables of one number. */
+export class FibTables {
+  readonly index: number;
+  readonly v4 = new Fib();
+  readonly v6 = new Fib();
+
+  constructor(index: number) {
+    this.index = index;
+  }
+
+  of(address: IpAddress): Fib {
+    return address.isV4 ? this.v4 : this.v6;
+  }
+}
+
+export interface FibRow {
+  prefix: IpAddress;
+  length: number;
+  entry: FibEntry;
 }
 
 interface TrieNode {
@@ -42,6 +63,24 @@ export class Fib {
     for (let i = 0; i < length && node !== null; i++) node = bit(prefix.word(i >> 5), i & 31) ? node.one : node.zero;
     if (node !== null) node.entry = null;
     this.lastValid = false;
+  }
+
+  /** All entries, shorter prefixes first along each branch. */
+  rows(isV4: boolean): FibRow[] {
+    const rows: FibRow[] = [];
+    const words = [0, 0, 0, 0];
+    const walk = (node: TrieNode, depth: number): void => {
+      if (node.entry !== null)
+        rows.push({ prefix: new Address(isV4, words[0], words[1], words[2], words[3]), length: depth, entry: node.entry });
+      if (node.zero !== null) walk(node.zero, depth + 1);
+      if (node.one === null) return;
+      const mask = 1 << (31 - (depth & 31));
+      words[depth >> 5] |= mask;
+      walk(node.one, depth + 1);
+      words[depth >> 5] &= ~mask;
+    };
+    walk(this.root, 0);
+    return rows;
   }
 
   lookup(address: IpAddress): FibEntry | null {

@@ -3,6 +3,8 @@ import { type Packet, PacketFlag, type PacketPool } from '../graph/packet.ts';
 import { type Device, newDeviceCounters } from './device.ts';
 
 export interface PipeOptions {
+  /** Of the two ends. */
+  names?: readonly [string, string];
   mtu?: number;
   maxGsoBytes?: number;
   checksumOffload?: boolean;
@@ -28,8 +30,9 @@ export class PipeDevice implements Device {
 
   /** A connected pair. */
   static pair(options: PipeOptions = {}): [PipeDevice, PipeDevice] {
-    const a = new PipeDevice('pipe0', 1, options);
-    const b = new PipeDevice('pipe1', 2, options);
+    const [first, second] = options.names ?? ['pipe0', 'pipe1'];
+    const a = new PipeDevice(first, 1, options);
+    const b = new PipeDevice(second, 2, options);
     a.peer = b;
     b.peer = a;
     return [a, b];

@@ -45,8 +45,8 @@ export class SessionLayer implements SessionHost {
   readonly transports = new Map<number, Transport>();
   /** How often each error was given to an application. */
   readonly errorCounts = new Map<number, number>();
-  /** Addresses of interfaces, as text. */
-  readonly localAddresses = new Set<string>();
+  /** Addresses of interfaces, as `fib/address`. */
+  private readonly localAddresses = new Set<string>();
   /** Sessions connected since the start. */
   connects = 0;
   /** Sessions whose bytes pass through here. */
@@ -82,6 +82,11 @@ export class SessionLayer implements SessionHost {
   /** Makes a protocol reachable beyond this stack. */
   registerTransport(transport: Transport): void {
     this.transports.set(transport.proto, transport);
+  }
+
+  /** `ip` is an address of this stack in that routing table. */
+  addLocalAddress(fib: number, ip: string): void {
+    this.localAddresses.add(`${fib}/${ip}`);
   }
 
   globalTables(fib: number): LookupTables {
@@ -332,16 +337,15 @@ export class SessionLayer implements SessionHost {
   }
 
   private findLocal(namespace: AppNamespace, options: Application['options'], proto: number, remote: Endpoint): Session | null {
-    const wildcard = remote.isLoopback || this.isLocalAddress(remote);
+    const wildcard = remote.isLoopback || this.isLocalAddress(namespace.fib, remote);
     let index = options.scopeLocal ? namespace.local.findListener(proto, remote, wildcard) : -1;
     if (index < 0 && options.scopeGlobal) index = this.globalTables(namespace.fib).findListener(proto, remote, wildcard);
     return index < 0 ? null : this.pool.at(index);
   }
 
   /** Without a network every address can only be meant for this stack. */
-  private isLocalAddress(address: Endpoint): boolean {
-    for (const transport of this.transports.values()) if (transport !== this.ct) return this.localAddresses.has(address.ip);
-    return true;
+  private isLocalAddress(fib: number, address: Endpoint): boolean {
+    return this.transports.size === 1 || this.localAddresses.has(`${fib}/${address.ip}`);
   }
 
   private listenerOf(appIndex: number, proto: number): Session | null {

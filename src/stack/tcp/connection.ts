@@ -64,6 +64,8 @@ export class TcpConnection implements CcState, DeliveryObserver {
   readonly remote: IpAddress;
   readonly localPort: number;
   readonly remotePort: number;
+  /** Number of the forwarding table that it belongs to. */
+  readonly fib: number;
   /** Chain of the lookup table. */
   hashNext: TcpConnection | null = null;
   app: TcpApp | null = null;
@@ -211,13 +213,14 @@ export class TcpConnection implements CcState, DeliveryObserver {
   bytesAcked = 0;
   retransmits = 0;
 
-  constructor(tcp: Tcp, local: IpAddress, localPort: number, remote: IpAddress, remotePort: number) {
+  constructor(tcp: Tcp, local: IpAddress, localPort: number, remote: IpAddress, remotePort: number, fib = 0) {
     const { config } = tcp;
     this.tcp = tcp;
     this.local = local;
     this.localPort = localPort;
     this.remote = remote;
     this.remotePort = remotePort;
+    this.fib = fib;
     this.sending = new SendBuffer(config.maxSendBufferBytes);
     this.received = new ReceiveBuffer(Math.min(config.initialReceiveBufferBytes, config.maxReceiveBufferBytes));
     this.source = this.sending;

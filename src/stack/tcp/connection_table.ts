@@ -13,7 +13,7 @@ export class ConnectionTable {
   }
 
   /** `ports`: source << 16 | destination of the arriving segment; `source` and `destination`: offsets of its addresses. */
-  lookupPacket(u8: Uint8Array, isV4: boolean, source: number, destination: number, ports: number): TcpConnection | null {
+  lookupPacket(u8: Uint8Array, isV4: boolean, source: number, destination: number, ports: number, fib = 0): TcpConnection | null {
     let hash = get32(u8, source) ^ get32(u8, destination);
     if (!isV4)
       for (let i = 4; i < 16; i += 4) hash = Math.imul(hash ^ get32(u8, source + i), 0x9e3779b1) ^ get32(u8, destination + i);
@@ -24,6 +24,7 @@ export class ConnectionTable {
       if (
         c.remotePort === remotePort &&
         c.localPort === localPort &&
+        c.fib === fib &&
         c.remote.isV4 === isV4 &&
         c.remote.matches(u8, source) &&
         c.local.matches(u8, destination)
@@ -34,11 +35,11 @@ export class ConnectionTable {
     return null;
   }
 
-  has(local: IpAddress, localPort: number, remote: IpAddress, remotePort: number): boolean {
+  has(local: IpAddress, localPort: number, remote: IpAddress, remotePort: number, fib: number): boolean {
     let c = this.buckets[this.bucketOf(local, localPort, remote, remotePort)];
     while (c !== null) {
-      if (c.remotePort === remotePort && c.localPort === localPort && c.remote.equals(remote) && c.local.equals(local))
-        return true;
+      const samePorts = c.remotePort === remotePort && c.localPort === localPort && c.fib === fib;
+      if (samePorts && c.remote.equals(remote) && c.local.equals(local)) return true;
       c = c.hashNext;
     }
     return false;

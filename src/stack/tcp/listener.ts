@@ -10,6 +10,8 @@ export interface TcpListenOptions {
   /** Unspecified: every local address. */
   address: IpAddress;
   port: number;
+  /** Forwarding table of the connections it takes. */
+  fib?: number;
   backlog?: number;
   /** Takes each connection at once; its result becomes the connection's application. Without it, poll `accept`. */
   onAccept?: (connection: TcpConnection) => TcpApp | null;
@@ -19,6 +21,7 @@ export class TcpListener {
   readonly tcp: Tcp;
   readonly address: IpAddress;
   readonly port: number;
+  readonly fib: number;
   readonly acceptBacklog: number;
   readonly onAccept: ((connection: TcpConnection) => TcpApp | null) | null;
   readonly queue: TcpConnection[] = [];
@@ -30,6 +33,7 @@ export class TcpListener {
     this.tcp = tcp;
     this.address = options.address;
     this.port = options.port;
+    this.fib = options.fib ?? 0;
     this.acceptBacklog = options.backlog ?? tcp.config.acceptBacklog;
     this.onAccept = options.onAccept ?? null;
   }

@@ -13,13 +13,12 @@ export interface TcpRoute {
 export interface TcpLower {
   /** An empty packet with headroom and room for `bytes`, or null when memory is short. */
   allocate(bytes: number): Packet | null;
-  /** Sends the TCP segment in [start, end) of `packet`, whose checksum field is zero, and takes ownership. */
+  /** Sends the TCP segment in [start, end) of `packet`, whose checksum field is zero, by table `packet.fib`; takes ownership. */
   send(packet: Packet, local: IpAddress, remote: IpAddress, trafficClass: number): void;
   /** Null when there is no route. */
-  route(local: IpAddress, remote: IpAddress): TcpRoute | null;
+  route(local: IpAddress, remote: IpAddress, fib: number): TcpRoute | null;
   /** The address that packets to `remote` leave from; null when there is no route. */
-  sourceFor(remote: IpAddress): IpAddress | null;
-  isLocal(address: IpAddress): boolean;
+  sourceFor(remote: IpAddress, fib: number): IpAddress | null;
 }
 
 /** 32 random bits, signed. */

@@ -179,6 +179,7 @@ function transmit(c: TcpConnection, seq: number, length: number, mss: number): b
     c.tcp.starve(c);
     return false;
   }
+  packet.fib = c.fib;
   const { u8 } = packet.pool;
   packet.l4 = packet.start;
   emitTcp(u8, packet.start, out);
@@ -215,7 +216,7 @@ export function sendSyn(c: TcpConnection): void {
   const { config } = c.tcp;
   const passive = c.state === TcpState.synReceived;
   prepare(c, c.iss, TcpFlag.syn | (passive ? TcpFlag.ack : 0));
-  out.mss = c.tcp.advertisedMss(c.local, c.remote);
+  out.mss = c.tcp.advertisedMss(c.local, c.remote, c.fib);
   if (passive ? c.scaling : config.windowScaling) out.windowScale = c.rcvScale;
   out.sackPermitted = passive ? c.sackEnabled : config.sack;
   out.hasTimestamps = passive ? c.timestamps : config.timestamps;
@@ -259,6 +260,7 @@ function sendHeader(c: TcpConnection): boolean {
     c.tcp.starve(c);
     return false;
   }
+  packet.fib = c.fib;
   packet.l4 = packet.start;
   packet.end = packet.start + emitTcp(packet.pool.u8, packet.start, out);
   packet.gsoSize = 0;

@@ -44,12 +44,13 @@ export class TcpTransport implements Transport {
 
   listen(listener: Session): number {
     const { local } = listener;
+    const fib = fibOf(listener);
     const addresses = [addressOf(local)];
     // A dual-stack listener serves IPv4 too.
     if (!local.isV4 && local.isUnspecified && listener.accept?.v6only === false) addresses.push(new IpAddress(true, 0));
     const made: TcpListener[] = [];
     for (const address of addresses) {
-      const one = this.tcp.listen({ address, port: local.port, onAccept: (c) => this.accept(c) });
+      const one = this.tcp.listen({ address, port: local.port, fib, onAccept: (c) => this.accept(c) });
       if (typeof one !== 'string') made.push(one);
       else if (made.length === 0) return SessionError.portInUse;
     }
@@ -72,6 +73,7 @@ export class TcpTransport implements Transport {
         remotePort: remote.port,
         local: fixed ? addressOf(local) : undefined,
         localPort: local.port === 0 ? undefined : local.port,
+        fib: fibOf(session),
         app: this.app,
       },
       this.nowUs(),
@@ -136,7 +138,7 @@ export class TcpTransport implements Transport {
   private accept(c: TcpConnection): TcpApp | null {
     const local = setEndpoint(new Endpoint(), c.local, c.localPort);
     const remote = setEndpoint(new Endpoint(), c.remote, c.remotePort);
-    const listener = this.host.findListener(this.proto, 0, local, remote);
+    const listener = this.host.findListener(this.proto, c.fib, local, remote);
     const session = listener === null ? null : this.host.acceptNotify(listener, c, local, remote);
     if (session === null) {
       c.abort();
@@ -177,6 +179,11 @@ export class TcpTransport implements Transport {
     if (error === 'reset' || error === 'timedOut' || error === 'unreachable') this.host.resetNotify(session);
     this.host.closedNotify(session);
   }
+}
+
+/** Of the namespace of the application. */
+function fibOf(session: Session): number {
+  return session.worker!.app.namespace.fib;
 }
 
 function connectError(error: TcpError): number {

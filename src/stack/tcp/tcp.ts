@@ -41,6 +41,8 @@ export interface TcpConnectOptions {
   remotePort: number;
   local?: IpAddress;
   localPort?: number;
+  /** Number of the forwarding table; 0 without. */
+  fib?: number;
   app?: TcpApp;
 }
 
@@ -88,8 +90,8 @@ export class Tcp {
   lookup(packet: Packet, ports: number): TcpConnection | null {
     const { u8 } = packet.pool;
     return packet.isV4
-      ? this.connections.lookupPacket(u8, true, packet.l3 + 12, packet.l3 + 16, ports)
-      : this.connections.lookupPacket(u8, false, packet.l3 + 8, packet.l3 + 24, ports);
+      ? this.connections.lookupPacket(u8, true, packet.l3 + 12, packet.l3 + 16, ports, packet.fib)
+      : this.connections.lookupPacket(u8, false, packet.l3 + 8, packet.l3 + 24, ports, packet.fib);
   }
 
   /** Handles one checked segment (`packet.tcp`); the packet stays the caller's. `found`: what `lookup` said. */
@@ -142,8 +144,7 @@ export class Tcp {
   listen(options: TcpListenOptions): TcpListener | TcpError {
     const port = options.port;
     const list = this.listeners.get(port) ?? [];
-    for (const other of list)
-      if (other.address.isV4 === options.address.isV4 && other.address.equals(options.address)) return 'noPort';
+    for (const other of list) if (other.fib === (options.fib ?? 0) && other.address.equals(options.address)) return 'noPort';
     const listener = new TcpListener(this, options);
     list.push(listener);
     this.listeners.set(port, list);
@@ -166,14 +167,14 @@ export class Tcp {
   /** Starts to connect; the outcome comes as `onConnected` or `onClosed`. */
   connect(options: TcpConnectOptions, nowUs: number): TcpConnection | TcpError {
     this.nowUs = nowUs;
-    const { remote, remotePort } = options;
-    const local = options.local ?? this.lower.sourceFor(remote);
+    const { remote, remotePort, fib = 0 } = options;
+    const local = options.local ?? this.lower.sourceFor(remote, fib);
     if (local === null) return 'noRoute';
-    const route = this.lower.route(local, remote);
+    const route = this.lower.route(local, remote, fib);
     if (route === null) return 'noRoute';
-    const localPort = options.localPort ?? this.choosePort(local, remote, remotePort);
-    if (localPort === 0 || this.connections.has(local, localPort, remote, remotePort)) return 'noPort';
-    const c = new TcpConnection(this, local, localPort, remote, remotePort);
+    const localPort = options.localPort ?? this.choosePort(local, remote, remotePort, fib);
+    if (localPort === 0 || this.connections.has(local, localPort, remote, remotePort, fib)) return 'noPort';
+    const c = new TcpConnection(this, local, localPort, remote, remotePort, fib);
     c.route = route;
     c.app = options.app ?? null;
     this.open(c, initialSequenceNumber(this.isnKey, local, localPort, remote, remotePort, nowUs));
@@ -202,12 +203,12 @@ export class Tcp {
     this.wheel.arm(c.retransmitTimer, c.rtoAtUs / 1000);
   }
 
-  private choosePort(local: IpAddress, remote: IpAddress, remotePort: number): number {
+  private choosePort(local: IpAddress, remote: IpAddress, remotePort: number, fib: number): number {
     const { minPort, maxPort } = this.config;
     for (let i = minPort; i <= maxPort; i++) {
       const port = this.nextPort;
       this.nextPort = port >= maxPort ? minPort : port + 1;
-      if (!this.connections.has(local, port, remote, remotePort) && !this.listeners.has(port)) return port;
+      if (!this.connections.has(local, port, remote, remotePort, fib) && !this.listeners.has(port)) return port;
     }
     return 0;
   }
@@ -219,8 +220,8 @@ export class Tcp {
     return scale;
   }
 
-  advertisedMss(local: IpAddress, remote: IpAddress): number {
-    const mtu = this.lower.route(local, remote)?.mtu ?? 1280;
+  advertisedMss(local: IpAddress, remote: IpAddress, fib: number): number {
+    const mtu = this.lower.route(local, remote, fib)?.mtu ?? 1280;
     return Math.min(mtu, 65535) - (local.isV4 ? IPV4_TCP : IPV6_TCP);
   }
 
@@ -250,7 +251,7 @@ export class Tcp {
     const at = packet.l3 + (packet.isV4 ? 16 : 24);
     let any: TcpListener | null = null;
     for (const listener of list) {
-      if (listener.address.isV4 !== packet.isV4) continue;
+      if (listener.address.isV4 !== packet.isV4 || listener.fib !== packet.fib) continue;
       if (listener.address.isUnspecified) any = listener;
       else if (listener.address.matches(u8, at)) return listener;
     }
@@ -274,7 +275,7 @@ export class Tcp {
     }
     const overflow = listener.halfOpen >= this.config.synBacklog;
     if (this.config.synCookies === 'always' || (overflow && this.config.synCookies === 'overflow')) {
-      this.sendCookie(local, remote, seg);
+      this.sendCookie(local, remote, packet.fib, seg);
       return;
     }
     if (overflow) {
@@ -294,9 +295,10 @@ export class Tcp {
   }
 
   private passive(listener: TcpListener, local: IpAddress, remote: IpAddress, seg: TcpRepr): TcpConnection | null {
-    const route = this.lower.route(local, remote);
+    const { fib } = listener;
+    const route = this.lower.route(local, remote, fib);
     if (route === null) return null;
-    const c = new TcpConnection(this, local, seg.destinationPort, remote, seg.sourcePort);
+    const c = new TcpConnection(this, local, seg.destinationPort, remote, seg.sourcePort, fib);
     c.route = route;
     c.listener = listener;
     this.stats.passiveOpens++;
@@ -322,10 +324,10 @@ export class Tcp {
 
   // --- SYN cookies
 
-  private sendCookie(local: IpAddress, remote: IpAddress, seg: TcpRepr): void {
+  private sendCookie(local: IpAddress, remote: IpAddress, fib: number, seg: TcpRepr): void {
     this.stats.synCookiesSent++;
     this.cookiesUntilUs = this.nowUs + COOKIE_LIFE_US;
-    const own = this.advertisedMss(local, remote);
+    const own = this.advertisedMss(local, remote, fib);
     const useTs = this.config.timestamps && seg.hasTimestamps;
     reply.sourcePort = seg.destinationPort;
     reply.destinationPort = seg.sourcePort;
@@ -351,7 +353,7 @@ export class Tcp {
     reply.tsVal = encodeOptions(Math.floor(this.nowUs / 1000) | 0, scaling ? seg.windowScale : -1, sack);
     reply.tsEcr = seg.tsVal;
     reply.sackCount = 0;
-    this.sendReply(local, remote);
+    this.sendReply(local, remote, fib);
   }
 
   private acceptCookie(listener: TcpListener, packet: Packet, seg: TcpRepr): boolean {
@@ -396,14 +398,14 @@ export class Tcp {
   private refuse(packet: Packet, seg: TcpRepr): void {
     const { local, remote } = this.addresses(packet);
     if (remote.isMulticast || remote.isUnspecified || local.isMulticast || local.isLimitedBroadcast) return;
-    this.sendRefusal(local, remote, seg);
+    this.sendRefusal(local, remote, packet.fib, seg);
   }
 
   resetSegment(c: TcpConnection, seg: TcpRepr): void {
-    this.sendRefusal(c.local, c.remote, seg);
+    this.sendRefusal(c.local, c.remote, c.fib, seg);
   }
 
-  private sendRefusal(local: IpAddress, remote: IpAddress, seg: TcpRepr): void {
+  private sendRefusal(local: IpAddress, remote: IpAddress, fib: number, seg: TcpRepr): void {
     const hasAck = (seg.flags & TcpFlag.ack) !== 0;
     const length = seg.end - seg.payload + ((seg.flags & TcpFlag.syn) !== 0 ? 1 : 0) + ((seg.flags & TcpFlag.fin) !== 0 ? 1 : 0);
     reply.sourcePort = seg.destinationPort;
@@ -419,10 +421,10 @@ export class Tcp {
     reply.hasTimestamps = false;
     reply.sackCount = 0;
     this.stats.outResets++;
-    this.sendReply(local, remote);
+    this.sendReply(local, remote, fib);
   }
 
-  private sendReply(local: IpAddress, remote: IpAddress): void {
+  private sendReply(local: IpAddress, remote: IpAddress, fib: number): void {
     const packet = this.lower.allocate(tcpHeaderLength(reply));
     if (packet === null) {
       this.stats.outOfBuffers++;
@@ -431,6 +433,7 @@ export class Tcp {
     packet.l4 = packet.start;
     packet.end = packet.start + emitTcp(packet.pool.u8, packet.start, reply);
     packet.gsoSize = 0;
+    packet.fib = fib;
     this.stats.outSegments++;
     this.lower.send(packet, local, remote, 0);
   }

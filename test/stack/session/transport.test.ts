@@ -168,7 +168,7 @@ before(async () => {
   wires[1].other = wires[0];
   for (const [i, stack] of stacks.entries()) {
     stack.layer.registerTransport(wires[i]);
-    stack.layer.localAddresses.add(wires[i].ip);
+    stack.layer.addLocalAddress(0, wires[i].ip);
   }
   left = await attach({ name: 'left', runtimeDir: stacks[0].runtimeDir, rxFifoSize: 20_000, txFifoSize: 30_000 });
   right = await attach({ name: 'right', runtimeDir: stacks[1].runtimeDir, rxFifoSize: 16_384, txFifoSize: 16_384 });

@@ -1,7 +1,7 @@
 /** Applications of the host stack over our TCP to the Linux kernel: node's http on VCL sockets as server and client, curl and Python as peers. */
 import assert from 'node:assert/strict';
 import { execFile, execFileSync } from 'node:child_process';
-import { randomBytes, randomInt } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import http from 'node:http';
@@ -12,8 +12,6 @@ import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 import { HostStack } from '../../../src/stack/host_stack.ts';
 import { attach, type VclNet } from '../../../src/stack/index.ts';
-import { FaultInjector } from '../../../src/stack/link/fault_injector.ts';
-import { attachNetwork, type Network } from '../../../src/stack/link/network.ts';
 import { cannotMakeNamespace } from '../link/namespace.ts';
 
 const reason = cannotMakeNamespace();
@@ -25,27 +23,29 @@ const inNamespace = (program: string, ...args: string[]): Promise<{ stdout: stri
 
 let directory = '';
 let stack: HostStack;
-let network: Network;
 let app: VclNet;
 const faults = { loss: 0 };
 
 before(async () => {
   if (reason !== null) return;
   directory = mkdtempSync(join(tmpdir(), 'sluice-tcp-'));
-  stack = new HostStack({ runtimeDir: directory });
-  network = attachNetwork(stack.layer, {
-    tun: { name: 'slv%d', kind: 'tun', offload: true },
-    addresses: ['10.76.0.2/24', 'fd76::2/64'],
-    random32: () => randomInt(0, 2 ** 32) | 0,
-    wrap: (device) => new FaultInjector(device, 1, faults, faults, true),
-  });
   execFileSync('ip', ['netns', 'add', namespace]);
-  execFileSync('ip', ['link', 'set', network.device.name, 'netns', namespace]);
-  const ip = (...args: string[]): void => void execFileSync('ip', ['-n', namespace, ...args]);
-  ip('link', 'set', 'lo', 'up');
-  ip('addr', 'add', '10.76.0.1/24', 'dev', network.device.name);
-  ip('-6', 'addr', 'add', 'fd76::1/64', 'dev', network.device.name, 'nodad');
-  ip('link', 'set', network.device.name, 'up');
+  execFileSync('ip', ['-n', namespace, 'link', 'set', 'lo', 'up']);
+  stack = new HostStack({
+    runtimeDir: directory,
+    network: {
+      devices: [
+        {
+          kind: 'tun',
+          name: 'slv%d',
+          addresses: ['10.76.0.2/24', 'fd76::2/64'],
+          hostAddresses: ['10.76.0.1/24', 'fd76::1/64'],
+          netns: namespace,
+          faults: { outbound: faults, inbound: faults, keepOffload: true },
+        },
+      ],
+    },
+  });
   app = await attach({ name: 'app', runtimeDir: directory, rxFifoSize: 65_536, txFifoSize: 100_000 });
 });
 
@@ -53,7 +53,6 @@ after(() => {
   if (reason !== null) return;
   app.close();
   stack.close();
-  network.close();
   execFileSync('ip', ['netns', 'del', namespace]);
   rmSync(directory, { recursive: true });
 });
@@ -126,5 +125,5 @@ for _ in range(3): s.handle_request()
 test('an end in either direction frees sessions, buffers and connections', { skip }, async () => {
   for (let i = 0; i < 100 && stack.layer.pool.count > 0; i++) await new Promise((resolve) => setTimeout(resolve, 20));
   assert.equal(stack.layer.pool.count, 0);
-  assert.equal(network.stack.pool.inUse, 0);
+  assert.equal(stack.network!.stack.pool.inUse, 0);
 });

@@ -1,0 +1,95 @@
+/**
+ * The kinds of devices that configuration can name: which fields each takes besides the common ones (see `config/network_config.ts`) and
+ * how it is opened. Adding a kind is an entry here.
+ */
+import type { NativeMemory } from '../../core/sys/memory.ts';
+import { type FieldTable, flag, text } from '../config/check.ts';
+import type { Device } from './device.ts';
+import { PipeDevice } from './pipe.ts';
+import { TunDevice } from './tun.ts';
+
+/** What a kind's `open` gets of the configuration of a device; `name` and `mtu` are checked. */
+export interface DeviceFields {
+  name: string;
+  mtu?: number;
+  offload?: boolean;
+  mac?: string;
+  peer?: string;
+}
+
+export interface OpenedDevice {
+  device: Device;
+  /** Descriptors that become readable when packets arrive. */
+  fds: readonly number[];
+  /** It is the other end of a device of the host, which `hostAddresses` and `netns` set up. */
+  hasHostSide: boolean;
+}
+
+export interface OpenContext {
+  /** Memory of the packet pool. */
+  memory: NativeMemory;
+  /** Has the stack polled soon. */
+  wake: () => void;
+  /** Ends of pipes whose other end is open already. */
+  readonly pipes: Map<string, PipeDevice>;
+}
+
+export interface DeviceKind {
+  readonly help: string;
+  readonly fields: FieldTable;
+  /** Throws SysError. */
+  open(fields: DeviceFields, context: OpenContext): OpenedDevice;
+}
+
+const mac = text('a unicast address such as 02:00:00:00:00:01', (value) => parseMac(value) !== null);
+
+export const DEVICE_KINDS: Readonly<Record<string, DeviceKind>> = {
+  tun: {
+    help: 'IP packets to and from the kernel of this host (TUN)',
+    fields: { offload: flag },
+    open: (fields, context) => openTun('tun', fields, context),
+  },
+  tap: {
+    help: 'Ethernet frames to and from the kernel of this host (TAP)',
+    fields: { offload: flag, mac },
+    open: (fields, context) => openTun('tap', fields, context),
+  },
+  pipe: {
+    help: 'one end of a link in memory to the device `peer` of this stack, usually in another fib',
+    fields: { peer: text(), offload: flag },
+    open: openPipe,
+  },
+};
+
+/** Bytes of a unicast link-layer address; null when it is none. */
+export function parseMac(value: string): Uint8Array | null {
+  if (!/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i.test(value)) return null;
+  const bytes = Uint8Array.from(value.split(':'), (part) => Number.parseInt(part, 16));
+  return (bytes[0] & 1) !== 0 || bytes.every((byte) => byte === 0) ? null : bytes;
+}
+
+function openTun(kind: 'tun' | 'tap', fields: DeviceFields, { memory }: OpenContext): OpenedDevice {
+  const { name, mtu, offload = true } = fields;
+  const device = new TunDevice(
+    { name, kind, mtu, offload, mac: fields.mac === undefined ? undefined : parseMac(fields.mac)! },
+    memory,
+  );
+  return { device, fds: [device.fd], hasHostSide: true };
+}
+
+function openPipe(fields: DeviceFields, context: OpenContext): OpenedDevice {
+  const { name, peer = '', mtu, offload = true } = fields;
+  let own = context.pipes.get(name);
+  if (own === undefined) {
+    const [here, there] = PipeDevice.pair({
+      names: [name, peer],
+      mtu,
+      checksumOffload: offload,
+      maxGsoBytes: offload ? 65_000 : 0,
+    });
+    here.onReadable = there.onReadable = context.wake;
+    context.pipes.set(peer, there);
+    own = here;
+  }
+  return { device: own, fds: [], hasHostSide: false };
+}
