@@ -57,8 +57,15 @@ export class FifoConsumer {
     if (available < length) available = this.used;
     if (this.corrupted || available === 0) return 0;
     if (length > available) length = available;
-    let done = 0;
     let head = this.head;
+    const inFirst = (head - this.start) >>> 0;
+    if (inFirst + length <= this.bytes) {
+      this.copyOut(target, offset, this.page * PAGE + inFirst, length);
+      this.head = (head + length) | 0;
+      Atomics.store(this.i32, this.word + FifoWord.head, this.head);
+      return length;
+    }
+    let done = 0;
     while (done < length) {
       let inChunk = (head - this.start) >>> 0;
       if (inChunk >= this.bytes) {

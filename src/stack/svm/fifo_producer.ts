@@ -45,6 +45,10 @@ export class FifoProducer {
   private readonly chunkStart: number[] = [];
   private readonly chunkOrder: number[] = [];
   private tailChunk = 0;
+  /** Of the chunk that holds the tail, for writes that stay in it: where it begins in the stream and in memory, and its size. */
+  private tailStart = 0;
+  private tailBase = 0;
+  private tailBytes = 0;
 
   /** `word`: index of the FIFO header. The header is zero except for its size, which is clamped to `maxSize`. */
   constructor(arena: ChunkArena, word: number, maxSize = MAX_FIFO_SIZE) {
@@ -96,6 +100,13 @@ export class FifoProducer {
       room = this.size - ((this.tail - this.head) >>> 0);
       if (this.corrupted || room <= 0) return 0;
       if (length > room) length = room;
+    }
+    const inChunk = (this.tail - this.tailStart) >>> 0;
+    if (inChunk + length <= this.tailBytes && this.outOfOrder.length === 0) {
+      copy(this.u8, this.tailBase + inChunk, source, offset, length);
+      this.tail = (this.tail + length) | 0;
+      Atomics.store(this.i32, this.word + FifoWord.tail, this.tail);
+      return length;
     }
     const written = this.copyIn(this.tail, source, offset, length);
     if (written > 0) this.publish(written);
@@ -195,6 +206,7 @@ export class FifoProducer {
     this.chunkPage.length = this.chunkStart.length = this.chunkOrder.length = 0;
     if (this.promised) this.arena.unreserve();
     this.promised = false;
+    this.tailBytes = 0;
     this.corrupted = true;
   }
 
@@ -204,6 +216,9 @@ export class FifoProducer {
     this.tail = tail;
     while (this.tailChunk + 1 < this.chunkPage.length && ((tail - this.chunkStart[this.tailChunk + 1]) | 0) >= 0)
       this.tailChunk++;
+    this.tailStart = this.chunkStart[this.tailChunk];
+    this.tailBase = this.chunkPage[this.tailChunk] * PAGE;
+    this.tailBytes = PAGE << this.chunkOrder[this.tailChunk];
     Atomics.store(this.i32, this.word + FifoWord.tail, tail);
   }
 

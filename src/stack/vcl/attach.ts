@@ -22,7 +22,7 @@ export interface AppOptions {
   /** Both by default. */
   scopeLocal?: boolean;
   scopeGlobal?: boolean;
-  /** How long blocking calls look again before they sleep, in microseconds. Default 0. */
+  /** How long blocking calls look again before they sleep, in microseconds. Default: up to 50, while that is worth it. */
   spinUs?: number;
   /** How long attaching may take. Default 5 s. */
   timeoutMs?: number;

@@ -130,7 +130,7 @@ export function sessionRead(sh: number, target: Uint8Array, offset = 0, length =
   const session = find(sh);
   if (session === null) return -E.BADF;
   let n = session.read(target, offset, length);
-  if (n === -E.AGAIN && !session.nonBlocking) block(() => (n = session.read(target, offset, length)) !== -E.AGAIN);
+  if (n === -E.AGAIN && !session.nonBlocking) blockOnFifo(() => (n = session.read(target, offset, length)) !== -E.AGAIN);
   return n;
 }
 
@@ -138,16 +138,23 @@ export function sessionRead(sh: number, target: Uint8Array, offset = 0, length =
 export function sessionWrite(sh: number, source: Uint8Array, offset = 0, length = source.length - offset): number {
   const session = find(sh);
   if (session === null) return -E.BADF;
-  let done = session.write(source, offset, length);
+  let done = session.nonBlocking ? session.write(source, offset, length) : session.tryWrite(source, offset, length);
   if (session.nonBlocking || done === length || (done < 0 && done !== -E.AGAIN)) return done;
   if (done < 0) done = 0;
   let failure = 0;
-  block(() => {
-    const n = session.write(source, offset + done, length - done);
+  const note = (n: number): boolean => {
     if (n >= 0) done += n;
     else if (n !== -E.AGAIN) failure = n;
     return done === length || failure !== 0;
-  }, STARVED_WAIT_MS);
+  };
+  const own = worker();
+  while (
+    !own.spinUntil(() => note(session.tryWrite(source, offset + done, length - done))) &&
+    !note(session.write(source, offset + done, length - done)) &&
+    !own.detached
+  ) {
+    own.sleep(STARVED_WAIT_MS);
+  }
   return done > 0 ? done : failure;
 }
 
@@ -156,7 +163,7 @@ export function sessionReadSegments(sh: number, views: Uint8Array[], length?: nu
   const session = find(sh);
   if (session === null) return -E.BADF;
   let n = session.readSegments(views, length);
-  if (n === -E.AGAIN && !session.nonBlocking) block(() => (n = session.readSegments(views, length)) !== -E.AGAIN);
+  if (n === -E.AGAIN && !session.nonBlocking) blockOnFifo(() => (n = session.readSegments(views, length)) !== -E.AGAIN);
   return n;
 }
 
@@ -338,6 +345,12 @@ function find(sh: number): VclSession | null {
 function block(done: () => boolean, sliceMs = -1): void {
   const own = worker();
   while (!done() && !own.detached) own.wait(sliceMs);
+}
+
+/** The same for what can be seen in the FIFO itself: the queues, whose events cost the peer time, are served only before sleeping. */
+function blockOnFifo(done: () => boolean): void {
+  const own = worker();
+  while (!own.spinUntil(done) && !done() && !own.detached) own.sleep(-1);
 }
 
 function blockUntil(done: () => boolean, timeoutMs: number): void {

@@ -148,6 +148,16 @@ export class VclSession {
     return length === 0 ? 0 : tx.corrupted ? this.fail(E.CONNRESET) : -E.AGAIN;
   }
 
+  /** As `write`, for a caller that looks again by itself: a short count brings no event. */
+  tryWrite(source: Uint8Array, offset: number, length: number): number {
+    const { tx } = this;
+    if (tx === null || this.writeShut || this.peerClosed || this.error !== 0) return this.unwritable();
+    const n = tx.write(source, offset, length);
+    if (n === 0 && length > 0) return tx.corrupted ? this.fail(E.CONNRESET) : -E.AGAIN;
+    this.announce(tx);
+    return n;
+  }
+
   /** Zero-copy write: views of up to `length` bytes to fill, then `writeCommit`. Returns the bytes offered. */
   writeSegments(views: Uint8Array[], length: number): number {
     const { tx } = this;

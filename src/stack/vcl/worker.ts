@@ -38,6 +38,7 @@ import { ControlChannel } from './control_channel.ts';
 import { MemoryKeeper } from './memory_keeper.ts';
 import { Ready, VclSession, VclState } from './session.ts';
 import { SegmentEnd, segmentKey } from './shared_segment.ts';
+import { ADAPTIVE_SPIN, Spinner } from './spinner.ts';
 
 const EVENTS_PER_RUN = 1024;
 
@@ -65,7 +66,8 @@ export class VclWorker {
   private endList: SegmentEnd[] = [];
   private readonly memory: MemoryKeeper;
   private readonly incoming = newMessage();
-  private readonly spinNs: number;
+  private readonly spinner: Spinner;
+  private readonly drainSome = (): boolean => this.drain(EVENTS_PER_RUN) > 0;
   private polls: UvPoll[] = [];
   private keepAlive = 0;
   private runScheduled = false;
@@ -79,7 +81,7 @@ export class VclWorker {
     this.workerIndex = reply.workerIndex;
     this.generation = reply.generation;
     this.ticket = { socketPath, appIndex: reply.appIndex, token: reply.token, spinUs };
-    this.spinNs = spinUs * 1000;
+    this.spinner = new Spinner(spinUs);
     this.control = new ControlChannel(attachment.segment, attachment.stackFd);
     this.memory = new MemoryKeeper(this.sessions, () => this.endList);
     process.once('exit', this.onExit);
@@ -88,12 +90,20 @@ export class VclWorker {
   /** Attaches a new application; blocks, so the stack must run in another thread or process. */
   static attachBlocking(name: string, options: AppOptions = {}): VclWorker {
     const path = appSocketPath(options);
-    return new VclWorker(attachBlocking(path, attachMessage(name, options), options.timeoutMs), path, options.spinUs ?? 0);
+    return new VclWorker(
+      attachBlocking(path, attachMessage(name, options), options.timeoutMs),
+      path,
+      options.spinUs ?? ADAPTIVE_SPIN,
+    );
   }
 
   static async attach(name: string, options: AppOptions = {}): Promise<VclWorker> {
     const path = appSocketPath(options);
-    return new VclWorker(await attachAsync(path, attachMessage(name, options), options.timeoutMs), path, options.spinUs ?? 0);
+    return new VclWorker(
+      await attachAsync(path, attachMessage(name, options), options.timeoutMs),
+      path,
+      options.spinUs ?? ADAPTIVE_SPIN,
+    );
   }
 
   /** Makes this thread a further worker of an application. */
@@ -243,7 +253,16 @@ export class VclWorker {
       this.readSocket();
       return false;
     }
-    if (this.spinNs > 0 && this.spin()) return true;
+    return this.spinner.until(this.drainSome) || this.sleep(timeoutMs);
+  }
+
+  /** Looks again and again, for as long as that is cheaper than to sleep, whether `done`; queues are not served meanwhile. */
+  spinUntil(done: () => boolean): boolean {
+    return this.spinner.until(done);
+  }
+
+  /** As `wait`, asleep at once. */
+  sleep(timeoutMs: number): boolean {
     if (!this.arm()) return this.drain(EVENTS_PER_RUN) > 0;
     const { wakeFd, socket } = this.attachment;
     if (this.detached) return false;
@@ -286,14 +305,6 @@ export class VclWorker {
     if (this.runScheduled) return;
     this.runScheduled = true;
     setImmediate(() => this.run());
-  }
-
-  private spin(): boolean {
-    const until = process.hrtime.bigint() + BigInt(this.spinNs);
-    do {
-      for (let i = 0; i < 64; i++) if (this.drain(EVENTS_PER_RUN) > 0) return true;
-    } while (process.hrtime.bigint() < until);
-    return false;
   }
 
   private drain(budget: number): number {
