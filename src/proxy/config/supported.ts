@@ -9,7 +9,7 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   // ---- bootstrap
   'envoy.config.bootstrap.v3.Bootstrap': `
     node static_resources cluster_manager layered_runtime admin stats_config stats_flush_interval stats_flush_on_admin
-    bootstrap_extensions application_log_config stats_server_version_override dns_resolution_config typed_dns_resolver_config
+    bootstrap_extensions default_socket_interface application_log_config stats_server_version_override dns_resolution_config typed_dns_resolver_config
     deferred_stat_options watchdog watchdogs`,
   'envoy.config.bootstrap.v3.Watchdogs': 'main_thread_watchdog worker_watchdog',
   'envoy.config.bootstrap.v3.Watchdog': 'miss_timeout megamiss_timeout',
@@ -29,6 +29,10 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.config.metrics.v3.HistogramBucketSettings': 'match buckets',
   'envoy.extensions.network.socket_interface.v3.DefaultSocketInterface': 'io_uring_options',
   'envoy.extensions.network.socket_interface.v3.IoUringOptions': '',
+  'envoy.extensions.vcl.v3alpha.VclSocketInterface': '',
+  'sluice.extensions.vcl.v1.HostStackSocketInterface': `
+    runtime_dir namespace_id application_name rx_fifo_size tx_fifo_size embedded_stack`,
+  'sluice.extensions.vcl.v1.EmbeddedStack': 'config_path',
   'envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig': '',
   'envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig': 'resolvers dns_resolver_options',
   'envoy.config.core.v3.DnsResolverOptions': 'no_default_search_domain',
@@ -310,8 +314,10 @@ const PER_ROUTE = `
  * that is not here cannot be used.
  */
 export const EXTENSION_POINTS: Record<string, string> = {
-  'envoy.config.bootstrap.v3.Bootstrap.bootstrap_extensions':
-    'envoy.extensions.network.socket_interface.v3.DefaultSocketInterface',
+  'envoy.config.bootstrap.v3.Bootstrap.bootstrap_extensions': `
+    envoy.extensions.network.socket_interface.v3.DefaultSocketInterface
+    envoy.extensions.vcl.v3alpha.VclSocketInterface
+    sluice.extensions.vcl.v1.HostStackSocketInterface`,
   'envoy.config.bootstrap.v3.Bootstrap.typed_dns_resolver_config': DNS_RESOLVERS,
   'envoy.config.listener.v3.ListenerFilter.typed_config': `
     envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector
@@ -396,10 +402,6 @@ export const ACCEPTED_VALUES: Record<string, readonly (boolean | number | string
   'envoy.config.cluster.v3.Cluster.CommonLbConfig.ignore_new_hosts_until_first_hc': [true],
   'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector.enable_ja3_fingerprinting': [false],
   'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector.enable_ja4_fingerprinting': [false],
-  // Sockets are the kernel's by default in both.
-  'envoy.config.bootstrap.v3.Bootstrap.default_socket_interface': [
-    'envoy.extensions.network.socket_interface.default_socket_interface',
-  ],
   // Connections to the admin interface are never counted or limited.
   'envoy.config.bootstrap.v3.Admin.ignore_global_conn_limit': [true],
   'envoy.extensions.http.original_ip_detection.xff.v3.XffConfig.skip_xff_append': [true],

@@ -16,7 +16,8 @@ export interface Bootstrap {
   statsConfig?: StatsConfig;
   statsFlushInterval?: number;
   statsFlushOnAdmin?: boolean;
-  bootstrapExtensions: TypedExtensionConfig<({ '@type': 'envoy.extensions.network.socket_interface.v3.DefaultSocketInterface' } & DefaultSocketInterface)>[];
+  bootstrapExtensions: TypedExtensionConfig<({ '@type': 'envoy.extensions.network.socket_interface.v3.DefaultSocketInterface' } & DefaultSocketInterface) | ({ '@type': 'envoy.extensions.vcl.v3alpha.VclSocketInterface' } & VclSocketInterface) | ({ '@type': 'sluice.extensions.vcl.v1.HostStackSocketInterface' } & HostStackSocketInterface)>[];
+  defaultSocketInterface: string;
   applicationLogConfig?: BootstrapApplicationLogConfig;
   statsServerVersionOverride?: number;
   dnsResolutionConfig?: DnsResolutionConfig;
@@ -130,6 +131,24 @@ export interface DefaultSocketInterface {
 
 /** envoy.extensions.network.socket_interface.v3.IoUringOptions */
 export type IoUringOptions = Record<never, never>;
+
+/** envoy.extensions.vcl.v3alpha.VclSocketInterface */
+export type VclSocketInterface = Record<never, never>;
+
+/** sluice.extensions.vcl.v1.HostStackSocketInterface */
+export interface HostStackSocketInterface {
+  runtimeDir: string;
+  namespaceId: string;
+  applicationName: string;
+  rxFifoSize?: number;
+  txFifoSize?: number;
+  embeddedStack?: EmbeddedStack;
+}
+
+/** sluice.extensions.vcl.v1.EmbeddedStack */
+export interface EmbeddedStack {
+  configPath: string;
+}
 
 /** envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig */
 export type GetAddrInfoDnsResolverConfig = Record<never, never>;

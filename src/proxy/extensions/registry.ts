@@ -1,6 +1,7 @@
 /** Everything that configuration can name by type, found by the full name of its message. */
 import type { ListenerExtensions } from '../network/listener_extensions.ts';
 import type { ListenerFilterConfigFactory } from '../network/listener_filter.ts';
+import type { SocketInterfaceFactory } from '../network/socket_interfaces.ts';
 import type { HttpFilterConfigFactory, NetworkFilterConfigFactory } from '../server/factory_context.ts';
 import { factory as buffer } from './http_filters/buffer/config.ts';
 import { factory as headerMutation } from './http_filters/header_mutation/config.ts';
@@ -15,6 +16,7 @@ import { factory as echo } from './network_filters/echo/config.ts';
 import { createHttpConnectionManagerFactory } from './network_filters/http_connection_manager/config.ts';
 import { factory as sniCluster } from './network_filters/sni_cluster/config.ts';
 import { factory as tcpProxy } from './network_filters/tcp_proxy/config.ts';
+import { factory as vcl } from './socket_interfaces/vcl/config.ts';
 
 function byType<F extends { readonly typeName: string }>(factories: readonly F[]): ReadonlyMap<string, F> {
   return new Map(factories.map((factory) => [factory.typeName, factory]));
@@ -32,6 +34,8 @@ export const NETWORK_FILTERS = byType<NetworkFilterConfigFactory>([
 ]);
 
 export const LISTENER_FILTERS = byType<ListenerFilterConfigFactory>([httpInspector, originalDst, proxyProtocol, tlsInspector]);
+
+export const SOCKET_INTERFACES: readonly SocketInterfaceFactory[] = [vcl];
 
 export const LISTENER_EXTENSIONS: ListenerExtensions = {
   networkFilter: (typeName) => NETWORK_FILTERS.get(typeName),

@@ -48,6 +48,7 @@ function iovecs(): NativeMemory {
 }
 
 class EpollSocket extends KernelSocket implements IoHandle {
+  readonly interfaceName = 'epoll';
   isOpen = true;
   pendingBytes = 0;
   private readonly dispatcher: Dispatcher;

@@ -1,5 +1,5 @@
 /**
- * The seam between the proxy and whatever moves bytes (Envoy's IoHandle and SocketInterface): io_uring, epoll, later the host stack.
+ * The seam between the proxy and whatever moves bytes (Envoy's IoHandle and SocketInterface): io_uring, epoll, the host stack (vcl).
  *
  * Completion-shaped: received bytes arrive as slices that the receiver then owns; slices to send are handed over; nobody above
  * sees a descriptor. All calls and callbacks happen on the thread of `dispatcher`. No callback runs after `close()` returned.
@@ -26,6 +26,8 @@ export interface IoHandleCallbacks {
 export interface IoHandle {
   /** For logs and for passing to kernel interfaces; -1 when there is no descriptor. */
   readonly fd: number;
+  /** Of its socket interface: `io_uring`, `epoll`, `vcl`. */
+  readonly interfaceName: string;
   readonly isOpen: boolean;
   setCallbacks(callbacks: IoHandleCallbacks): void;
   /** Starts connecting; `onConnect` tells. */
@@ -62,6 +64,8 @@ export interface ListenOptions {
   freebind?: boolean;
   /** Raw socket options, applied before bind ('prebind'), after bind ('bound') or after listen ('listening'). */
   socketOptions?: { level: number; name: number; value: number | Uint8Array; state: 'prebind' | 'bound' | 'listening' }[];
+  /** Name of the socket interface; undefined: the default one. */
+  socketInterface?: string;
   /** An already bound descriptor to use instead of making one (hot restart, sharing without reuse_port). */
   fd?: number;
 }
@@ -76,6 +80,8 @@ export interface ListenSocket {
 
 export interface ConnectOptions {
   address: Address;
+  /** Name of the socket interface; undefined: the default one. */
+  socketInterface?: string;
   sourceAddress?: Address;
   socketOptions?: { level: number; name: number; value: number | Uint8Array; state: 'prebind' | 'bound' | 'listening' }[];
 }

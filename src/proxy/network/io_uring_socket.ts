@@ -84,6 +84,7 @@ class ArgumentSlots {
 const argumentSlots = new ArgumentSlots();
 
 class IoUringSocket extends KernelSocket implements IoHandle, RingTarget, RingSender {
+  readonly interfaceName = 'io_uring';
   isOpen = true;
   pendingBytes = 0;
   private readonly dispatcher: RingDispatcher;

@@ -64,6 +64,7 @@ export class ActiveListener {
           transparent: config.transparent,
           freebind: config.freebind,
           socketOptions,
+          socketInterface: config.socketInterface,
           fd: overrides[i]?.fd,
         };
         const onAccept = (handle: IoHandle) => this.onAccept(handle);

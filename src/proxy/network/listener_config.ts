@@ -36,6 +36,7 @@ import {
   type ListenerFilterPredicateConfig,
   listenerFilterPredicate,
 } from './listener_filter_predicate.ts';
+import { configuredSocketInterface } from './socket_interfaces.ts';
 
 /** `envoy.config.listener.v3.Listener`: the part that is read here. */
 export interface ListenerProto {
@@ -115,6 +116,8 @@ export class ListenerConfig {
   readonly backlog: number;
   readonly transparent: boolean;
   readonly freebind: boolean;
+  /** Name of the socket interface; undefined: the default one. */
+  readonly socketInterface: string | undefined;
   /** 0: no limit. */
   readonly maxConnectionsToAcceptPerSocketEvent: number;
   readonly ignoreGlobalConnectionLimit: boolean;
@@ -148,6 +151,7 @@ export class ListenerConfig {
     this.backlog = proto.tcpBacklogSize ?? DEFAULT_BACKLOG;
     this.transparent = proto.transparent ?? false;
     this.freebind = proto.freebind ?? false;
+    this.socketInterface = configuredSocketInterface(proto.metadata);
     this.maxConnectionsToAcceptPerSocketEvent = proto.maxConnectionsToAcceptPerSocketEvent ?? 0;
     this.ignoreGlobalConnectionLimit = proto.ignoreGlobalConnLimit ?? false;
     this.trafficDirection = proto.trafficDirection ?? 'UNSPECIFIED';

@@ -19,9 +19,12 @@ export interface BindPlan {
 export interface BoundListener {
   readonly name: string;
   readonly addresses: readonly Address[];
-  /** By worker, then by address. */
+  /** By worker, then by address; -1 where workers listen by themselves. */
   readonly fds: readonly (readonly number[])[];
 }
+
+/** Finds out for another socket interface than the kernel's whether workers can listen there. Rejects with SysError. */
+export type Reserve = (options: ListenOptions) => Promise<Address> | null;
 
 /** The plan of the listeners of a handler (those that bind). */
 export function bindPlans(
@@ -40,26 +43,42 @@ export function bindPlans(
             reusePort: config.reusePort,
             transparent: config.transparent,
             freebind: config.freebind,
+            socketInterface: config.socketInterface,
           })),
   }));
 }
 
-/** Binds everything for `workers` workers. Throws ConfigError naming the listener; then nothing stays open. */
-export function bindListeners(plans: readonly BindPlan[], workers: number): BoundListener[] {
+/** Binds everything for `workers` workers. Rejects with ConfigError naming the listener; then nothing stays open. */
+export async function bindListeners(plans: readonly BindPlan[], workers: number, reserve: Reserve): Promise<BoundListener[]> {
   const opened: number[] = [];
   try {
-    return plans.map((plan, i) => bindListener(plan, workers, opened, `static_resources.listeners[${i}].address`));
+    const bound: BoundListener[] = [];
+    for (const [i, plan] of plans.entries())
+      bound.push(await bindListener(plan, workers, opened, reserve, `static_resources.listeners[${i}].address`));
+    return bound;
   } catch (error) {
     for (const fd of opened) libc.close(fd);
     throw error;
   }
 }
 
-function bindListener(plan: BindPlan, workers: number, opened: number[], path: string): BoundListener {
+async function bindListener(
+  plan: BindPlan,
+  workers: number,
+  opened: number[],
+  reserve: Reserve,
+  path: string,
+): Promise<BoundListener> {
   const fds: number[][] = Array.from({ length: workers }, () => []);
   const addresses: Address[] = [];
   for (const socket of plan.sockets) {
     try {
+      const reserved = reserve(socket);
+      if (reserved !== null) {
+        addresses.push(await reserved);
+        for (const own of fds) own.push(-1);
+        continue;
+      }
       const first = openListenSocket(socket);
       opened.push(first);
       const bound = fromSocketAddress(socketName(first));

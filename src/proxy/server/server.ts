@@ -29,6 +29,7 @@ import { GuardDog, watchdogSettings } from './guard_dog.ts';
 import { localInfo } from './local_info.ts';
 import { adminContext } from './server_admin.ts';
 import { ServerStats } from './server_stats.ts';
+import { checkSocketInterfaces, MainSocketInterfaces } from './socket_interfaces.ts';
 import { statsTags } from './stats_config.ts';
 import { WorkerPool } from './worker_pool.ts';
 import type { WorkerInit } from './worker_protocol.ts';
@@ -158,13 +159,17 @@ function checkConfiguration(options: ServerOptions, log: Logger): CheckedConfigu
       fileFlushIntervalMs: options.fileFlushIntervalMs,
       watchdogCells: new Int32Array(new SharedArrayBuffer(4)),
       listenFds: [],
+      listenAddresses: [],
+      socketInterfaces: {},
     });
     trial.addListeners(null);
     const { admin } = loaded.bootstrap;
     if (admin !== undefined) compileAdmin(admin, { accessLogManager: trial.accessLogs, runtime, random: randomSource() });
     plans = bindPlans(trial.handler, loaded.bootstrap.staticResources?.listeners ?? []);
+    checkSocketInterfaces(loaded.bootstrap, plans, trial.clusters);
     trial.accessLogs.close();
     trial.clusters.close();
+    trial.sockets.close();
     trial.dispatcher.stop();
     runtime.close();
     discovery.close();
@@ -199,6 +204,7 @@ export class Server {
   readonly startMs = Date.now();
   readonly pool: WorkerPool;
   readonly discovery: ClusterDiscovery;
+  readonly socketInterfaces: MainSocketInterfaces;
   listeners: BoundListener[] = [];
   state: ServerState = 'PRE_INITIALIZING';
   healthCheckFailed = false;
@@ -238,6 +244,9 @@ export class Server {
       this.log.critical(message);
       this.end(1);
     });
+    this.socketInterfaces = new MainSocketInterfaces(bootstrap, { scope: this.store, log: sink.logger('io') }, (name, state) =>
+      this.pool.post({ type: 'socketInterface', name, state }),
+    );
     this.discovery = new ClusterDiscovery({
       clusters: clustersOf(this.loaded),
       workers: options.concurrency,
@@ -268,7 +277,10 @@ export class Server {
     this.state = 'INITIALIZING';
     await this.startAdmin();
     await this.discovery.start((update) => this.pool.post({ type: 'hosts', update }));
-    this.listeners = bindListeners(this.plans, this.options.concurrency);
+    await this.socketInterfaces.start();
+    this.listeners = await bindListeners(this.plans, this.options.concurrency, (options) =>
+      this.socketInterfaces.reserve(options),
+    );
     const hosts = this.discovery.current();
     await Promise.all(
       Array.from({ length: this.options.concurrency }, (_, index) => this.pool.start(this.workerInit(index, hosts))),
@@ -386,6 +398,8 @@ export class Server {
       fileFlushIntervalMs: this.options.fileFlushIntervalMs,
       watchdogCells: this.guardDog.cells,
       listenFds: this.listeners.map((listener) => listener.fds[index]),
+      listenAddresses: this.listeners.map((listener) => listener.addresses),
+      socketInterfaces: this.socketInterfaces.states(),
     };
   }
 
@@ -397,7 +411,8 @@ export class Server {
     for (const signal of ['SIGTERM', 'SIGINT', 'SIGUSR1', 'SIGHUP'] as const) process.removeListener(signal, this.onSignal);
     // A worker that hangs must not keep the process.
     const forced = setTimeout(() => process.exit(status), 5000);
-    void this.pool.exit().then(() => {
+    void this.pool.exit().then(async () => {
+      await this.socketInterfaces.close();
       clearTimeout(forced);
       this.admin?.close();
       this.accessLogs?.close();

@@ -13,7 +13,7 @@ const DRAIN_CHECK_MS = 50;
 
 try {
   const worker = new WorkerRuntime(init);
-  worker.addListeners(init.listenFds);
+  worker.addListeners(init);
   worker.dispatcher.start();
   port.on('message', (message: ToWorker) => onMessage(worker, message));
   say({ type: 'ready' });
@@ -49,6 +49,9 @@ function onMessage(worker: WorkerRuntime, message: ToWorker): void {
     case 'ping':
       worker.dispatcher.post(worker.recordBuffers);
       break;
+    case 'socketInterface':
+      worker.dispatcher.post(() => worker.sockets.onState(message.name, message.state));
+      break;
     case 'exit':
       exit(worker);
       break;
@@ -72,6 +75,7 @@ function exit(worker: WorkerRuntime): void {
     worker.dispatcher.post(() => {
       setImmediate(() => {
         worker.accessLogs.close();
+        worker.sockets.close();
         worker.dispatcher.stop();
         port.close();
       });

@@ -3,6 +3,7 @@ import type { IoBackend } from '../../core/event/create_dispatcher.ts';
 import type { LogLevel, LogSettings } from '../../core/log/logger.ts';
 import type { StatsMemory } from '../../core/stats/store.ts';
 import type { Bootstrap } from '../config/types.gen.ts';
+import type { Address } from '../network/address.ts';
 import type { PlainRuntime } from '../runtime/snapshot.ts';
 import type { SharedUpstream } from '../upstream/cluster_manager.ts';
 import type { HostUpdate } from '../upstream/host_update.ts';
@@ -22,8 +23,11 @@ export interface WorkerInit {
   readonly localInfo: LocalInfo;
   readonly fileFlushIntervalMs: number;
   readonly watchdogCells: Int32Array<SharedArrayBuffer>;
-  /** Listening descriptors of this worker: by listener, then by address. */
+  /** Listening descriptors of this worker: by listener, then by address; -1: it listens at `listenAddresses` itself. */
   readonly listenFds: readonly (readonly number[])[];
+  readonly listenAddresses: readonly (readonly Address[])[];
+  /** What the main thread's part of each socket interface says, by name. */
+  readonly socketInterfaces: Readonly<Record<string, unknown>>;
 }
 
 export type ToWorker =
@@ -35,6 +39,8 @@ export type ToWorker =
   | { type: 'drain'; durationMs: number; strategy: 'gradual' | 'immediate' }
   | { type: 'stopListeners'; inboundOnly: boolean }
   | { type: 'ping' }
+  /** The main thread's part of a socket interface has something new to say. */
+  | { type: 'socketInterface'; name: string; state: unknown }
   /** Close everything and end the thread. */
   | { type: 'exit' };
 

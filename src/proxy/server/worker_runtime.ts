@@ -14,15 +14,15 @@ import type { Bootstrap } from '../config/types.gen.ts';
 import { LISTENER_EXTENSIONS } from '../extensions/registry.ts';
 import { ConnectionHandler } from '../network/connection_handler.ts';
 import { createClientConnection, createServerConnection } from '../network/connection_impl.ts';
-import { EpollSocketInterface } from '../network/epoll_socket.ts';
-import { IoUringSocketInterface } from '../network/io_uring_socket.ts';
 import type { ListenerProto } from '../network/listener_config.ts';
+import type { SocketInterfaces } from '../network/socket_interfaces.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { snapshotFromPlain } from '../runtime/snapshot.ts';
 import { ThreadLocalClusterManager } from '../upstream/cluster_manager.ts';
 import type { PlainBindConfig, PlainCluster } from '../upstream/cluster_types.ts';
 import { DrainManager } from './drain_manager.ts';
 import type { FactoryContext } from './factory_context.ts';
+import { workerSocketInterfaces } from './socket_interfaces.ts';
 import type { WorkerInit } from './worker_protocol.ts';
 
 export class WorkerRuntime {
@@ -33,6 +33,7 @@ export class WorkerRuntime {
   readonly log: LogSink;
   readonly drain: DrainManager;
   readonly runtime: { snapshot: Runtime['snapshot'] };
+  readonly sockets: SocketInterfaces;
   /** Runs at each look of the watchdog: how many blocks of buffer memory this worker's connections and messages hold. */
   readonly recordBuffers: () => void;
   private readonly listeners: readonly ListenerProto[];
@@ -57,7 +58,13 @@ export class WorkerRuntime {
       flushIntervalMs: init.fileFlushIntervalMs,
       scope: store,
     });
-    const socketInterface = init.backend === 'io_uring' ? new IoUringSocketInterface() : new EpollSocketInterface();
+    const socketInterface = workerSocketInterfaces(init, {
+      dispatcher: this.dispatcher,
+      scope: store,
+      log: this.log.logger('io'),
+      workerIndex: init.index,
+    });
+    this.sockets = socketInterface;
     const random = randomSource();
     this.clusters = new ThreadLocalClusterManager(
       {
@@ -95,15 +102,15 @@ export class WorkerRuntime {
     this.listeners = (init.bootstrap.staticResources?.listeners ?? []) as unknown as ListenerProto[];
   }
 
-  /** Builds all listeners; with `fds` they accept from these descriptors, without they only are checked. Throws ConfigError. */
-  addListeners(fds: WorkerInit['listenFds'] | null): void {
+  /** Builds all listeners; with `bound` they accept there, without they only are checked. Throws ConfigError. */
+  addListeners(bound: Pick<WorkerInit, 'listenFds' | 'listenAddresses'> | null): void {
     this.listeners.forEach((proto, i) => {
       try {
-        if (fds === null) this.handler.addListener({ ...proto, bindToPort: false } as ListenerProto);
+        if (bound === null) this.handler.addListener({ ...proto, bindToPort: false } as ListenerProto);
         else
           this.handler.addListener(
             proto,
-            (fds[i] ?? []).map((fd) => ({ fd })),
+            (bound.listenFds[i] ?? []).map((fd, at) => (fd < 0 ? { address: bound.listenAddresses[i][at] } : { fd })),
           );
       } catch (error) {
         if (!(error instanceof ConfigError)) throw error;

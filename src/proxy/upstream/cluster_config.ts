@@ -9,6 +9,7 @@ import { ConfigError } from '../config/error.ts';
 import type { Http1Settings } from '../http/http1/settings.ts';
 import { type Address, ipAddress } from '../network/address.ts';
 import type { ConnectOptions } from '../network/io_handle.ts';
+import { configuredSocketInterface } from '../network/socket_interfaces.ts';
 import { type DnsSettings, parseDns } from './cluster_config_dns.ts';
 import { type LbSettings, parseLbPolicy } from './cluster_config_lb.ts';
 import {
@@ -61,6 +62,8 @@ export interface ClusterSettings {
   /** 0: never. */
   readonly tcpIdleTimeoutMs: number;
   readonly sourceAddress: Address | undefined;
+  /** Name of the socket interface; undefined: the default one. */
+  readonly socketInterface: string | undefined;
   /** For TCP addresses; pipes get only those of `upstream_bind_config`. */
   readonly tcpSocketOptions: SocketOptions;
   readonly socketOptions: SocketOptions;
@@ -102,6 +105,7 @@ export function parseCluster(given: PlainCluster, path = '', defaultBind?: Plain
     http: parseHttp(config, at),
     tcpIdleTimeoutMs: tcpIdleTimeout(config),
     sourceAddress: bind?.sourceAddress && sourceAddress(bind.sourceAddress, at('upstream_bind_config.source_address')),
+    socketInterface: configuredSocketInterface(config.metadata, at),
     tcpSocketOptions: [
       { level: IPPROTO_TCP, name: TCP_NODELAY, value: 1, state: 'prebind' },
       ...keepalive(config),

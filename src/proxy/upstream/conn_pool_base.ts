@@ -290,6 +290,7 @@ export abstract class ConnPoolBase {
     try {
       connection = this.context.createClientConnection(this.dispatcher, this.context.socketInterface, {
         address,
+        socketInterface: settings.socketInterface,
         sourceAddress: settings.sourceAddress,
         socketOptions: address.kind === 'ip' ? settings.tcpSocketOptions : settings.socketOptions,
       });

@@ -2,14 +2,13 @@
  * A VCL worker: one thread's attachment to the stack. Owns the message queues, the segments it shares with peers, and the sessions, and
  * turns what arrives in the queues into session events.
  *
- * Two ways to wait, which may be mixed: in Node's event loop (`useEventLoop`: uv_poll on the worker's eventfd), or blocking the thread
+ * Two ways to wait, which may be mixed: in an event loop (`useEventLoop`: the worker's eventfd is watched), or blocking the thread
  * (`wait`: spin for a while if asked to, then poll(2)). Doorbells are armed only before sleeping, so a busy worker costs its peers no
  * system calls; an idle one uses no CPU.
  */
 import { clearEventfd, pollDescriptors } from '../../core/sys/eventfd.ts';
 import { E } from '../../core/sys/libc.ts';
 import { closeDescriptor, receivePacket } from '../../core/sys/unix_socket.ts';
-import { UvPoll } from '../../core/sys/uv_poll.ts';
 import { sessionErrno } from '../session/errors.ts';
 import {
   IoEvent,
@@ -35,12 +34,14 @@ import {
   type WorkerTicket,
 } from './attach.ts';
 import { ControlChannel } from './control_channel.ts';
+import { type EventLoop, type LoopWatch, NODE_LOOP } from './event_loop.ts';
 import { MemoryKeeper } from './memory_keeper.ts';
 import { Ready, VclSession, VclState } from './session.ts';
 import { SegmentEnd, segmentKey } from './shared_segment.ts';
 import { ADAPTIVE_SPIN, Spinner } from './spinner.ts';
 
-const EVENTS_PER_RUN = 1024;
+/** Of calls that wait for themselves. */
+const EVENTS_PER_POLL = 1024;
 
 export class VclWorker {
   readonly appIndex: number;
@@ -67,10 +68,12 @@ export class VclWorker {
   private readonly memory: MemoryKeeper;
   private readonly incoming = newMessage();
   private readonly spinner: Spinner;
-  private readonly drainSome = (): boolean => this.drain(EVENTS_PER_RUN) > 0;
-  private polls: UvPoll[] = [];
+  private readonly drainSome = (): boolean => this.drain(EVENTS_PER_POLL) > 0;
+  private loop: EventLoop = NODE_LOOP;
+  private watches: LoopWatch[] = [];
   private keepAlive = 0;
   private runScheduled = false;
+  private readonly runLater = (): void => this.run();
   /** Descriptors outlive a thread: without this the stack would not notice that it has ended. */
   private readonly onExit = (): void => this.destroy();
 
@@ -107,8 +110,12 @@ export class VclWorker {
   }
 
   /** Makes this thread a further worker of an application. */
-  static registerBlocking(ticket: WorkerTicket): VclWorker {
-    return new VclWorker(attachBlocking(ticket.socketPath, addWorkerMessage(ticket)), ticket.socketPath, ticket.spinUs);
+  static registerBlocking(ticket: WorkerTicket, timeoutMs?: number): VclWorker {
+    return new VclWorker(
+      attachBlocking(ticket.socketPath, addWorkerMessage(ticket), timeoutMs),
+      ticket.socketPath,
+      ticket.spinUs,
+    );
   }
 
   static async register(ticket: WorkerTicket): Promise<VclWorker> {
@@ -210,45 +217,45 @@ export class VclWorker {
   destroy(): void {
     process.removeListener('exit', this.onExit);
     if (!this.detached) this.leave(null);
-    for (const poll of this.polls) poll.close();
-    this.polls = [];
+    for (const watch of this.watches) watch.close();
+    this.watches = [];
     this.memory.close();
   }
 
   // --- waiting ---
 
-  /** Delivers events in Node's loop from now on. */
-  useEventLoop(): void {
-    if (this.polls.length > 0 || this.detached) return;
-    this.polls = [
-      new UvPoll(this.attachment.wakeFd, () => {
+  /** Delivers events in an event loop from now on: Node's, or another of this thread. */
+  useEventLoop(loop: EventLoop = NODE_LOOP): void {
+    if (this.watches.length > 0 || this.detached) return;
+    this.loop = loop;
+    this.watches = [
+      loop.watch(this.attachment.wakeFd, () => {
         clearEventfd(this.attachment.wakeFd);
         this.run();
       }),
-      new UvPoll(this.attachment.socket, () => this.readSocket()),
+      loop.watch(this.attachment.socket, () => this.readSocket()),
     ];
-    for (const poll of this.polls) poll.unref();
-    if (this.keepAlive > 0) this.polls[0].ref();
+    if (this.keepAlive > 0) this.watches[0].ref();
     this.scheduleRun();
   }
 
   /** The loop stays alive while there are more `ref`s than `unref`s. */
   ref(): void {
-    if (this.keepAlive++ === 0) this.polls[0]?.ref();
+    if (this.keepAlive++ === 0) this.watches[0]?.ref();
   }
 
   unref(): void {
-    if (--this.keepAlive === 0) this.polls[0]?.unref();
+    if (--this.keepAlive === 0) this.watches[0]?.unref();
   }
 
   /** Handles what has arrived; returns how much that was. */
   poll(): number {
-    return this.drain(EVENTS_PER_RUN);
+    return this.drain(EVENTS_PER_POLL);
   }
 
   /** Blocks until something has been handled (true) or `timeoutMs` have passed (false; -1: no limit). */
   wait(timeoutMs: number): boolean {
-    if (this.drain(EVENTS_PER_RUN) > 0) return true;
+    if (this.drain(EVENTS_PER_POLL) > 0) return true;
     if (timeoutMs === 0) {
       this.readSocket();
       return false;
@@ -263,13 +270,13 @@ export class VclWorker {
 
   /** As `wait`, asleep at once. */
   sleep(timeoutMs: number): boolean {
-    if (!this.arm()) return this.drain(EVENTS_PER_RUN) > 0;
+    if (!this.arm()) return this.drain(EVENTS_PER_POLL) > 0;
     const { wakeFd, socket } = this.attachment;
     if (this.detached) return false;
     const ready = pollDescriptors([wakeFd, socket], timeoutMs);
     if ((ready & 1) !== 0) clearEventfd(wakeFd);
     if ((ready & 2) !== 0) this.readSocket();
-    return this.drain(EVENTS_PER_RUN) > 0 || ready !== 0;
+    return this.drain(EVENTS_PER_POLL) > 0 || ready !== 0;
   }
 
   /** A session found no memory. */
@@ -288,7 +295,7 @@ export class VclWorker {
     this.runScheduled = false;
     let finished = false;
     try {
-      let budget = EVENTS_PER_RUN;
+      let budget = this.loop.eventsPerRun;
       while (budget > 0) {
         const n = this.drain(budget);
         if (n === 0) break;
@@ -304,7 +311,7 @@ export class VclWorker {
   private scheduleRun(): void {
     if (this.runScheduled) return;
     this.runScheduled = true;
-    setImmediate(() => this.run());
+    this.loop.schedule(this.runLater);
   }
 
   private drain(budget: number): number {
@@ -514,7 +521,7 @@ export class VclWorker {
       if (typeof end === 'string') continue;
       this.ends.set(segmentKey(end.id, end.side), end);
       this.endList.push(end);
-      if (this.polls.length > 0 && !end.fromPeer.arm()) this.scheduleRun();
+      if (this.watches.length > 0 && !end.fromPeer.arm()) this.scheduleRun();
     }
   }
 
@@ -541,8 +548,8 @@ export class VclWorker {
     this.drain(Number.MAX_SAFE_INTEGER);
     this.detached = true;
     this.control.close();
-    for (const poll of this.polls) poll.close();
-    this.polls = [];
+    for (const watch of this.watches) watch.close();
+    this.watches = [];
     const { socket, stackFd, wakeFd, segment } = this.attachment;
     for (const fd of [socket, stackFd, wakeFd]) closeDescriptor(fd);
     for (const session of this.sessions) {

@@ -421,6 +421,18 @@ export const NEWER_API: Record<string, string> = {
   'envoy/extensions/vcl/v3alpha/vcl_socket_interface.proto': `
   message VclSocketInterface
 `,
+  // Sluice's own: Envoy's message is empty and leaves everything to VCL's configuration.
+  'sluice/extensions/vcl/v1/host_stack_socket_interface.proto': `
+  message HostStackSocketInterface
+    runtime_dir 1 string
+    namespace_id 2 string
+    application_name 3 string
+    rx_fifo_size 4 google.protobuf.UInt32Value
+    tx_fifo_size 5 google.protobuf.UInt32Value
+    embedded_stack 6 sluice.extensions.vcl.v1.EmbeddedStack
+  message EmbeddedStack
+    config_path 1 string
+`,
   'envoy/type/http/v3/cookie.proto': `
   message Cookie
     attributes 4 repeated envoy.type.http.v3.CookieAttribute

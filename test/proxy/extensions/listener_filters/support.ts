@@ -77,6 +77,7 @@ export function fakeHandle(
 ): IoHandle {
   return {
     fd: -1,
+    interfaceName: 'fake',
     isOpen: true,
     setCallbacks: () => {},
     connect: () => {},

@@ -1,0 +1,186 @@
+/**
+ * A proxy thread's place on the host stack: the VCL worker, its events in the thread's dispatcher, and what happens when the stack goes.
+ *
+ * The main thread attaches the application; this thread becomes a worker of it on first use (Envoy: vcl_interface.cc). The queue's eventfd
+ * is an edge-triggered file event, and at most 128 events are handled before other work has its turn. When the stack has gone, every
+ * connection ends with an error; this thread then registers again, as soon as the main thread has attached to the next stack, and its
+ * listeners come back.
+ */
+import {
+  type Dispatcher,
+  FileReadyType,
+  FileTriggerType,
+  type SchedulableCallback,
+  type Timer,
+} from '../../../../core/event/dispatcher.ts';
+import { E, SysError } from '../../../../core/sys/libc.ts';
+import { AttachError, type WorkerTicket } from '../../../../stack/vcl/attach.ts';
+import type { EventLoop } from '../../../../stack/vcl/event_loop.ts';
+import { VclWorker } from '../../../../stack/vcl/worker.ts';
+import type { SocketInterfaceLog } from '../../../network/socket_interfaces.ts';
+import type { VclStats } from './stats.ts';
+
+/** As Envoy's MAX_EVENTS of one epoll wait. */
+const EVENTS_PER_WAKE = 128;
+const FIRST_REGISTER_TIMEOUT_MS = 1000;
+const RETRY_MS = 20;
+const MAX_RETRY_MS = 1000;
+
+/** What the main thread tells its workers. */
+export interface VclState {
+  readonly ticket: WorkerTicket;
+}
+
+/** What comes back with the stack. */
+export interface Restartable {
+  restart(worker: VclWorker): void;
+}
+
+/** What has bytes to move at the end of the turn. */
+export interface Flushable {
+  flushNow(): void;
+}
+
+export class VclThread implements EventLoop {
+  readonly eventsPerRun = EVENTS_PER_WAKE;
+  readonly dispatcher: Dispatcher;
+  readonly stats: VclStats;
+  readonly listeners = new Set<Restartable>();
+  private readonly log: SocketInterfaceLog;
+  private ticket: WorkerTicket | null = null;
+  private current: VclWorker | null = null;
+  /** It was attached once: from then on it comes back by itself. */
+  private used = false;
+  private registering = false;
+  private closed = false;
+  private retryMs = RETRY_MS;
+  private readonly retry: Timer;
+  private run: () => void = () => {};
+  private readonly runSoon: SchedulableCallback;
+  private flushes: Flushable[] = [];
+  private flushesSpare: Flushable[] = [];
+  private readonly flushAll = (): void => this.flush();
+
+  constructor(dispatcher: Dispatcher, stats: VclStats, log: SocketInterfaceLog, state: VclState | null) {
+    this.dispatcher = dispatcher;
+    this.stats = stats;
+    this.log = log;
+    this.ticket = state?.ticket ?? null;
+    this.retry = dispatcher.createTimer(() => this.register());
+    this.runSoon = dispatcher.createSchedulableCallback(() => this.run());
+  }
+
+  /** This thread's worker, registered now if it is the first use. Throws SysError while there is no stack. */
+  worker(): VclWorker {
+    if (this.current !== null) return this.current;
+    if (this.closed || this.used || this.ticket === null) throw new SysError('vcl', E.NETDOWN, 'the host stack has gone');
+    this.used = true;
+    try {
+      this.adopt(VclWorker.registerBlocking(this.ticket, FIRST_REGISTER_TIMEOUT_MS));
+    } catch (error) {
+      this.failed(error);
+      throw new SysError('vcl', E.NETDOWN, error instanceof Error ? error.message : String(error));
+    }
+    return this.current!;
+  }
+
+  /** The main thread has attached to another stack. */
+  onState(state: VclState): void {
+    this.ticket = state.ticket;
+    if (!this.used || this.closed) return;
+    this.retryMs = RETRY_MS;
+    this.retry.disableTimer();
+    // This thread may not have noticed yet that the stack before has gone.
+    if (this.current !== null) this.lose(this.current);
+    this.register();
+  }
+
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.retry.disableTimer();
+    this.runSoon.cancel();
+    if (this.current !== null) this.lose(this.current);
+  }
+
+  /** Calls `flushNow` once at the end of this turn. */
+  flushLater(socket: Flushable): void {
+    if (this.flushes.length === 0) this.dispatcher.atEndOfTurn(this.flushAll);
+    this.flushes.push(socket);
+  }
+
+  // --- EventLoop ---
+
+  watch(fd: number, callback: () => void): { ref(): void; unref(): void; close(): void } {
+    const event = this.dispatcher.createFileEvent(fd, callback, FileTriggerType.Edge, FileReadyType.Read);
+    return { ref: () => {}, unref: () => {}, close: () => event.close() };
+  }
+
+  schedule(callback: () => void): void {
+    this.run = callback;
+    this.runSoon.scheduleCallbackNextIteration();
+  }
+
+  private flush(): void {
+    const batch = this.flushes;
+    this.flushes = this.flushesSpare;
+    for (let i = 0; i < batch.length; i++) batch[i].flushNow();
+    batch.length = 0;
+    this.flushesSpare = batch;
+  }
+
+  private adopt(worker: VclWorker): void {
+    this.current = worker;
+    this.retryMs = RETRY_MS;
+    this.stats.attached.inc();
+    this.stats.workers_attached.inc();
+    worker.onDetached = () => this.onDetached(worker);
+    worker.useEventLoop(this);
+    for (const listener of this.listeners) listener.restart(worker);
+  }
+
+  private onDetached(worker: VclWorker): void {
+    if (this.current !== worker) return;
+    this.log.warn(`${this.dispatcher.name}: the host stack has gone`);
+    this.lose(worker);
+    this.retry.enableTimer(this.retryMs);
+  }
+
+  private lose(worker: VclWorker): void {
+    this.current = null;
+    this.stats.detached.inc();
+    this.stats.workers_attached.dec();
+    worker.destroy();
+  }
+
+  /** Registers without blocking: the stack may be busy, or about to go again. */
+  private register(): void {
+    const { ticket } = this;
+    if (this.registering || this.closed || this.current !== null || ticket === null) return;
+    this.registering = true;
+    VclWorker.register(ticket).then(
+      (worker) => {
+        this.registering = false;
+        if (this.closed || this.ticket !== ticket) {
+          worker.destroy();
+          this.register();
+        } else {
+          this.adopt(worker);
+          this.log.info(`${this.dispatcher.name}: attached to the host stack again`);
+        }
+      },
+      (error) => {
+        this.registering = false;
+        this.failed(error);
+      },
+    );
+  }
+
+  private failed(error: unknown): void {
+    if (!(error instanceof SysError || error instanceof AttachError)) throw error;
+    this.stats.attach_failed.inc();
+    if (this.closed) return;
+    this.retry.enableTimer(this.retryMs);
+    this.retryMs = Math.min(this.retryMs * 2, MAX_RETRY_MS);
+  }
+}
