@@ -88,7 +88,7 @@ export async function ctlCommand(args: readonly string[]): Promise<number> {
   const { values, positionals } = parseFlags(args, CTL_FLAGS, true);
   if (values.help || positionals.length === 0) {
     process.stdout.write(
-      `sluice ctl [flags] COMMAND: ask a running stack (show session, show app, show errors, session rule add ...)\n\n${formatFlags(CTL_FLAGS)}\n`,
+      `sluice ctl [flags] COMMAND: ask a running stack (help lists the commands: show session, show runtime, trace add, tcp probe ...)\n\n${formatFlags(CTL_FLAGS)}\n`,
     );
     return values.help ? 0 : 1;
   }

@@ -8,7 +8,7 @@
 import { randomBytes, randomFillSync, randomInt } from 'node:crypto';
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { EPOLLET, EPOLLIN, Epoll } from '../core/sys/epoll.ts';
+import { EPOLLET, EPOLLIN, EPOLLOUT, Epoll } from '../core/sys/epoll.ts';
 import { ringEventfd } from '../core/sys/eventfd.ts';
 import { E, errno, SysError } from '../core/sys/libc.ts';
 import {
@@ -365,7 +365,14 @@ export class HostStack {
   }
 
   private commandConnection(fd: number): void {
+    /** Parts of answers that the client has not taken yet. */
+    const waiting: Buffer[] = [];
+    const flush = (): void => {
+      while (waiting.length > 0 && sendPacket(fd, waiting[0]) === null) waiting.shift();
+      this.epoll.modify(fd, EPOLLIN | (waiting.length > 0 ? EPOLLOUT : 0), id);
+    };
     const id = this.watch(fd, EPOLLIN, () => {
+      if (waiting.length > 0) flush();
       const received = receivePacket(fd);
       if (received.kind === 'again') return;
       if (received.kind !== 'packet') {
@@ -378,9 +385,12 @@ export class HostStack {
       if (message === null || message.type !== 'command') return;
       const result = runCommand(this, message.command, message.json);
       const parts = splitText(result.text, REPLY_PART);
+      // One question at a time: who asks again before the answer is there does not read it.
+      if (waiting.length > 0) return;
       parts.forEach((text, i) => {
-        sendPacket(fd, encodeSapi({ type: 'reply', ok: result.ok, text, more: i + 1 < parts.length }));
+        waiting.push(encodeSapi({ type: 'reply', ok: result.ok, text, more: i + 1 < parts.length }));
       });
+      flush();
     });
   }
 }

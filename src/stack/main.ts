@@ -10,6 +10,7 @@ import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { readStackConfig } from './config/stack_config.ts';
 import { sendCommand } from './ctl/client.ts';
+import { runProbe } from './ctl/probe_client.ts';
 import { HostStack, type HostStackOptions } from './host_stack.ts';
 import { defaultRuntimeDir } from './vcl/attach.ts';
 
@@ -25,7 +26,11 @@ export function runStack(config: Partial<HostStackOptions>): HostStack {
 /** Prints the answer of a stack; returns the exit status. */
 export async function runControl(runtimeDir: string, command: string, json: boolean): Promise<number> {
   try {
-    const result = await sendCommand(runtimeDir, command, json);
+    const words = command.trim().split(/\s+/);
+    const probe = words[0] === 'tcp' && words[1] === 'probe' && words[2] !== 'on' && words[2] !== 'off';
+    const result = probe
+      ? await runProbe(runtimeDir, words.slice(2), interrupted())
+      : await sendCommand(runtimeDir, command, json);
     const text = result.text === '' || result.text.endsWith('\n') ? result.text : `${result.text}\n`;
     (result.ok ? process.stdout : process.stderr).write(text);
     return result.ok ? 0 : 1;
@@ -33,6 +38,10 @@ export async function runControl(runtimeDir: string, command: string, json: bool
     process.stderr.write(`no stack at ${runtimeDir}: ${error instanceof Error ? error.message : String(error)}\n`);
     return 2;
   }
+}
+
+function interrupted(): Promise<void> {
+  return new Promise((resolve) => process.once('SIGINT', () => resolve()));
 }
 
 async function main(): Promise<void> {

@@ -4,30 +4,18 @@
  */
 import type { HostStack } from '../host_stack.ts';
 import { parsePrefix } from '../session/endpoint.ts';
-import { sessionErrorText } from '../session/errors.ts';
 import { formatRule, type RuleAction, type RulesTable, type SessionRule } from '../session/rules_table.ts';
 import { type Session, stateName } from '../session/session.ts';
 import { protoByName, protoName } from '../session/transport.ts';
+import { type Command, CommandError, TextValue, type Value } from './command.ts';
+import { GRAPH_COMMANDS } from './graph_commands.ts';
+import { NETWORK_COMMANDS } from './network_commands.ts';
+import { PROBE_COMMANDS } from './probe_commands.ts';
 import { formatTable } from './table.ts';
 
 export interface CommandResult {
   ok: boolean;
   text: string;
-}
-
-type Value = Record<string, unknown>[] | Record<string, unknown>;
-
-interface Command {
-  readonly words: string;
-  readonly usage: string;
-  run(stack: HostStack, args: string[]): Value | CommandError;
-}
-
-class CommandError {
-  readonly text: string;
-  constructor(text: string) {
-    this.text = text;
-  }
 }
 
 const COMMANDS: readonly Command[] = [
@@ -39,11 +27,12 @@ const COMMANDS: readonly Command[] = [
   { words: 'show app ns', usage: 'show app ns', run: showNamespaces },
   { words: 'show app', usage: 'show app', run: showApps },
   { words: 'show segment-manager', usage: 'show segment-manager', run: showSegments },
-  { words: 'show errors', usage: 'show errors', run: showErrors },
-  { words: 'clear errors', usage: 'clear errors', run: clearErrors },
   { words: 'clear session', usage: 'clear session INDEX', run: clearSession },
   { words: 'session rule', usage: ruleUsage(), run: sessionRule },
   { words: 'app ns add', usage: 'app ns add id ID [secret S] [fib N]', run: addNamespace },
+  ...GRAPH_COMMANDS,
+  ...NETWORK_COMMANDS,
+  ...PROBE_COMMANDS,
 ];
 
 function ruleUsage(): string {
@@ -58,6 +47,7 @@ export function runCommand(stack: HostStack, line: string, json: boolean): Comma
   stack.settle();
   const value = command.run(stack, words.slice(command.words.split(' ').length));
   if (value instanceof CommandError) return failed(value.text, json);
+  if (value instanceof TextValue) return { ok: true, text: json ? JSON.stringify(value.value) : value.text };
   return { ok: true, text: json ? JSON.stringify(value) : formatTable(value) };
 }
 
@@ -69,11 +59,11 @@ function showVersion(stack: HostStack): Value {
   return { generation: stack.generation, pid: process.pid, uptimeSeconds: Math.floor((Date.now() - stack.startedAtMs) / 1000) };
 }
 
-function showSession(stack: HostStack, args: string[]): Value | CommandError {
+function showSession(stack: HostStack, args: string[]): Value | TextValue | CommandError {
   const verbose = args[0] === 'verbose' ? Number(args[1] ?? 1) : 0;
   if (!Number.isInteger(verbose)) return new CommandError('verbose takes a number');
   const sessions = [...stack.layer.pool.all()];
-  if (verbose > 0) return sessions.map((session) => describe(stack, session, verbose));
+  if (verbose > 0) return sessionRows(stack, sessions, verbose);
   const count = (test: (session: Session) => boolean): number => sessions.filter(test).length;
   return {
     sessions: sessions.length,
@@ -81,6 +71,18 @@ function showSession(stack: HostStack, args: string[]): Value | CommandError {
     cutThrough: count((session) => session.connection !== null && session.fifos === null),
     connects: stack.layer.connects,
   };
+}
+
+/** For programs, transports say more than their line of text. */
+function sessionRows(stack: HostStack, sessions: Session[], verbose: number): Value | TextValue {
+  const rows = sessions.map((session) => describe(stack, session, verbose));
+  if (verbose < 2) return rows;
+  const full = sessions.map((session, i) => {
+    const { details, ...row } = rows[i];
+    const values = session.connection === null ? undefined : stack.layer.transports.get(session.transport)!.describe?.(session);
+    return values === undefined ? rows[i] : { ...row, ...values };
+  });
+  return new TextValue(full, formatTable(rows));
 }
 
 function describe(stack: HostStack, session: Session, verbose: number): Record<string, unknown> {
@@ -138,15 +140,6 @@ function showSegments(stack: HostStack): Value {
 
 function pressure(percent: number, high: number): string {
   return percent >= 100 ? 'no memory' : percent >= high ? 'high' : percent >= 50 ? 'low' : 'none';
-}
-
-function showErrors(stack: HostStack): Value {
-  return [...stack.layer.errorCounts].map(([code, count]) => ({ count, node: 'session', reason: sessionErrorText(code) }));
-}
-
-function clearErrors(stack: HostStack): Value {
-  stack.layer.errorCounts.clear();
-  return {};
 }
 
 function clearSession(stack: HostStack, args: string[]): Value | CommandError {

@@ -32,9 +32,10 @@ export class EthernetNodes {
       resolved: (packet, neighbor) => this.frame(packet, neighbor.mac),
       failed: (packet) => graph.drop(this.output, packet, 1),
     });
-    this.input = graph.add('ethernet-input', ETHERNET_ERRORS, (frame) => {
+    const arrives = (frame: readonly Packet[]): void => {
       for (const packet of frame) this.arrives(packet, graph);
-    });
+    };
+    this.input = graph.add('ethernet-input', ETHERNET_ERRORS, arrives, true);
     this.arp = graph.add('arp-input', ARP_ERRORS, (frame) => {
       for (const packet of frame) this.arpArrives(packet, graph);
     });

@@ -2,6 +2,7 @@
  * The packet graph (as VPP's): nodes work on frames of packets, one node after the other, so that the code and the tables of a node stay
  * warm for a whole frame. Every packet that ends without being sent or delivered is dropped with a reason that its node counts.
  */
+import { describePacket } from './describe.ts';
 import type { Packet } from './packet.ts';
 
 export interface GraphNode {
@@ -14,8 +15,15 @@ export interface GraphNode {
   pending: Packet[];
   calls: number;
   packets: number;
+  /** Microseconds spent in it, while `Graph.clockUs` is set. */
+  busyUs: number;
+  /** Packets start with a link-layer header here, if their device has one. */
+  linkLayer: boolean;
   traceLeft: number;
 }
+
+/** Sees every packet that is dropped, with its node and the reason. */
+export type DropObserver = (packet: Packet, node: GraphNode, reason: string) => void;
 
 const MAX_TRACES = 256;
 
@@ -25,9 +33,14 @@ export class Graph {
   nowUs = 0;
   /** Finished traces, the oldest first. */
   readonly traces: string[][] = [];
+  /** Whether the packets of a device have a link-layer header, for traces. */
+  ethernetDevice: (device: number) => boolean = () => false;
+  onDrop: DropObserver | null = null;
+  /** Set to have the time in each node measured. */
+  clockUs: (() => number) | null = null;
   private waiting = 0;
 
-  add(name: string, errors: readonly string[], process: GraphNode['process']): GraphNode {
+  add(name: string, errors: readonly string[], process: GraphNode['process'], linkLayer = false): GraphNode {
     const node: GraphNode = {
       name,
       index: this.nodes.length,
@@ -37,6 +50,8 @@ export class Graph {
       pending: [],
       calls: 0,
       packets: 0,
+      busyUs: 0,
+      linkLayer,
       traceLeft: 0,
     };
     this.nodes.push(node);
@@ -60,8 +75,13 @@ export class Graph {
         node.calls++;
         node.packets += frame.length;
         if (node.traceLeft > 0) this.startTraces(node, frame);
-        for (const packet of frame) if (packet.trace !== null) packet.trace.push(`${node.name}: ${describe(packet)}`);
-        node.process(frame, this);
+        for (const packet of frame) if (packet.trace !== null) packet.trace.push(this.traceLine(node, packet));
+        if (this.clockUs === null) node.process(frame, this);
+        else {
+          const started = this.clockUs();
+          node.process(frame, this);
+          node.busyUs += this.clockUs() - started;
+        }
       }
     }
   }
@@ -69,6 +89,7 @@ export class Graph {
   /** Ends `packet` here for `errors[reason]`. */
   drop(node: GraphNode, packet: Packet, reason: number): void {
     node.errorCounts[reason]++;
+    this.onDrop?.(packet, node, node.errors[reason]);
     if (packet.trace !== null) packet.trace.push(`${node.name}: dropped: ${node.errors[reason]}`);
     this.finish(packet);
   }
@@ -105,9 +126,12 @@ export class Graph {
     return this.traces.map((lines, i) => [`Packet ${i + 1}`, ...lines.map((line) => `  ${line}`)].join('\n')).join('\n\n');
   }
 
-  /** `show runtime`. */
-  runtime(): { name: string; calls: number; packets: number }[] {
-    return this.nodes.map(({ name, calls, packets }) => ({ name, calls, packets }));
+  clearRuntime(): void {
+    for (const node of this.nodes) node.calls = node.packets = node.busyUs = 0;
+  }
+
+  clearErrors(): void {
+    for (const node of this.nodes) node.errorCounts.fill(0);
   }
 
   /** `show errors`: what was counted. */
@@ -115,6 +139,11 @@ export class Graph {
     return this.nodes.flatMap((node) =>
       node.errors.map((reason, i) => ({ node: node.name, reason, count: node.errorCounts[i] })).filter(({ count }) => count > 0),
     );
+  }
+
+  private traceLine(node: GraphNode, packet: Packet): string {
+    const time = (this.nowUs / 1e6).toFixed(6);
+    return `${time} ${node.name}: ${describePacket(packet, node.linkLayer && this.ethernetDevice(packet.device))}`;
   }
 
   private startTraces(node: GraphNode, frame: readonly Packet[]): void {
@@ -125,10 +154,4 @@ export class Graph {
       node.traceLeft--;
     }
   }
-}
-
-function describe(packet: Packet): string {
-  const head = Buffer.from(packet.pool.u8.subarray(packet.start, Math.min(packet.end, packet.start + 24))).toString('hex');
-  const gso = packet.gsoSize > 0 ? ` gso ${packet.gsoSize}` : '';
-  return `${packet.length} bytes${gso} device ${packet.device} ${head}`;
 }

@@ -32,12 +32,14 @@ export class IpOutputNodes {
     this.output6 = stack.graph.add('ip6-output', OUTPUT_ERRORS, (frame, graph) => {
       for (const packet of frame) this.toDevice(packet, this.output6, graph);
     });
-    this.interfaceOutput = stack.graph.add('interface-output', [], (frame, graph) => {
+    const transmit = (frame: readonly Packet[], graph: Graph): void => {
       for (const packet of frame) {
+        if (stack.tap !== null) stack.tap.sending(packet, graph.nowUs);
         graph.endTrace(packet);
         stack.interfaces[packet.device].device.transmit(packet, graph.nowUs);
       }
-    });
+    };
+    this.interfaceOutput = stack.graph.add('interface-output', [], transmit, true);
   }
 
   /**

@@ -44,6 +44,12 @@ export interface Interface {
   readonly table: FibTables;
 }
 
+export interface PacketTap {
+  received(packet: Packet, nowUs: number): void;
+  sending(packet: Packet, nowUs: number): void;
+  stop(): void;
+}
+
 export class NetStack implements TcpLower {
   readonly graph = new Graph();
   readonly pool: PacketPool;
@@ -59,6 +65,8 @@ export class NetStack implements TcpLower {
   readonly ipOutput: IpOutputNodes;
   readonly transport: TransportNodes;
   nowUs: number;
+  /** Sees packets that devices have received and are given to send (`pcap trace`). */
+  tap: PacketTap | null = null;
   /** Path MTU per destination, as text, and when it is forgotten (RFC 1191 6.3, RFC 8201 5.3). */
   private readonly pathMtus = new Map<string, { mtu: number; untilUs: number }>();
 
@@ -66,6 +74,7 @@ export class NetStack implements TcpLower {
     this.random32 = options.random32;
     this.nowUs = options.nowUs ?? 0;
     this.pool = new PacketPool(options.pool ?? { small: 1024, large: 64 }, options.memory);
+    this.graph.ethernetDevice = (device) => (this.interfaces[device]?.device.mac ?? null) !== null;
     this.tcp = new Tcp({ lower: this, random: options.random32, config: options.tcp, nowUs: this.nowUs });
     this.udp = new Udp(this);
     this.ethernet = new EthernetNodes(this);
@@ -157,6 +166,7 @@ export class NetStack implements TcpLower {
           packet.device = index;
           packet.fib = table.index;
           bytes += packet.length;
+          if (this.tap !== null) this.tap.received(packet, nowUs);
           this.graph.enqueue(device.mac === null ? this.ipInput.byVersion(packet) : this.ethernet.input, packet);
           fromThis++;
         }
@@ -182,6 +192,7 @@ export class NetStack implements TcpLower {
   }
 
   close(): void {
+    this.tap?.stop();
     this.ethernet.neighbors.clear();
     for (const { device } of this.interfaces) device.close();
   }

@@ -82,6 +82,7 @@ export interface PacketPoolOptions {
 
 export class PacketPool {
   readonly u8: Uint8Array<ArrayBuffer>;
+  readonly size: number;
   inUse = 0;
   private readonly small: Packet[] = [];
   private readonly large: Packet[] = [];
@@ -92,6 +93,7 @@ export class PacketPool {
 
   constructor(options: PacketPoolOptions, memory?: PacketMemory) {
     this.u8 = memory?.u8 ?? new Uint8Array(PacketPool.bytesFor(options));
+    this.size = (options.small ?? 0) + (options.large ?? 0);
     let base = 0;
     for (let i = 0; i < (options.small ?? 0); i++, base += SMALL_BYTES)
       this.small.push(new Packet(this, i, base, base + SMALL_BYTES));

@@ -51,6 +51,8 @@ export interface Transport {
   attribute?(session: Session, name: string, value?: number): number | undefined;
   /** One line, or more with a higher `verbose`, for `show session`. */
   format(session: Session, verbose: number): string;
+  /** The same as values with units in their names, for programs. */
+  describe?(session: Session): Record<string, unknown>;
 }
 
 /** The session layer as a transport sees it. */

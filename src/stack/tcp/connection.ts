@@ -209,6 +209,8 @@ export class TcpConnection implements CcState, DeliveryObserver {
   private tuneAtUs = 0;
 
   // Totals.
+  /** Bytes per microsecond, of the last acknowledgment that gave a sample. */
+  deliveryRate = 0;
   bytesReceived = 0;
   bytesAcked = 0;
   retransmits = 0;

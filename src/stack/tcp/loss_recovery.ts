@@ -64,6 +64,7 @@ export function handleAck(c: TcpConnection, seg: TcpRepr, payloadLength: number)
   if (newlyLost && c.caState === CaState.open) enterRecovery(c);
 
   const sample = c.rate.finish(now, Number.isFinite(c.minRttUs) ? c.minRttUs : 0);
+  if (sample.rate > 0) c.deliveryRate = sample.rate;
   sample.lostBytes = newlyLost ? c.scoreboard.lostBytes - c.scoreboard.retransmitBytes - Math.max(lostBefore, 0) : 0;
   sample.rttUs = c.ackRttTxUs >= 0 ? now - c.ackRttTxUs : -1;
   if (c.cc.ownsWindow) c.cc.onSample(c, sample, c.caState !== CaState.open, now);
@@ -77,6 +78,7 @@ export function handleAck(c: TcpConnection, seg: TcpRepr, payloadLength: number)
   if (advanced > 0) c.cwndLimited = false;
   if (c.tcp.config.pacing && !c.cc.ownsWindow && c.srttUs > 0)
     c.pacingRate = ((c.cwnd < c.ssthresh >> 1 ? PACE_SLOW_START : PACE_AVOIDANCE) * c.cwnd) / c.srttUs;
+  c.tcp.probe?.onAck(c, now);
   c.schedule();
 }
 

@@ -131,6 +131,11 @@ export class TcpTransport implements Transport {
     return c === null ? 'closed' : formatConnection(c, verbose);
   }
 
+  describe(session: Session): Record<string, unknown> {
+    const c = this.connectionOf(session);
+    return c === null ? {} : describeConnection(c);
+  }
+
   private connectionOf(session: Session): TcpConnection | null {
     return session.connection instanceof TcpConnection ? session.connection : null;
   }
@@ -203,6 +208,33 @@ function setEndpoint(endpoint: Endpoint, address: IpAddress, port: number): Endp
   return endpoint;
 }
 
+/** What `show session verbose 2 --json` says of a connection. */
+export function describeConnection(c: TcpConnection): Record<string, unknown> {
+  const { rtt, scoreboard } = c;
+  return {
+    tcpState: tcpStateName(c.state),
+    congestionControl: c.cc.name,
+    recovery: caStateNames[c.caState],
+    cwndBytes: c.cwnd,
+    ssthreshBytes: c.ssthresh === 0x7fff_ffff ? null : c.ssthresh,
+    mssBytes: c.mss,
+    sendWindowBytes: c.sndWnd,
+    receiveWindowBytes: c.receiveRoom,
+    srttUs: Math.round(rtt.srttUs),
+    rttvarUs: Math.round(rtt.rttvarUs),
+    minRttUs: Number.isFinite(rtt.minRttUs) ? Math.round(rtt.minRttUs) : null,
+    rtoUs: Math.round(rtt.rtoUs),
+    inFlightBytes: c.inFlight,
+    sackedBytes: scoreboard.sackedBytes,
+    lostBytes: scoreboard.lostBytes,
+    retransmits: c.retransmits,
+    deliveryRateBps: Math.round(c.deliveryRate * 8e6),
+    pacingRateBps: Math.round(c.pacingRate * 8e6),
+    ackedBytes: c.bytesAcked,
+    receivedBytes: c.bytesReceived,
+  };
+}
+
 const caStateNames = Object.keys(CaState);
 
 /** `show session verbose 2`: windows, times and losses of a connection. */
@@ -214,8 +246,9 @@ export function formatConnection(c: TcpConnection, verbose: number): string {
   return [
     `${state} ${c.cc.name} ${caStateNames[c.caState]}`,
     `cwnd ${c.cwnd} ssthresh ${threshold} mss ${c.mss} snd_wnd ${c.sndWnd} rcv_wnd ${c.receiveRoom}`,
-    `srtt ${(rtt.srttUs / 1000).toFixed(3)} ms rto ${(rtt.rtoUs / 1000).toFixed(0)} ms`,
+    `srtt ${(rtt.srttUs / 1000).toFixed(3)} ms rttvar ${(rtt.rttvarUs / 1000).toFixed(3)} ms rto ${(rtt.rtoUs / 1000).toFixed(0)} ms`,
     `in flight ${c.inFlight} sacked ${scoreboard.sackedBytes} lost ${scoreboard.lostBytes} retransmits ${c.retransmits}`,
+    `delivery ${((c.deliveryRate * 8e6) / 1e6).toFixed(1)} Mbit/s`,
     `acked ${c.bytesAcked} received ${c.bytesReceived}${c.state === TcpState.timeWait ? ' waiting' : ''}`,
   ].join(verbose > 2 ? '\n' : ' | ');
 }

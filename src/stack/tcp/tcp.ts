@@ -17,6 +17,7 @@ import { initialSequenceNumber } from './isn.ts';
 import { TcpListener, type TcpListenOptions } from './listener.ts';
 import type { Random32, TcpLower } from './lower.ts';
 import { output, sendAck, sendReset, sendSyn } from './output.ts';
+import type { TcpProbe } from './probe.ts';
 import { seqAdd, seqGt, seqLt } from './seq.ts';
 import { type TcpError, TcpState } from './state.ts';
 import { newTcpStats } from './stats.ts';
@@ -52,6 +53,7 @@ export class Tcp {
   readonly config: TcpConfig;
   readonly lower: TcpLower;
   readonly stats = newTcpStats();
+  probe: TcpProbe | null = null;
   readonly wheel: TimerWheel;
   readonly connections: ConnectionTable;
   /** Connections that have something to tell or to send. */
