@@ -9,9 +9,17 @@ export function toSocketAddress(address: Address): sys.SocketAddress {
   return address.kind === 'ip' ? { bytes: address.bytes, port: address.port } : { path: address.path };
 }
 
+/** An IPv4 peer of a dual-stack listener (`ipv4_compat`) has an IPv4 address, as in Envoy. */
 export function fromSocketAddress(address: sys.SocketAddress | null): Address {
   if (address === null) return pipeAddress('');
-  return address.path !== undefined ? pipeAddress(address.path) : ipFromBytes(address.bytes, address.port);
+  if (address.path !== undefined) return pipeAddress(address.path);
+  return ipFromBytes(isIpv4Mapped(address.bytes) ? address.bytes.subarray(12) : address.bytes, address.port);
+}
+
+function isIpv4Mapped(bytes: Uint8Array): boolean {
+  if (bytes.length !== 16 || bytes[10] !== 0xff || bytes[11] !== 0xff) return false;
+  for (let i = 0; i < 10; i++) if (bytes[i] !== 0) return false;
+  return true;
 }
 
 /** What an IoHandle can tell of its descriptor without doing any I/O. */
