@@ -169,6 +169,7 @@ class EpollSocket extends KernelSocket implements IoHandle {
       const n = libc.recv(this.fd, slab.memory.pointer + BigInt(offset), BigInt(BLOCK_SIZE), 0);
       if (n > 0) {
         this.callbacks!.onRead(offset, n);
+        if (!this.isOpen) return;
         this.callbacks!.onReadBatch();
         if (!this.isOpen || !this.reading) return;
         if (n < BLOCK_SIZE) continue;

@@ -207,7 +207,7 @@ class IoUringSocket extends KernelSocket implements IoHandle, RingTarget, RingSe
       if (this.reading && this.waiting === null) {
         const callbacks = this.callbacks!;
         callbacks.onRead(offset, result);
-        callbacks.onReadBatch();
+        if (this.isOpen) callbacks.onReadBatch();
       } else {
         this.waiting ??= new SliceBuffer(this.dispatcher.slab);
         this.waiting.push(offset, result);
@@ -260,11 +260,12 @@ class IoUringSocket extends KernelSocket implements IoHandle, RingTarget, RingSe
       this.waiting = null;
       const callbacks = this.callbacks!;
       const slab = this.dispatcher.slab;
-      for (let i = 0; i < waiting.slices; i++) {
+      for (let i = 0; i < waiting.slices && this.isOpen; i++) {
         slab.retain(waiting.offsetAt(i));
         callbacks.onRead(waiting.offsetAt(i), waiting.lengthAt(i));
       }
       waiting.clear();
+      if (!this.isOpen) return;
       callbacks.onReadBatch();
       if (!this.isOpen) return;
     }

@@ -40,6 +40,7 @@ export class Application {
 
 /** Messages kept for a worker whose ring is full; above this the worker is beyond help and is detached. */
 const MAX_PENDING = 1 << 20;
+const MAX_PENDING_FOR_ACCEPT = 1 << 14;
 
 /** Rings the stack's bell of a worker or the worker's own; both are eventfds that the stack made. */
 export class AppWorker {
@@ -81,9 +82,14 @@ export class AppWorker {
     this.fromApp = new MessageQueueConsumer(parts.segment, 1);
   }
 
-  /** Its queue is full: no new sessions for it. */
+  /** Its queue is full. */
   get congested(): boolean {
     return this.pending.length > 0;
+  }
+
+  /** It is so far behind that it gets no new sessions. The backlog of a listener is a bound already: this is for many of them. */
+  get overloaded(): boolean {
+    return this.pending.length > MAX_PENDING_FOR_ACCEPT;
   }
 
   get beyondHelp(): boolean {

@@ -319,8 +319,14 @@ export class SessionLayer implements SessionHost {
     if (remote.isUnspecified) remote.setLoopback(remote.isV4);
     const action = namespace.rules.lookup(proto, remote.isV4 ? this.anyV4 : this.anyV6, remote);
     if (action?.kind === 'deny') return SessionError.denied;
-    const listener =
+    const find = (): Session | null =>
       action?.kind === 'redirect' ? this.listenerOf(action.appIndex, proto) : this.findLocal(namespace, options, proto, remote);
+    let listener = find();
+    if (listener !== null) {
+      // Who has stopped to listen before this connect was made may have said so in a queue that was not looked at yet.
+      for (const entry of [...listener.accept!.workers]) this.drain(entry.worker);
+      listener = find();
+    }
     if (listener !== null) {
       const target = this.chooseWorker(listener);
       if (target === null) return SessionError.backlog;
@@ -366,7 +372,7 @@ export class SessionLayer implements SessionHost {
     }
     for (let i = 0; i < accept.workers.length; i++) {
       accept.next = (accept.next + 1) % accept.workers.length;
-      if (!accept.workers[accept.next].worker.congested) return accept.workers[accept.next];
+      if (!accept.workers[accept.next].worker.overloaded) return accept.workers[accept.next];
     }
     return null;
   }

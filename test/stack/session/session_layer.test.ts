@@ -335,3 +335,13 @@ test('when the stack goes, everyone is told and can attach to the next one', asy
   again.destroy();
   await second.close();
 });
+
+test('a connect made after another application stopped to listen is refused', () => {
+  for (let i = 0; i < 200; i++) {
+    const listener = listenOn(server, '0.0.0.0', 1099);
+    server.close(listener);
+    const a = connectTo(client, '127.0.0.1', 1099);
+    assert.equal(a.error, E.CONNREFUSED, `round ${i}`);
+    client.close(a);
+  }
+});

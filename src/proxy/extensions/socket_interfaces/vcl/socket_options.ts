@@ -45,7 +45,7 @@ function find(level: number, name: number): Option | undefined {
 export function setSessionOption(session: VclSession, level: number, name: number, value: number): number {
   const option = find(level, name);
   if (option === undefined || option.readOnly) return E.OPNOTSUPP;
-  return -attribute(session, option.attribute, value);
+  return -attribute(session, option.attribute, value) | 0;
 }
 
 /** The value, or a negative errno. */

@@ -201,6 +201,7 @@ export class VclSocket implements IoHandle, SessionObserver, Flushable {
       this.thread.stats.rx_bytes.add(n);
       const callbacks = this.callbacks!;
       callbacks.onRead(offset, n);
+      if (!this.isOpen) return;
       callbacks.onReadBatch();
       if (!this.isOpen || !this.reading) return;
     }
