@@ -73,6 +73,15 @@ export class Slab {
     return this.isLow(2 + (this.blocks >> 6));
   }
 
+  /**
+   * What share of its usual limit a buffer may fill now, as a number of halvings: 0 while less than half of the blocks are in use, then 2,
+   * 4 and 6 at a half, five eighths and three quarters. So many slow readers share the memory that is left instead of a few taking it all.
+   */
+  get pressure(): number {
+    const eighths = Math.floor((this.blocksInUse * 8) / this.blocks);
+    return eighths < 4 ? 0 : Math.min(eighths - 3, 3) * 2;
+  }
+
   /** One more reference on the block that `offset` lies in. */
   retain(offset: number): void {
     this.references[offset >> BLOCK_SHIFT]++;

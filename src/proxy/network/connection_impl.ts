@@ -8,6 +8,7 @@
  *
  * Events are raised with the connection already closed; owners drop their references in `deferredDelete`.
  */
+import { BLOCK_SIZE } from '../../core/buffer/slab.ts';
 import { SliceBuffer } from '../../core/buffer/slice_buffer.ts';
 import type { Dispatcher, SchedulableCallback, Timer } from '../../core/event/dispatcher.ts';
 import { E, errnoName, strerror } from '../../core/sys/libc.ts';
@@ -374,7 +375,7 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
       this.closeNow(ConnectionEvent.RemoteClose, false);
       return;
     }
-    if (this.aboveWriteHigh && pending <= this.bufferLimit >> 1) {
+    if (this.aboveWriteHigh && pending <= this.limitNow(pending) >> 1) {
       this.aboveWriteHigh = false;
       for (const callbacks of this.callbacks) callbacks.onBelowWriteBufferLowWatermark?.();
     }
@@ -437,7 +438,8 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
   }
 
   private checkReadLimit(): void {
-    const blocked = this.bufferLimit > 0 && this.readBuffer.length > this.bufferLimit;
+    const length = this.readBuffer.length;
+    const blocked = this.bufferLimit > 0 && length > this.limitNow(length);
     if (blocked !== this.readBlocked) {
       this.readBlocked = blocked;
       this.updateReading();
@@ -461,8 +463,16 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
     this.redelivery.scheduleCallbackCurrentIteration();
   }
 
+  /** The limit for a buffer of `length` bytes: smaller when the worker's memory runs short, but for a full block it is always enough. */
+  private limitNow(length: number): number {
+    if (length <= BLOCK_SIZE) return this.bufferLimit;
+    return Math.max(this.bufferLimit >> this.dispatcher.slab.pressure, Math.min(this.bufferLimit, BLOCK_SIZE));
+  }
+
   private checkWriteHigh(): void {
-    if (this.aboveWriteHigh || this.bufferLimit === 0 || this.handle.pendingBytes <= this.bufferLimit) return;
+    if (this.aboveWriteHigh || this.bufferLimit === 0) return;
+    const pending = this.handle.pendingBytes;
+    if (pending <= this.limitNow(pending)) return;
     this.aboveWriteHigh = true;
     for (const callbacks of this.callbacks) callbacks.onAboveWriteBufferHighWatermark?.();
   }

@@ -53,3 +53,16 @@ test('copy equals a plain copy for every length and alignment', () => {
     }),
   );
 });
+
+test('pressure grows with the share of blocks in use', () => {
+  const slab = new Slab(16);
+  const held: number[] = [];
+  const seen: number[] = [];
+  for (let i = 0; i < 16; i++) {
+    held.push(slab.allocate());
+    seen.push(slab.pressure);
+  }
+  assert.deepEqual(seen, [0, 0, 0, 0, 0, 0, 0, 2, 2, 4, 4, 6, 6, 6, 6, 6]);
+  for (const block of held) slab.release(block);
+  assert.equal(slab.pressure, 0);
+});

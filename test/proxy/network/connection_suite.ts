@@ -212,6 +212,52 @@ export function connectionSuite(setup: SocketSetup): void {
       socket.destroy();
     });
 
+    test('when half of the memory is in use a quarter of the limit is the watermark', async (t) => {
+      const marks: string[] = [];
+      const { loop, listener, connections } = serve(
+        t,
+        setup,
+        () => ({}),
+        (c) => {
+          c.setBufferLimits(30_000_000);
+          c.addConnectionCallbacks({
+            onEvent: () => {},
+            onAboveWriteBufferHighWatermark: () => marks.push('above'),
+            onBelowWriteBufferLowWatermark: () => marks.push('below'),
+          });
+        },
+      );
+      const socket = setup.connect(portOf(listener));
+      socket.pause();
+      await until(loop.dispatcher, () => connections.length === 1);
+      const slab = loop.dispatcher.slab;
+      const held: number[] = [];
+      const write = (bytes: number): Promise<void> =>
+        new Promise((resolve) =>
+          loop.dispatcher.post(() => {
+            const data = new SliceBuffer(slab);
+            data.append(Buffer.alloc(bytes, 7));
+            connections[0].write(data, false);
+            resolve();
+          }),
+        );
+      await write(300_000);
+      assert.deepEqual(marks, []);
+      while (slab.pressure === 0) held.push(slab.allocate());
+      await write(20_000_000);
+      assert.equal(marks[0], 'above', 'more than 7,500,000 bytes wait');
+      for (const block of held) slab.release(block);
+      let got = 0;
+      socket.on('data', (chunk) => {
+        got += chunk.length;
+      });
+      socket.resume();
+      await until(loop.dispatcher, () => got === 20_300_000, 'all bytes');
+      await until(loop.dispatcher, () => marks.length === 2, 'below');
+      assert.deepEqual(marks, ['above', 'below']);
+      socket.destroy();
+    });
+
     test('FlushWrite sends everything first; NoFlush does not wait; AbortReset resets', async (t) => {
       const { loop, listener, connections } = serve(t, setup, (c) => ({
         onData: (data) => {
