@@ -136,6 +136,18 @@ export class SliceBuffer {
     this.append(Buffer.from(text, 'utf8'));
   }
 
+  /** Copies bytes in, in front. */
+  prepend(bytes: Uint8Array, start = 0, end: number = bytes.length): void {
+    const slab = this.slab;
+    while (start < end) {
+      const n = Math.min(end - start, BLOCK_SIZE);
+      const offset = slab.reserve(n);
+      slab.u8.set(bytes.subarray(end - n, end), offset);
+      this.unshift(offset, n);
+      end -= n;
+    }
+  }
+
   /** Moves everything of `other` to the end of this one; nothing is copied. */
   move(other: SliceBuffer): void {
     const end = other.head + other.count;

@@ -297,7 +297,23 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.extensions.access_loggers.stream.v3.StderrAccessLog': 'log_format',
   'envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery': '',
   'envoy.extensions.formatter.metadata.v3.Metadata': '',
+
+  // ---- wasm
+  'envoy.extensions.filters.http.wasm.v3.Wasm': 'config',
+  'envoy.extensions.wasm.v3.PluginConfig': `
+    name root_id vm_config configuration fail_open failure_policy reload_config capability_restriction_config
+    allow_on_headers_stop_iteration`,
+  'envoy.extensions.wasm.v3.VmConfig': 'vm_id runtime code configuration environment_variables',
+  'envoy.extensions.wasm.v3.EnvironmentVariables': 'host_env_keys key_values',
+  'envoy.extensions.wasm.v3.ReloadConfig': 'backoff',
+  'envoy.extensions.wasm.v3.CapabilityRestrictionConfig': 'allowed_capabilities',
+  'envoy.extensions.wasm.v3.SanitizationConfig': '',
+  'envoy.config.core.v3.AsyncDataSource': 'local',
 };
+
+/** What a Wasm module's configuration may be wrapped in. */
+const WASM_CONFIGURATION =
+  'google.protobuf.StringValue google.protobuf.BytesValue google.protobuf.Struct google.protobuf.Value google.protobuf.ListValue';
 
 const HCM = 'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager';
 
@@ -307,7 +323,8 @@ const DNS_RESOLVERS = `
 
 const PER_ROUTE = `
   envoy.extensions.filters.http.buffer.v3.BufferPerRoute
-  envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute`;
+  envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute
+  envoy.extensions.filters.http.wasm.v3.Wasm`;
 
 /**
  * Where extensions go: the field that holds an Any (or a TypedExtensionConfig) -> the messages registered there. An Any in a field
@@ -335,7 +352,10 @@ export const EXTENSION_POINTS: Record<string, string> = {
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter.typed_config': `
     envoy.extensions.filters.http.router.v3.Router
     envoy.extensions.filters.http.buffer.v3.Buffer
-    envoy.extensions.filters.http.header_mutation.v3.HeaderMutation`,
+    envoy.extensions.filters.http.header_mutation.v3.HeaderMutation
+    envoy.extensions.filters.http.wasm.v3.Wasm`,
+  'envoy.extensions.wasm.v3.PluginConfig.configuration': WASM_CONFIGURATION,
+  'envoy.extensions.wasm.v3.VmConfig.configuration': WASM_CONFIGURATION,
   'envoy.extensions.filters.network.http_connection_manager.v3.RequestIDExtension.typed_config':
     'envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig',
   [`${HCM}.original_ip_detection_extensions`]: 'envoy.extensions.http.original_ip_detection.xff.v3.XffConfig',

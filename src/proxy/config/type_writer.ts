@@ -117,7 +117,13 @@ class TypeWriter {
     const cell = EXTENSION_POINTS[point];
     if (cell === undefined) throw new Error(`${point} is no extension point`);
     const names = [...words(cell)];
-    return names.length === 0 ? 'never' : names.map((name) => `({ '@type': '${name}' } & ${this.nameOf(name)})`).join(' | ');
+    return names.length === 0 ? 'never' : names.map((name) => `({ '@type': '${name}' } & ${this.anyContents(name)})`).join(' | ');
+  }
+
+  /** Well-known types stand under `value`. */
+  private anyContents(typeName: string): string {
+    const type = WELL_KNOWN_IN_ANY[typeName];
+    return type === undefined ? this.nameOf(typeName) : `{ value: ${type} }`;
   }
 
   private nameOf(typeName: string): string {
@@ -126,6 +132,14 @@ class TypeWriter {
     return name;
   }
 }
+
+const WELL_KNOWN_IN_ANY: Record<string, string> = {
+  'google.protobuf.StringValue': 'string',
+  'google.protobuf.BytesValue': 'Uint8Array',
+  'google.protobuf.Struct': '{ [key: string]: Json }',
+  'google.protobuf.Value': 'Json',
+  'google.protobuf.ListValue': 'Json[]',
+};
 
 function isOptional(field: DescField): boolean {
   if (field.fieldKind === 'list' || field.fieldKind === 'map') return false;

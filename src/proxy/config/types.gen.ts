@@ -771,7 +771,7 @@ export interface ResponseMapper {
 /** envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter */
 export interface HttpFilter {
   name: string;
-  typedConfig?: ({ '@type': 'envoy.extensions.filters.http.router.v3.Router' } & Router) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.Buffer' } & Buffer) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutation' } & HeaderMutationHeaderMutation);
+  typedConfig?: ({ '@type': 'envoy.extensions.filters.http.router.v3.Router' } & Router) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.Buffer' } & Buffer) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutation' } & HeaderMutationHeaderMutation) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & Wasm);
   isOptional: boolean;
   disabled: boolean;
 }
@@ -849,7 +849,7 @@ export interface RouteConfiguration {
   maxDirectResponseBodySizeBytes?: number;
   ignorePortInHostMatching: boolean;
   ignorePathParametersInPathMatching: boolean;
-  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & FilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute)>;
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & FilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & Wasm)>;
   metadata?: CoreMetadata;
 }
 
@@ -863,7 +863,7 @@ export interface VirtualHost {
   requestHeadersToRemove: string[];
   responseHeadersToAdd: HeaderValueOption[];
   responseHeadersToRemove: string[];
-  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & FilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute)>;
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & FilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & Wasm)>;
   includeRequestAttemptCount: boolean;
   includeAttemptCountInResponse: boolean;
   retryPolicy?: RetryPolicy;
@@ -882,7 +882,7 @@ export interface Route {
   directResponse?: DirectResponseAction;
   metadata?: CoreMetadata;
   decorator?: Decorator;
-  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & FilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute)>;
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & FilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & Wasm)>;
   requestHeadersToAdd: HeaderValueOption[];
   requestHeadersToRemove: string[];
   responseHeadersToAdd: HeaderValueOption[];
@@ -899,7 +899,7 @@ export interface Decorator {
 
 /** envoy.config.route.v3.FilterConfig */
 export interface FilterConfig {
-  config?: ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute);
+  config?: ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & Wasm);
   isOptional: boolean;
   disabled: boolean;
 }
@@ -1028,7 +1028,7 @@ export interface WeightedClusterClusterWeight {
   requestHeadersToRemove: string[];
   responseHeadersToAdd: HeaderValueOption[];
   responseHeadersToRemove: string[];
-  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & FilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute)>;
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & FilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & Wasm)>;
   hostRewriteLiteral?: string;
 }
 
@@ -1445,6 +1445,57 @@ export type ReqWithoutQuery = Record<never, never>;
 /** envoy.extensions.formatter.metadata.v3.Metadata */
 export type MetadataMetadata = Record<never, never>;
 
+/** envoy.extensions.filters.http.wasm.v3.Wasm */
+export interface Wasm {
+  config?: PluginConfig;
+}
+
+/** envoy.extensions.wasm.v3.PluginConfig */
+export interface PluginConfig {
+  name: string;
+  rootId: string;
+  vmConfig?: VmConfig;
+  configuration?: ({ '@type': 'google.protobuf.StringValue' } & { value: string }) | ({ '@type': 'google.protobuf.BytesValue' } & { value: Uint8Array }) | ({ '@type': 'google.protobuf.Struct' } & { value: { [key: string]: Json } }) | ({ '@type': 'google.protobuf.Value' } & { value: Json }) | ({ '@type': 'google.protobuf.ListValue' } & { value: Json[] });
+  failOpen: boolean;
+  failurePolicy: FailurePolicy;
+  reloadConfig?: ReloadConfig;
+  capabilityRestrictionConfig?: CapabilityRestrictionConfig;
+  allowOnHeadersStopIteration?: boolean;
+}
+
+/** envoy.extensions.wasm.v3.VmConfig */
+export interface VmConfig {
+  vmId: string;
+  runtime: string;
+  code?: AsyncDataSource;
+  configuration?: ({ '@type': 'google.protobuf.StringValue' } & { value: string }) | ({ '@type': 'google.protobuf.BytesValue' } & { value: Uint8Array }) | ({ '@type': 'google.protobuf.Struct' } & { value: { [key: string]: Json } }) | ({ '@type': 'google.protobuf.Value' } & { value: Json }) | ({ '@type': 'google.protobuf.ListValue' } & { value: Json[] });
+  environmentVariables?: EnvironmentVariables;
+}
+
+/** envoy.extensions.wasm.v3.EnvironmentVariables */
+export interface EnvironmentVariables {
+  hostEnvKeys: string[];
+  keyValues: Record<string, string>;
+}
+
+/** envoy.extensions.wasm.v3.ReloadConfig */
+export interface ReloadConfig {
+  backoff?: BackoffStrategy;
+}
+
+/** envoy.extensions.wasm.v3.CapabilityRestrictionConfig */
+export interface CapabilityRestrictionConfig {
+  allowedCapabilities: Record<string, SanitizationConfig>;
+}
+
+/** envoy.extensions.wasm.v3.SanitizationConfig */
+export type SanitizationConfig = Record<never, never>;
+
+/** envoy.config.core.v3.AsyncDataSource */
+export interface AsyncDataSource {
+  local?: DataSource;
+}
+
 /** envoy.config.core.v3.SocketAddress.Protocol */
 export type SocketAddressProtocol = 'TCP';
 
@@ -1522,3 +1573,6 @@ export type GrpcStatusFilterStatus = 'OK' | 'CANCELED' | 'UNKNOWN' | 'INVALID_AR
 
 /** envoy.data.accesslog.v3.AccessLogType */
 export type AccessLogType = 'NotSet' | 'TcpUpstreamConnected' | 'TcpPeriodic' | 'TcpConnectionEnd' | 'DownstreamStart' | 'DownstreamPeriodic' | 'DownstreamEnd' | 'UpstreamPoolReady' | 'UpstreamPeriodic' | 'UpstreamEnd' | 'DownstreamTunnelSuccessfullyEstablished' | 'UdpTunnelUpstreamConnected' | 'UdpPeriodic' | 'UdpSessionEnd';
+
+/** envoy.extensions.wasm.v3.FailurePolicy */
+export type FailurePolicy = 'UNSPECIFIED' | 'FAIL_RELOAD' | 'FAIL_CLOSED' | 'FAIL_OPEN';

@@ -7,7 +7,7 @@
  * The map holds one reference on the slab block its bytes lie in (`holdBlock`) until `release()`. `release` and `clear` make it
  * ready for reuse.
  */
-import type { Slab } from '../../core/buffer/slab.ts';
+import { BLOCK_SIZE, type Slab } from '../../core/buffer/slab.ts';
 import { H, HEADER_NAMES, headerId, headerIdOfBytes } from './header_names.ts';
 
 const STRIDE = 6;
@@ -47,6 +47,8 @@ export class HeaderMap {
   private heldBlock = -1;
   /** The slice of `setIdBytes`. */
   private ownBytes = -1;
+  /** The slices of `addCopied`; null until there is one. */
+  private copied: number[] | null = null;
   /** How an encoder spells the names of this message when they were kept as received (`preserve_case`); null: lower case. */
   nameFormatter: ((name: string) => string) | null = null;
 
@@ -86,6 +88,10 @@ export class HeaderMap {
     if (this.ownBytes >= 0) {
       this.slab.release(this.ownBytes);
       this.ownBytes = -1;
+    }
+    if (this.copied !== null && this.copied.length > 0) {
+      for (let i = 0; i < this.copied.length; i++) this.slab.release(this.copied[i]);
+      this.copied.length = 0;
     }
     for (let i = 0; i < this.count; i++) {
       this.names[i] = undefined;
@@ -314,6 +320,94 @@ export class HeaderMap {
     return i < 0 ? at : this.writeValueAt(i, at);
   }
 
+  // By position, for those who have their own memory (Wasm modules).
+
+  /** The first entry at `from` or later, or -1. */
+  entryFrom(from: number): number {
+    for (let i = from; i < this.count; i++) if (this.isLive(i)) return i;
+    return -1;
+  }
+
+  /** The first entry whose name is these (lower-case) bytes, or -1. `host` is `:authority`. */
+  findBytes(u8: Uint8Array, start: number, length: number): number {
+    const id = headerIdOfBytes(u8, start, length);
+    if (id !== 0) return this.findId(id === H.host ? H[':authority'] : id);
+    const meta = this.meta;
+    for (let i = 0; i < this.count; i++) {
+      const m = i * STRIDE;
+      if (meta[m] !== 0 || (meta[m + FLAGS] & DELETED) !== 0 || this.nameLengthAt(i) !== length) continue;
+      if ((meta[m + FLAGS] & TEXT_NAME) !== 0 ? equalsText(u8, start, this.names[i] as string) : this.equalsName(i, u8, start))
+        return i;
+    }
+    return -1;
+  }
+
+  private equalsName(i: number, u8: Uint8Array, start: number): boolean {
+    const own = this.slab.u8;
+    const from = this.meta[i * STRIDE + NAME_START];
+    const length = this.meta[i * STRIDE + NAME_LENGTH];
+    for (let k = 0; k < length; k++) if (own[from + k] !== u8[start + k]) return false;
+    return true;
+  }
+
+  entryNameLength(i: number): number {
+    return this.nameLengthAt(i);
+  }
+
+  entryValueLength(i: number): number {
+    return this.valueLengthAt(i);
+  }
+
+  /** Writes the entry's name into other memory; returns the end. */
+  writeEntryName(i: number, u8: Uint8Array, at: number): number {
+    const m = i * STRIDE;
+    const id = this.meta[m];
+    if (id !== 0) return copyBytes(u8, at, this.slab.u8, this.nameStarts[id], NAME_LENGTHS[id]);
+    if ((this.meta[m + FLAGS] & TEXT_NAME) !== 0) return copyText(u8, this.names[i] as string, at);
+    return copyBytes(u8, at, this.slab.u8, this.meta[m + NAME_START], this.meta[m + NAME_LENGTH]);
+  }
+
+  writeEntryValue(i: number, u8: Uint8Array, at: number): number {
+    const m = i * STRIDE;
+    if ((this.meta[m + FLAGS] & TEXT_VALUE) !== 0) return copyText(u8, this.values[i] as string, at);
+    return copyBytes(u8, at, this.slab.u8, this.meta[m + VALUE_START], this.meta[m + VALUE_LENGTH]);
+  }
+
+  /**
+   * Appends an entry from bytes of other memory, as a line of its own in the slab. The name must be lower case. What could end a line
+   * becomes `?`. False: that is no header name.
+   */
+  addCopied(
+    names: Uint8Array,
+    nameStart: number,
+    nameLength: number,
+    values: Uint8Array,
+    valueStart: number,
+    valueLength: number,
+  ): boolean {
+    let id = headerIdOfBytes(names, nameStart, nameLength);
+    if (id === 0 && !isFieldName(names, nameStart, nameLength)) return false;
+    if (id === H.host) id = H[':authority'];
+    const length = nameLength + valueLength + 4;
+    if (length > BLOCK_SIZE) {
+      this.add(latin1(names, nameStart, nameLength), latin1(values, valueStart, valueLength));
+      return true;
+    }
+    const own = this.slab.u8;
+    const start = this.slab.reserve(length);
+    (this.copied ??= []).push(start);
+    let at = copyBytes(own, start, names, nameStart, nameLength);
+    own[at++] = 58;
+    own[at++] = 32;
+    const value = at;
+    at = copyBytes(own, at, values, valueStart, valueLength);
+    for (let i = value; i < at; i++) if (own[i] <= 13 && (own[i] === 10 || own[i] === 13 || own[i] === 0)) own[i] = 63;
+    own[at++] = 13;
+    own[at] = 10;
+    this.push(id, start, nameLength, value, valueLength, RAW_LINE);
+    return true;
+  }
+
   private writeLine(i: number, at: number, formatName?: (name: string) => string): number {
     const u8 = this.slab.u8;
     const m = i * STRIDE;
@@ -482,6 +576,31 @@ export class HeaderMap {
     const m = i * STRIDE;
     return (this.values[i] = latin1(this.slab.u8, this.meta[m + VALUE_START], this.meta[m + VALUE_LENGTH]));
   }
+}
+
+const FIELD_NAME_BYTES = new Uint8Array(256);
+for (const char of "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz") FIELD_NAME_BYTES[char.charCodeAt(0)] = 1;
+
+function isFieldName(u8: Uint8Array, start: number, length: number): boolean {
+  for (let i = start; i < start + length; i++) if (FIELD_NAME_BYTES[u8[i]] === 0) return false;
+  return length > 0;
+}
+
+function equalsText(u8: Uint8Array, start: number, text: string): boolean {
+  for (let i = 0; i < text.length; i++) if (u8[start + i] !== text.charCodeAt(i)) return false;
+  return true;
+}
+
+/** Between two memories: a loop for what is short, where a call costs more than the copy. */
+function copyBytes(to: Uint8Array, at: number, from: Uint8Array, start: number, length: number): number {
+  if (length < 64) for (let i = 0; i < length; i++) to[at + i] = from[start + i];
+  else to.set(from.subarray(start, start + length), at);
+  return at + length;
+}
+
+function copyText(u8: Uint8Array, text: string, at: number): number {
+  for (let i = 0; i < text.length; i++) u8[at++] = text.charCodeAt(i);
+  return at;
 }
 
 const nameStarts = new WeakMap<Slab, Int32Array>();

@@ -19,6 +19,8 @@ export interface LocalInfo {
   hostname: string;
   /** Local address for x-forwarded-for of loopback peers. */
   address: string;
+  /** `node` of the bootstrap as configured (metadata, locality ...). */
+  node?: Record<string, unknown>;
 }
 
 /** Tells when connections should be drained (Envoy: DrainDecision). */

@@ -16,6 +16,7 @@ export function localInfo(bootstrap: Bootstrap, flags: NodeFlags): LocalInfo {
     zone: flags.serviceZone ?? bootstrap.node?.locality?.zone ?? '',
     hostname: hostname(),
     address: firstAddress(),
+    node: (bootstrap.node ?? {}) as Record<string, unknown>,
   };
 }
 

@@ -39,6 +39,8 @@ export const RESPONSE_FLAGS = {
   DropOverload: [27, 'DO'],
   DownstreamRemoteReset: [28, 'DR'],
   UnconditionalDropOverload: [29, 'UDO'],
+  /** Sluice's own: an extension (a Wasm module ...) failed, and the stream with it. */
+  ExtensionFailure: [30, 'EXF'],
 } as const;
 export type ResponseFlag = keyof typeof RESPONSE_FLAGS;
 

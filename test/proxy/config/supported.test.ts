@@ -29,7 +29,7 @@ test('the table names only what the API has, and every message it uses', () => {
   for (const [point, cell] of Object.entries(EXTENSION_POINTS)) {
     const at = point.lastIndexOf('.');
     assert.ok(words(SUPPORTED_FIELDS[point.slice(0, at)]).has(point.slice(at + 1)), point);
-    for (const name of words(cell)) assert.ok(name in SUPPORTED_FIELDS, name);
+    for (const name of words(cell)) assert.ok(name in SUPPORTED_FIELDS || name.startsWith('google.protobuf.'), name);
   }
   for (const [name, cell] of Object.entries(SUPPORTED_ENUM_VALUES)) {
     const values = new Set(

@@ -440,4 +440,17 @@ export const NEWER_API: Record<string, string> = {
     name 1 string
     value 2 string
 `,
+  'envoy/extensions/wasm/v3/wasm.proto': `
+  message PluginConfig
+    failure_policy 7 envoy.extensions.wasm.v3.FailurePolicy
+    reload_config 8 envoy.extensions.wasm.v3.ReloadConfig
+    allow_on_headers_stop_iteration 9 google.protobuf.BoolValue
+  message ReloadConfig
+    backoff 1 envoy.config.core.v3.BackoffStrategy
+  enum FailurePolicy
+    UNSPECIFIED 0
+    FAIL_RELOAD 1
+    FAIL_CLOSED 2
+    FAIL_OPEN 3
+`,
 };

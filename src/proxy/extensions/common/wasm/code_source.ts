@@ -1,0 +1,64 @@
+/** Where a plugin's code comes from: in the configuration, a file, the environment. */
+import { readFileSync } from 'node:fs';
+import { ModuleError } from '../../../../wasm/binary/module_reader.ts';
+import type { VmSource } from '../../../../wasm/plugin/wasm_host.ts';
+import { type CompiledCode, compileCode } from '../../../../wasm/vm/compiled_code.ts';
+import { V8Vm } from '../../../../wasm/vm/v8/v8_vm.ts';
+import { ConfigError } from '../../../config/error.ts';
+
+export interface DataSourceMessage {
+  filename?: string;
+  inlineBytes?: Uint8Array;
+  inlineString?: string;
+  environmentVariable?: string;
+}
+
+export interface CodeConfig {
+  local?: DataSourceMessage;
+  remote?: RemoteCode;
+}
+
+export interface RemoteCode {
+  httpUri?: { uri?: string; cluster?: string; timeout?: number };
+  sha256?: string;
+  retryPolicy?: unknown;
+}
+
+const PATH = 'vm_config.code';
+
+/** The bytes of local code. Throws ConfigError. */
+export function localCode(source: DataSourceMessage): Uint8Array {
+  if (source.inlineBytes !== undefined) return source.inlineBytes;
+  if (source.inlineString !== undefined) return Buffer.from(source.inlineString, 'latin1');
+  if (source.environmentVariable !== undefined) {
+    const value = process.env[source.environmentVariable];
+    if (value === undefined)
+      throw new ConfigError(`Environment variable doesn't exist: ${source.environmentVariable}`, { path: `${PATH}.local` });
+    return Buffer.from(value, 'latin1');
+  }
+  if (source.filename === undefined || source.filename === '')
+    throw new ConfigError('one of filename, inline_bytes, inline_string must be set', { path: `${PATH}.local` });
+  try {
+    return readFileSync(source.filename);
+  } catch (error) {
+    throw new ConfigError(`unable to read file: ${source.filename} (${error instanceof Error ? error.message : String(error)})`, {
+      path: `${PATH}.local.filename`,
+    });
+  }
+}
+
+/** A VM source for module bytes. Throws ModuleError. */
+export function v8Source(bytes: Uint8Array): VmSource {
+  const code: CompiledCode = compileCode(bytes);
+  return { codeKey: code.sha256, create: () => new V8Vm(code) };
+}
+
+/** As `v8Source`, with a ConfigError for code that is no module. */
+export function checkedV8Source(bytes: Uint8Array): VmSource {
+  try {
+    return v8Source(bytes);
+  } catch (error) {
+    if (!(error instanceof ModuleError)) throw error;
+    throw new ConfigError(`Unable to create Wasm plugin: ${error.message}`, { path: PATH });
+  }
+}

@@ -1,0 +1,79 @@
+/** What a worker gives to its Wasm VMs: one host per dispatcher, made when the first plugin is. */
+import { isMainThread } from 'node:worker_threads';
+import type { Dispatcher } from '../../../../core/event/dispatcher.ts';
+import type { Scope } from '../../../../core/stats/stats.ts';
+import type { Callouts, ForeignResult, HostEnvironment, HostTimer } from '../../../../wasm/host/environment.ts';
+import type { PropertyValue } from '../../../../wasm/host/property_value.ts';
+import { WasmHost } from '../../../../wasm/plugin/wasm_host.ts';
+import { LocalSharedState, type SharedState } from '../../../../wasm/shared/shared_state.ts';
+import type { FactoryContext, Logger } from '../../../server/factory_context.ts';
+import { foreignFunction } from './foreign_functions.ts';
+import { nodeProperty } from './properties.ts';
+
+const hosts = new WeakMap<Dispatcher, WasmHost>();
+
+/** The worker's only one. */
+export function wasmHost(context: FactoryContext): WasmHost {
+  let host = hosts.get(context.dispatcher);
+  if (host === undefined) {
+    host = new WasmHost(new WorkerEnvironment(context));
+    hosts.set(context.dispatcher, host);
+  }
+  return host;
+}
+
+class WorkerEnvironment implements HostEnvironment {
+  readonly scope: Scope;
+  readonly shared: SharedState;
+  readonly callouts: Callouts | null = null;
+  private readonly context: FactoryContext;
+  private readonly dispatcher: Dispatcher;
+  private readonly logger: Logger;
+
+  constructor(context: FactoryContext) {
+    this.context = context;
+    this.scope = context.scope;
+    this.dispatcher = context.dispatcher;
+    this.logger = context.logger('wasm');
+    const post = (callback: () => void): void => this.post(callback);
+    // On the main thread configurations are only tried.
+    this.shared = isMainThread ? new LocalSharedState(post) : new LocalSharedState(post);
+  }
+
+  get logLevel(): number {
+    return this.logger.traceEnabled ? 0 : this.logger.debugEnabled ? 1 : 2;
+  }
+
+  log(level: number, message: string): void {
+    const { logger } = this;
+    if (level === 0) logger.trace(message);
+    else if (level === 1) logger.debug(message);
+    else if (level === 2) logger.info(message);
+    else if (level === 3) logger.warn(message);
+    else logger.error(message);
+  }
+
+  createTimer(callback: () => void): HostTimer {
+    return this.dispatcher.createTimer(callback);
+  }
+
+  post(callback: () => void): void {
+    this.dispatcher.post(callback);
+  }
+
+  systemTimeNs(): bigint {
+    return BigInt(Date.now()) * 1_000_000n;
+  }
+
+  monotonicNs(): bigint {
+    return process.hrtime.bigint();
+  }
+
+  property(path: string): PropertyValue {
+    return nodeProperty(path, this.context);
+  }
+
+  foreignFunction(name: string, args: Uint8Array): ForeignResult | undefined {
+    return foreignFunction(name, args);
+  }
+}

@@ -1,0 +1,104 @@
+/**
+ * What a filter, logger or service holds of its plugin (Envoy: PluginHandle with PluginConfig): the instance that new streams get, replaced
+ * when the code changes or, by policy, after it has failed. Streams keep the instance that they began with.
+ */
+import type { Counter } from '../../core/stats/stats.ts';
+import { LogLevel } from '../abi/enums.ts';
+import type { PluginSettings } from './plugin_settings.ts';
+import type { PluginInstance, VmSource, WasmHost } from './wasm_host.ts';
+
+export class PluginHandle {
+  readonly settings: PluginSettings;
+  private readonly host: WasmHost;
+  private source: VmSource | null = null;
+  private instance: PluginInstance | null = null;
+  private lastLoadMs = 0;
+  private readonly reloadSuccess: Counter;
+  private readonly reloadFailure: Counter;
+  private readonly reloadBackoff: Counter;
+  private readonly failures: Counter;
+  private closed = false;
+  private readonly onInstanceFailed = (): void => {
+    this.failures.inc();
+  };
+
+  constructor(host: WasmHost, settings: PluginSettings) {
+    this.host = host;
+    this.settings = settings;
+    const scope = host.environment.scope.scope(`wasm.${settings.name === '' ? 'plugin' : settings.name}.`);
+    this.reloadSuccess = scope.counter('vm_reload_success');
+    this.reloadFailure = scope.counter('vm_reload_failure');
+    this.reloadBackoff = scope.counter('vm_reload_backoff');
+    this.failures = scope.counter('vm_failures');
+  }
+
+  /** Loads this code for streams that come from now on. Throws WasmError, ModuleError: what was there goes on. */
+  load(source: VmSource): void {
+    const instance = this.host.acquire(this.settings, source);
+    this.lastLoadMs = performance.now();
+    this.source = source;
+    this.use(instance);
+  }
+
+  private use(instance: PluginInstance): void {
+    const old = this.instance;
+    this.instance = instance;
+    if (old === instance) {
+      instance.release();
+      return;
+    }
+    instance.wasm.addFailCallback(this.onInstanceFailed);
+    if (old === null) return;
+    old.wasm.removeFailCallback(this.onInstanceFailed);
+    old.release();
+  }
+
+  /** The instance for a new stream, with a reference for it. Null: there is none that works; the policy says what becomes of the stream. */
+  acquire(): PluginInstance | null {
+    const instance = this.instance;
+    if (instance === null) return null;
+    if (instance.wasm.failState !== 'Ok') return this.settings.failurePolicy === 'FAIL_RELOAD' ? this.reload(instance) : null;
+    instance.retain();
+    return instance;
+  }
+
+  get current(): PluginInstance | null {
+    return this.instance;
+  }
+
+  get failsOpen(): boolean {
+    return this.settings.failurePolicy === 'FAIL_OPEN';
+  }
+
+  private reload(failed: PluginInstance): PluginInstance | null {
+    if (failed.wasm.failState !== 'RuntimeError' || this.source === null || this.closed) return null;
+    const interval = this.settings.reloadIntervalMs * (1 + Math.random() / 2);
+    if (performance.now() - this.lastLoadMs < interval) {
+      this.reloadBackoff.inc();
+      return null;
+    }
+    this.lastLoadMs = performance.now();
+    try {
+      this.use(this.host.acquire(this.settings, this.source));
+    } catch (error) {
+      this.reloadFailure.inc();
+      const reason = error instanceof Error ? error.message : String(error);
+      this.host.environment.log(LogLevel.Error, `wasm plugin ${this.settings.name}: reload failed: ${reason}`);
+      return null;
+    }
+    this.reloadSuccess.inc();
+    (this.instance as PluginInstance).retain();
+    return this.instance;
+  }
+
+  /** The configuration that holds it is gone. */
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    const instance = this.instance;
+    this.instance = null;
+    if (instance === null) return;
+    instance.wasm.removeFailCallback(this.onInstanceFailed);
+    instance.release();
+  }
+}

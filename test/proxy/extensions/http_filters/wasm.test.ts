@@ -1,0 +1,50 @@
+/** Wasm modules in the real proxy, driven by curl. */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { after, before, describe, test } from 'node:test';
+import { promisify } from 'node:util';
+import { needs } from '../../../interop/support/upstreams.ts';
+import { HEADER_MODULE, wat } from '../../../wasm/support/wat.ts';
+import { plugin, type Rig, startRig, wasmFilter } from './wasm_support.ts';
+
+const run = promisify(execFile);
+
+describe('a header module, curl', { skip: needs('curl') }, () => {
+  let rig: Rig;
+  before(async () => {
+    rig = await startRig({ main: [wasmFilter(plugin(wat(HEADER_MODULE)))] });
+  });
+  after(() => rig.close());
+
+  const curl = async (...args: string[]): Promise<string> =>
+    (await run('curl', ['-sS', '-i', '--max-time', '20', ...args, `http://127.0.0.1:${rig.proxy.port('main')}/a`])).stdout;
+
+  test('reads a request header and adds one, adds a response header', async () => {
+    const answer = await curl('-H', 'X-In: some value');
+    assert.match(answer, /^HTTP\/1\.1 200 OK\r\n/);
+    assert.match(answer, /\r\nx-wasm: yes\r\n/);
+    const body = JSON.parse(answer.slice(answer.indexOf('\r\n\r\n') + 4)) as { headers: Record<string, string> };
+    assert.equal(body.headers['x-in'], 'some value');
+    assert.equal(body.headers['x-out'], 'some value');
+  });
+
+  test('without the header nothing is added', async () => {
+    const answer = await curl();
+    const body = JSON.parse(answer.slice(answer.indexOf('\r\n\r\n') + 4)) as { headers: Record<string, string> };
+    assert.equal(body.headers['x-out'], undefined);
+    assert.match(answer, /\r\nx-wasm: yes\r\n/);
+  });
+
+  test('a long value, and many requests on one connection', async () => {
+    const long = 'v'.repeat(3000);
+    const { stdout } = await run(
+      'curl',
+      ['-sS', '--max-time', '30', '-H', `x-in: ${long}`, `http://127.0.0.1:${rig.proxy.port('main')}/[1-200]`],
+      { maxBuffer: 64 << 20 },
+    );
+    assert.equal(stdout.split(`"x-out":"${long}"`).length - 1, 200);
+    const stats = await rig.proxy.stats('wasm');
+    assert.equal(stats.get('wasm.envoy.wasm.runtime.v8.created'), 1);
+    assert.equal(stats.get('wasm.envoy.wasm.runtime.v8.active'), 1);
+  });
+});
