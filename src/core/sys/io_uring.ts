@@ -19,11 +19,15 @@ const IORING_SETUP_DEFER_TASKRUN = 1 << 13;
 const IORING_FEAT_SINGLE_MMAP = 1;
 const IORING_ENTER_GETEVENTS = 1;
 const IORING_OFF_SQES = 0x1000_0000;
+const IORING_REGISTER_BUFFERS = 0;
+const IORING_REGISTER_FILES = 2;
 const IORING_REGISTER_PBUF_RING = 22;
 
 /** Operations used here; numbers of <linux/io_uring.h>. */
 export const IORING_OP = {
   NOP: 0,
+  READ_FIXED: 4,
+  WRITE_FIXED: 5,
   POLL_ADD: 6,
   SENDMSG: 9,
   TIMEOUT: 11,
@@ -32,11 +36,15 @@ export const IORING_OP = {
   ASYNC_CANCEL: 14,
   CONNECT: 16,
   CLOSE: 19,
+  READ: 22,
+  WRITE: 23,
   SEND: 26,
   RECV: 27,
   SHUTDOWN: 34,
+  READ_MULTISHOT: 49,
 } as const;
 
+export const IOSQE_FIXED_FILE = 1 << 0;
 export const IOSQE_BUFFER_SELECT = 1 << 5;
 export const IORING_RECV_MULTISHOT = 1 << 1;
 export const IORING_ACCEPT_MULTISHOT = 1 << 0;
@@ -258,6 +266,31 @@ export class Ring {
     argument.unmap();
     if (result < 0) throw new SysError('io_uring_register', code, strerror(code));
     return ring;
+  }
+
+  /** Registers one descriptor: entries with IOSQE_FIXED_FILE name it as 0. 0 or an errno. */
+  registerFile(fd: number): number {
+    const argument = NativeMemory.map(4096);
+    argument.i32[0] = fd;
+    const code = this.register(IORING_REGISTER_FILES, argument.pointer, 1);
+    argument.unmap();
+    return code;
+  }
+
+  /** Registers `memory` as fixed buffer 0, which pins its pages. 0 or an errno (ENOMEM: RLIMIT_MEMLOCK). */
+  registerBuffer(memory: NativeMemory): number {
+    const argument = NativeMemory.map(4096);
+    const view = new DataView(argument.buffer);
+    view.setBigUint64(0, memory.pointer, true);
+    view.setBigUint64(8, BigInt(memory.size), true);
+    const code = this.register(IORING_REGISTER_BUFFERS, argument.pointer, 1);
+    argument.unmap();
+    return code;
+  }
+
+  private register(what: number, argument: bigint, count: number): number {
+    const result = libc.syscall(BigInt(SYS_IO_URING_REGISTER), BigInt(this.fd), BigInt(what), argument, BigInt(count), 0n);
+    return result < 0 ? errno() : 0;
   }
 
   /** Closes the descriptor. The mappings stay: views on them may be left. */

@@ -2,8 +2,10 @@
  * TUN and TAP devices (Linux Documentation/networking/tuntap.rst) with the virtio-net header, which carries checksum and segmentation
  * offload in both directions.
  */
+import { writeFileSync } from 'node:fs';
 import { check, errno, libc, SysError } from './libc.ts';
 import { Scratch, withCString } from './memory.ts';
+import { AF_INET, SOCK_DGRAM } from './socket.ts';
 
 const O_RDWR_NONBLOCK_CLOEXEC = 0x2 | 0x800 | 0x8_0000;
 const SYS_OPENAT = process.arch === 'arm64' ? 56 : 257;
@@ -15,6 +17,8 @@ const IFF_TUN = 1;
 const IFF_TAP = 2;
 const IFF_NO_PI = 0x1000;
 const IFF_VNET_HDR = 0x4000;
+const IFF_NAPI = 0x10;
+const SIOCSIFTXQLEN = 0x8943;
 const TUN_F_CSUM = 1;
 const TUN_F_TSO4 = 2;
 const TUN_F_TSO6 = 4;
@@ -26,9 +30,17 @@ export interface TunTapOptions {
   /** `tun%d` style names let the kernel choose a number. */
   name: string;
   kind: 'tun' | 'tap';
-  /** With the virtio-net header in front of each packet, and checksum and TCP segmentation offload when `offload`. */
+  /** With the virtio-net header in front of each packet, which the offloads need. */
   vnetHeader: boolean;
-  offload: boolean;
+  checksumOffload: boolean;
+  segmentationOffload: boolean;
+  /**
+   * The kernel takes what is written in a thread of its own, many packets at a time and merged (IFF_NAPI with threaded polling), instead of
+   * each within our write. Where /sys cannot be written it does as ever.
+   */
+  threaded?: boolean;
+  /** Packets that wait for our reads at most; the kernel's default is 500. */
+  queueLength?: number;
 }
 
 export interface TunTap {
@@ -41,6 +53,24 @@ let scratch: Scratch | null = null;
 
 /** Opens a device, which lives as long as its descriptor. Non-blocking. Throws SysError (EPERM without CAP_NET_ADMIN). */
 export function openTunTap(options: TunTapOptions): TunTap {
+  if (options.threaded) {
+    const device = open(options, true);
+    if (setThreaded(device.name)) return device;
+    libc.close(device.fd);
+  }
+  return open(options, false);
+}
+
+function setThreaded(name: string): boolean {
+  try {
+    writeFileSync(`/sys/class/net/${name}/threaded`, '1');
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function open(options: TunTapOptions, threaded: boolean): TunTap {
   const { memory, pointer, view } = (scratch ??= new Scratch());
   const fd = withCString('/dev/net/tun', (path) =>
     libc.syscall(BigInt(SYS_OPENAT), BigInt(AT_FDCWD), path, BigInt(O_RDWR_NONBLOCK_CLOEXEC), 0n, 0n),
@@ -49,16 +79,31 @@ export function openTunTap(options: TunTapOptions): TunTap {
   memory.u8.fill(0, 0, 64);
   memory.u8.set(Buffer.from(options.name).subarray(0, IFNAMSIZ - 1), 0);
   const kind = options.kind === 'tun' ? IFF_TUN : IFF_TAP;
-  view.setUint16(IFNAMSIZ, kind | IFF_NO_PI | (options.vnetHeader ? IFF_VNET_HDR : 0), true);
+  view.setUint16(IFNAMSIZ, kind | IFF_NO_PI | (options.vnetHeader ? IFF_VNET_HDR : 0) | (threaded ? IFF_NAPI : 0), true);
   set(fd, TUNSETIFF, pointer, 'TUNSETIFF');
   const name = Buffer.from(memory.u8.subarray(0, memory.u8.indexOf(0))).toString();
   if (options.vnetHeader) {
     view.setInt32(0, VNET_HEADER_BYTES, true);
     set(fd, TUNSETVNETHDRSZ, pointer, 'TUNSETVNETHDRSZ');
+    const segmentation = options.segmentationOffload ? TUN_F_TSO4 | TUN_F_TSO6 : 0;
+    const offloads = options.checksumOffload || segmentation !== 0 ? TUN_F_CSUM | segmentation : 0;
     // The argument of this one is the value itself.
-    set(fd, TUNSETOFFLOAD, BigInt(options.offload ? TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 : 0), 'TUNSETOFFLOAD');
+    set(fd, TUNSETOFFLOAD, BigInt(offloads), 'TUNSETOFFLOAD');
   }
+  if (options.queueLength !== undefined) setQueueLength(name, options.queueLength);
   return { fd, name };
+}
+
+/** Best effort: a short queue drops, which TCP survives. */
+function setQueueLength(name: string, packets: number): void {
+  const { memory, pointer, view } = scratch!;
+  const fd = libc.socket(AF_INET, SOCK_DGRAM, 0);
+  if (fd < 0) return;
+  memory.u8.fill(0, 0, 64);
+  memory.u8.set(Buffer.from(name), 0);
+  view.setInt32(IFNAMSIZ, packets, true);
+  libc.ioctl(fd, BigInt(SIOCSIFTXQLEN), pointer);
+  libc.close(fd);
 }
 
 function set(fd: number, request: number, argument: bigint, name: string): void {

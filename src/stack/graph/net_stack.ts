@@ -177,12 +177,20 @@ export class NetStack implements TcpLower {
       this.tcp.poll(nowUs);
       this.graph.run(nowUs);
       more = full || this.tcp.dirty.length > 0;
+      if (this.flushDevices(nowUs)) more = true;
       if (!more) break;
     }
     this.ethernet.neighbors.poll(nowUs);
     this.ipInput.fragments.expire(nowUs);
     this.graph.run(nowUs);
+    if (this.flushDevices(nowUs)) more = true;
     return more || this.tcp.dirty.length > 0;
+  }
+
+  private flushDevices(nowUs: number): boolean {
+    let arrived = false;
+    for (const { device } of this.interfaces) if (device.flush?.(nowUs)) arrived = true;
+    return arrived;
   }
 
   nextDeadlineUs(): number {

@@ -6,8 +6,9 @@ import { TcpRepr } from '../wire/tcp.ts';
 
 /** Room in front of a fresh packet: virtio-net header, Ethernet, IPv6, and then some. Even, so that checksums read aligned words. */
 export const HEADROOM = 192;
-const SMALL_BYTES = 2048;
-const LARGE_BYTES = 66 * 1024 + 256;
+export const SMALL_BYTES = 2048;
+/** A multiple of SMALL_BYTES, so that no frame crosses a chunk of an AF_XDP area that this memory is. */
+const LARGE_BYTES = 66 * 1024;
 
 export const PacketFlag = {
   /** The device vouches for the upper-layer checksum. */
@@ -83,6 +84,8 @@ export interface PacketPoolOptions {
 export class PacketPool {
   readonly u8: Uint8Array<ArrayBuffer>;
   readonly size: number;
+  /** By `index`. */
+  readonly packets: readonly Packet[];
   inUse = 0;
   private readonly small: Packet[] = [];
   private readonly large: Packet[] = [];
@@ -99,6 +102,7 @@ export class PacketPool {
       this.small.push(new Packet(this, i, base, base + SMALL_BYTES));
     for (let i = 0; i < (options.large ?? 0); i++, base += LARGE_BYTES)
       this.large.push(new Packet(this, (options.small ?? 0) + i, base, base + LARGE_BYTES));
+    this.packets = [...this.small, ...this.large];
   }
 
   /** A packet with HEADROOM in front and room for `bytes` more; null when there is none left. */

@@ -46,6 +46,10 @@ export class CaptureDevice implements Device {
     return packet;
   }
 
+  flush(nowUs: number): boolean {
+    return this.device.flush?.(nowUs) ?? false;
+  }
+
   nextDeadlineUs(): number {
     return this.device.nextDeadlineUs();
   }

@@ -15,6 +15,11 @@ export interface Device {
   transmit(packet: Packet, nowUs: number): void;
   /** The next packet that arrived, from `pool`; null when there is none (or no buffer). */
   receive(pool: PacketPool, nowUs: number): Packet | null;
+  /**
+   * Sends what `transmit` has gathered: called after each frame of the graph, so that a device can move many packets per system call. True
+   * when packets arrived meanwhile.
+   */
+  flush?(nowUs: number): boolean;
   /** When `receive` or `poll` has something to do though nothing arrives; Infinity: never. */
   nextDeadlineUs(): number;
   readonly counters: DeviceCounters;

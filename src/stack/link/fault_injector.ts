@@ -170,6 +170,10 @@ export class FaultInjector implements Device {
       this.device.transmit(packet, nowUs);
   }
 
+  flush(nowUs: number): boolean {
+    return this.device.flush?.(nowUs) ?? false;
+  }
+
   nextDeadlineUs(): number {
     return Math.min(this.outbound.nextUs, this.inbound.nextUs, this.device.nextDeadlineUs());
   }

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
+import { probeIoUring } from '../../../src/core/sys/io_uring.ts';
 import { IpAddress } from '../../../src/stack/ip/address.ts';
 import { FaultInjector, type Faults } from '../../../src/stack/link/fault_injector.ts';
 import type { TcpConnection } from '../../../src/stack/tcp/connection.ts';
@@ -9,6 +10,7 @@ import { cannotMakeNamespace, clockUs, KernelPeer, type KernelPeerOptions } from
 
 const reason = cannotMakeNamespace();
 const skip = reason === null ? false : reason;
+const ringReason = probeIoUring();
 
 const KERNEL_CLIENT = (address: string, port: number, bytes: number): string => `
 import socket, hashlib, threading
@@ -179,20 +181,39 @@ print('ok')`);
 );
 
 const MEGABYTES = 8 * 1024 * 1024;
-for (const [kind, offload, isV4] of [
-  ['tun', true, true],
-  ['tun', true, false],
-  ['tap', true, true],
-  ['tap', false, false],
+for (const [kind, offload, isV4, ring, threaded] of [
+  ['tun', true, true, true, false],
+  ['tun', true, false, true, false],
+  ['tun', true, true, false, false],
+  ['tap', true, true, true, true],
+  ['tap', false, false, true, true],
+  ['tap', false, true, false, false],
+  ['tun', 'checksum', true, true, true],
+  ['tun', 'checksum', false, true, false],
+  ['tap', 'checksum', false, false, true],
 ] as const) {
-  const family = isV4 ? 'IPv4' : 'IPv6';
-  test(`${kind} ${offload ? 'with' : 'without'} offload, ${family}: megabytes both ways, active and passive`, { skip }, () =>
-    withPeer({ kind, offload }, async (peer) => {
+  const how = offload === true ? 'with offload' : offload === false ? 'without offload' : 'with checksum offload';
+  const calls = ring ? 'a ring' : 'a call per packet';
+  const taken = threaded ? ', taken by a kernel thread' : '';
+  test(`${kind} ${how}, IPv${isV4 ? 4 : 6}, ${calls}${taken}: megabytes both ways, active and passive`, { skip }, () =>
+    withPeer({ kind, offload, ring, threaded }, async (peer) => {
+      assert.equal(peer.tun.ring !== null, ring && ringReason === null);
       await kernelToUs(peer, isV4, MEGABYTES);
       await usToKernel(peer, isV4, MEGABYTES);
+      assert.equal(peer.stack.pool.inUse, 0);
     }),
   );
 }
+
+test('tun, a ring: many packets per system call', { skip: skip || (ringReason ?? false) }, () =>
+  withPeer({ kind: 'tun', offload: 'checksum' }, async (peer) => {
+    await kernelToUs(peer, true, MEGABYTES);
+    const { counters, ring } = peer.tun;
+    const packets = counters.rxPackets + counters.txPackets;
+    assert.ok(packets > 2 * ring!.enters, `${packets} packets in ${ring!.enters} calls`);
+    assert.equal(counters.txDropped, 0);
+  }),
+);
 
 const links: [string, Faults, number, number][] = [
   ['1 % loss', { loss: 0.01, delayUs: 500 }, 1_000_000, 1500],

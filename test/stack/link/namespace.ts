@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { NetStack } from '../../../src/stack/graph/net_stack.ts';
 import type { Device } from '../../../src/stack/link/device.ts';
 import { NetLoop } from '../../../src/stack/link/net_loop.ts';
-import { nativePool, TunDevice } from '../../../src/stack/link/tun.ts';
+import { nativePool, TunDevice, type TunOptions } from '../../../src/stack/link/tun.ts';
 import type { TcpConfig } from '../../../src/stack/tcp/config.ts';
 
 export const clockUs = (): number => performance.now() * 1000;
@@ -24,8 +24,10 @@ export function cannotMakeNamespace(): string | null {
 
 export interface KernelPeerOptions {
   kind: 'tun' | 'tap';
-  offload: boolean;
+  offload: TunOptions['offload'];
   mtu?: number;
+  ring?: boolean;
+  threaded?: boolean;
   wrap?: (device: Device) => Device;
   tcp?: Partial<TcpConfig>;
 }
@@ -50,7 +52,8 @@ export class KernelPeer {
       tcp: options.tcp,
       nowUs: clockUs(),
     });
-    this.tun = new TunDevice({ name: 'slt%d', kind: options.kind, offload: options.offload, mtu: options.mtu }, memory);
+    const { kind, offload, mtu, ring, threaded } = options;
+    this.tun = new TunDevice({ name: 'slt%d', kind, offload, mtu, ring, threaded }, memory);
     execFileSync('ip', ['netns', 'add', this.name]);
     execFileSync('ip', ['link', 'set', this.tun.name, 'netns', this.name]);
     const ip = (...args: string[]): void => void execFileSync('ip', ['-n', this.name, ...args]);
