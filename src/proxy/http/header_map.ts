@@ -408,6 +408,40 @@ export class HeaderMap {
     return true;
   }
 
+  // And for encoders (HPACK): positions run from 0 to `entryCount`, removed entries included.
+
+  get entryCount(): number {
+    return this.count;
+  }
+
+  /** Number of the entry's name, 0 for an unknown one, -1 for a removed entry. */
+  entryId(i: number): number {
+    return this.isLive(i) ? this.meta[i * STRIDE] : -1;
+  }
+
+  /** Position of the first entry of a known header, or -1. */
+  entryOf(id: number): number {
+    return this.findId(id);
+  }
+
+  /** Offset of an unknown name in the slab; -1 when it is text (`entryName`). */
+  entryNameStart(i: number): number {
+    return (this.meta[i * STRIDE + FLAGS] & TEXT_NAME) !== 0 ? -1 : this.meta[i * STRIDE + NAME_START];
+  }
+
+  entryName(i: number): string {
+    return this.nameAt(i);
+  }
+
+  /** Offset of the value in the slab; -1 when it is text (`entryValue`). */
+  entryValueStart(i: number): number {
+    return (this.meta[i * STRIDE + FLAGS] & TEXT_VALUE) !== 0 ? -1 : this.meta[i * STRIDE + VALUE_START];
+  }
+
+  entryValue(i: number): string {
+    return this.valueAt(i);
+  }
+
   private writeLine(i: number, at: number, formatName?: (name: string) => string): number {
     const u8 = this.slab.u8;
     const m = i * STRIDE;
