@@ -75,6 +75,14 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.config.core.v3.Http1ProtocolOptions': `
     allow_absolute_url accept_http_10 default_host_for_http_10 header_key_format enable_trailers allow_chunked_length
     override_stream_error_on_invalid_http_message send_fully_qualified_url allow_custom_methods ignore_http_11_upgrade`,
+  'envoy.config.core.v3.Http2ProtocolOptions': `
+    hpack_table_size max_concurrent_streams initial_stream_window_size initial_connection_window_size allow_connect
+    max_outbound_frames max_outbound_control_frames max_consecutive_inbound_frames_with_empty_payload
+    max_inbound_priority_frames_per_stream max_inbound_window_update_frames_per_data_frame_sent
+    stream_error_on_invalid_http_messaging override_stream_error_on_invalid_http_message custom_settings_parameters
+    connection_keepalive`,
+  'envoy.config.core.v3.Http2ProtocolOptions.SettingsParameter': 'identifier value',
+  'envoy.config.core.v3.KeepaliveSettings': 'interval timeout interval_jitter connection_idle_interval',
   'envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat': 'proper_case_words stateful_formatter',
   'envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords': '',
   'envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig': '',
@@ -146,6 +154,7 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   // ---- HTTP connection manager
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager': `
     codec_type stat_prefix route_config http_filters add_user_agent common_http_protocol_options http_protocol_options
+    http2_protocol_options
     server_name server_header_transformation scheme_header_transformation max_request_headers_kb stream_idle_timeout
     request_timeout request_headers_timeout drain_timeout delayed_close_timeout access_log flush_access_log_on_new_request access_log_options use_remote_address xff_num_trusted_hops
     original_ip_detection_extensions internal_address_config skip_xff_append via generate_request_id
@@ -394,7 +403,7 @@ export const FIRST_SUPPORTED_WINS: ReadonlySet<string> = new Set(['envoy.config.
 
 /** Enum -> supported values, for enums of which not all are. */
 export const SUPPORTED_ENUM_VALUES: Record<string, string> = {
-  [`${HCM}.CodecType`]: 'AUTO HTTP1',
+  [`${HCM}.CodecType`]: 'AUTO HTTP1 HTTP2',
   'envoy.config.core.v3.SocketAddress.Protocol': 'TCP',
   'envoy.config.cluster.v3.Cluster.DiscoveryType': 'STATIC STRICT_DNS LOGICAL_DNS ORIGINAL_DST',
   'envoy.config.cluster.v3.Cluster.LbPolicy': 'ROUND_ROBIN LEAST_REQUEST RANDOM CLUSTER_PROVIDED LOAD_BALANCING_POLICY_CONFIG',

@@ -386,6 +386,38 @@ export interface Http1ProtocolOptions {
   ignoreHttp11Upgrade: StringMatcher[];
 }
 
+/** envoy.config.core.v3.Http2ProtocolOptions */
+export interface Http2ProtocolOptions {
+  hpackTableSize?: number;
+  maxConcurrentStreams?: number;
+  initialStreamWindowSize?: number;
+  initialConnectionWindowSize?: number;
+  allowConnect: boolean;
+  maxOutboundFrames?: number;
+  maxOutboundControlFrames?: number;
+  maxConsecutiveInboundFramesWithEmptyPayload?: number;
+  maxInboundPriorityFramesPerStream?: number;
+  maxInboundWindowUpdateFramesPerDataFrameSent?: number;
+  streamErrorOnInvalidHttpMessaging: boolean;
+  overrideStreamErrorOnInvalidHttpMessage?: boolean;
+  customSettingsParameters: Http2ProtocolOptionsSettingsParameter[];
+  connectionKeepalive?: KeepaliveSettings;
+}
+
+/** envoy.config.core.v3.Http2ProtocolOptions.SettingsParameter */
+export interface Http2ProtocolOptionsSettingsParameter {
+  identifier?: number;
+  value?: number;
+}
+
+/** envoy.config.core.v3.KeepaliveSettings */
+export interface KeepaliveSettings {
+  interval?: number;
+  timeout?: number;
+  intervalJitter?: Percent;
+  connectionIdleInterval?: number;
+}
+
 /** envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat */
 export interface Http1ProtocolOptionsHeaderKeyFormat {
   properCaseWords?: Http1ProtocolOptionsHeaderKeyFormatProperCaseWords;
@@ -699,6 +731,7 @@ export interface HttpConnectionManager {
   addUserAgent?: boolean;
   commonHttpProtocolOptions?: CoreHttpProtocolOptions;
   httpProtocolOptions?: Http1ProtocolOptions;
+  http2ProtocolOptions?: Http2ProtocolOptions;
   serverName: string;
   serverHeaderTransformation: HttpConnectionManagerServerHeaderTransformation;
   schemeHeaderTransformation?: SchemeHeaderTransformation;
@@ -1524,7 +1557,7 @@ export type FilterChainMatchConnectionSourceType = 'ANY' | 'SAME_IP_OR_LOOPBACK'
 export type ProxyProtocolConfigVersion = 'V1' | 'V2';
 
 /** envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.CodecType */
-export type HttpConnectionManagerCodecType = 'AUTO' | 'HTTP1';
+export type HttpConnectionManagerCodecType = 'AUTO' | 'HTTP1' | 'HTTP2';
 
 /** envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.ServerHeaderTransformation */
 export type HttpConnectionManagerServerHeaderTransformation = 'OVERWRITE' | 'APPEND_IF_ABSENT' | 'PASS_THROUGH';

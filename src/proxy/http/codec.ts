@@ -137,6 +137,8 @@ export interface HttpConnection {
 export interface ServerConnectionCallbacks {
   /** A request begins. The encoder answers it, the returned decoder receives it. */
   newStream(encoder: ResponseEncoder): RequestDecoder;
+  /** HTTP/2: streams that were complete for the receiver and not yet sent are sent. */
+  onStreamsFlushed?(): void;
 }
 
 /** Downstream side of a connection. */

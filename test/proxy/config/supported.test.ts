@@ -75,8 +75,8 @@ test('enum values, and defaults that are fine', () => {
     errorsOf(withCluster('ignore_health_on_host_removal: true\nclose_connections_on_host_health_failure: false')),
     [],
   );
-  assert.deepEqual(errorsOf(withHcm('codec_type: http2')), [
-    '14:23 static_resources.listeners[0].filter_chains[0].filters[0].typed_config.codec_type: codec_type: HTTP2 is not supported by Sluice yet; supported: AUTO, HTTP1',
+  assert.deepEqual(errorsOf(withHcm('codec_type: http3')), [
+    '14:23 static_resources.listeners[0].filter_chains[0].filters[0].typed_config.codec_type: codec_type: HTTP3 is not supported by Sluice yet; supported: AUTO, HTTP1, HTTP2',
   ]);
   assert.deepEqual(errorsOf(withCluster('lb_policy: RING_HASH')).length, 1);
 });

@@ -136,7 +136,6 @@ export class ActiveStream
     const manager = this.connectionManager as ConnectionManagerImpl;
     const config = this.config;
     const info = this.streamInfo;
-    const http1 = manager.http1;
     this.requestHeaders = headers;
     if (config.requestHeadersTimeoutMs > 0) this.requestHeaderTimer.clear();
     info.protocol = manager.protocol;
@@ -154,7 +153,7 @@ export class ActiveStream
     if (config.stripMatchingHostPort || config.stripAnyHostPort || config.stripTrailingHostDot) {
       normalizeHost(headers, config, manager.connection.localAddress);
     }
-    mutateRequestHeaders(headers, config, manager.facts, http1 && this.isTunnel && !connect, this);
+    mutateRequestHeaders(headers, config, manager.facts, this.isTunnel && !connect, this);
     info.downstreamRemoteAddress = this.downstreamRemoteAddress;
 
     const route = this.route();

@@ -6,6 +6,7 @@ import type { Dispatcher } from '../../../core/event/dispatcher.ts';
 import type { AccessLog } from '../../access_log/access_log.ts';
 import type { Address } from '../../network/address.ts';
 import type { Connection } from '../../network/connection.ts';
+import type { Runtime } from '../../runtime/runtime.ts';
 import type { DrainDecision } from '../../server/factory_context.ts';
 import type { ServerConnection, ServerConnectionCallbacks } from '../codec.ts';
 import type { HeaderMap } from '../header_map.ts';
@@ -24,6 +25,7 @@ export type NormalizePathAction = (typeof NormalizePathAction)[keyof typeof Norm
 
 export interface CodecFactory {
   create(connection: Connection, callbacks: ServerConnectionCallbacks): ServerConnection;
+  createHttp2(connection: Connection, callbacks: ServerConnectionCallbacks): ServerConnection;
   /** Takes back a codec that is between two requests, to be given out again; false when it is not, and stays with its connection. */
   park(codec: ServerConnection): boolean;
 }
@@ -40,7 +42,7 @@ export class ConnectionManagerConfig {
   flushAccessLogOnNewRequest = false;
   localReply = new LocalReply([], null);
 
-  codecType: 'AUTO' | 'HTTP1' = 'AUTO';
+  codecType: 'AUTO' | 'HTTP1' | 'HTTP2' = 'AUTO';
   useRemoteAddress = false;
   xffNumTrustedHops = 0;
   skipXffAppend = false;
@@ -81,6 +83,8 @@ export class ConnectionManagerConfig {
   http1SafeMaxConnectionDuration = false;
   maxStreamDurationMs = 0;
   maxRequestsPerConnection = 0;
+  /** Null: runtime keys have their defaults. */
+  runtime: Runtime | null = null;
 
   /** Streams that wait to be used again. */
   readonly freeStreams: ActiveStream[] = [];

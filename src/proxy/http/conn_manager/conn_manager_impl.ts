@@ -2,7 +2,9 @@
  * The HTTP connection manager: the network filter that turns a downstream connection's bytes into streams (Envoy:
  * source/common/http/conn_manager_impl.cc). Owns the codec, the connection's timeouts and its draining.
  *
- * Left out: HTTP/2 (a connection that begins with its preface is refused), tracing, overload actions.
+ * AUTO takes HTTP/2 when ALPN says so or the connection begins with its preface.
+ *
+ * Left out: HTTP/3, tracing, overload actions.
  */
 import type { SliceBuffer } from '../../../core/buffer/slice_buffer.ts';
 import type { ConnectionCallbacks, ReadFilter, ReadFilterCallbacks } from '../../network/connection.ts';
@@ -26,6 +28,9 @@ export const DrainState = { NotDraining: 0, Draining: 1, Closing: 2 } as const;
 export type DrainState = (typeof DrainState)[keyof typeof DrainState];
 
 const HTTP2_PREFACE = 'PRI * HTTP/2';
+
+const Choice = { Http1: 0, Http2: 1, Undecided: 2 } as const;
+type Choice = (typeof Choice)[keyof typeof Choice];
 
 /** A server codec that knows more about keep-alive than the headers still tell. */
 interface KeepAliveAware extends ServerConnection {
@@ -100,7 +105,11 @@ export class ConnectionManagerImpl implements ReadFilter, ConnectionCallbacks, S
 
   onData(data: SliceBuffer, _endStream: boolean): FilterStatus {
     if (this.codec === null) {
-      if (this.knownProtocol === '' && this.config.codecType === 'AUTO' && this.isHttp2(data)) return this.refuseHttp2(data);
+      if (this.knownProtocol === '' && this.config.codecType !== 'HTTP1') {
+        const choice = this.config.codecType === 'HTTP2' ? Choice.Http2 : this.chooseCodec(data);
+        if (choice === Choice.Undecided) return FilterStatus.StopIteration;
+        this.http1 = choice === Choice.Http1;
+      }
       this.createCodec();
     }
     const codec = this.codec as ServerConnection;
@@ -119,28 +128,29 @@ export class ConnectionManagerImpl implements ReadFilter, ConnectionCallbacks, S
     return FilterStatus.StopIteration;
   }
 
-  private isHttp2(data: SliceBuffer): boolean {
-    if (this.connection.nextProtocol === 'h2') return true;
-    if (data.length < HTTP2_PREFACE.length) return false;
-    for (let i = 0; i < HTTP2_PREFACE.length; i++) if (data.byteAt(i) !== HTTP2_PREFACE.charCodeAt(i)) return false;
-    return true;
-  }
-
-  private refuseHttp2(data: SliceBuffer): FilterStatus {
-    data.clear();
-    this.config.stats.downstreamCxProtocolError.inc();
-    this.doConnectionClose(ConnectionCloseType.FlushWrite, 'DownstreamProtocolError', 'http2_not_supported');
-    return FilterStatus.StopIteration;
+  private chooseCodec(data: SliceBuffer): Choice {
+    const protocol = this.connection.nextProtocol;
+    if (protocol === 'h2') return Choice.Http2;
+    if (protocol !== '' && protocol !== 'h2c') return Choice.Http1;
+    const length = Math.min(data.length, HTTP2_PREFACE.length);
+    for (let i = 0; i < length; i++) if (data.byteAt(i) !== HTTP2_PREFACE.charCodeAt(i)) return Choice.Http1;
+    return length === HTTP2_PREFACE.length ? Choice.Http2 : Choice.Undecided;
   }
 
   private createCodec(): void {
-    this.codec = this.config.codecFactory.create(this.connection, this);
+    const factory = this.config.codecFactory;
+    this.codec = this.http1 ? factory.create(this.connection, this) : factory.createHttp2(this.connection, this);
     if (this.knownProtocol !== '') return;
     const stats = this.config.stats;
     this.knownProtocol = this.codec.protocol;
     this.connection.streamInfo.protocol = this.codec.protocol;
-    stats.downstreamCxHttp1Total.inc();
-    stats.downstreamCxHttp1Active.inc();
+    if (this.http1) {
+      stats.downstreamCxHttp1Total.inc();
+      stats.downstreamCxHttp1Active.inc();
+    } else {
+      stats.downstreamCxHttp2Total.inc();
+      stats.downstreamCxHttp2Active.inc();
+    }
   }
 
   // ServerConnectionCallbacks.
@@ -154,16 +164,27 @@ export class ConnectionManagerImpl implements ReadFilter, ConnectionCallbacks, S
     this.streams.push(stream);
     stats.downstreamRqTotal.inc();
     stats.downstreamRqActive.inc();
-    stats.downstreamRqHttp1Total.inc();
+    if (this.http1) stats.downstreamRqHttp1Total.inc();
+    else stats.downstreamRqHttp2Total.inc();
     stream.begin(this, encoder);
     this.accumulatedRequests++;
-    if (config.maxRequestsPerConnection > 0 && this.accumulatedRequests >= config.maxRequestsPerConnection) {
-      stream.sawConnectionClose = true;
-      this.drainState = DrainState.Closing;
-      stats.downstreamCxMaxRequestsReached.inc();
-    }
+    if (config.maxRequestsPerConnection > 0 && this.accumulatedRequests >= config.maxRequestsPerConnection)
+      this.onMaxRequests(stream);
     if (this.softDrain) stream.sawConnectionClose = true;
     return stream;
+  }
+
+  onStreamsFlushed(): void {
+    this.checkForDeferredClose(false);
+  }
+
+  private onMaxRequests(stream: ActiveStream): void {
+    if (this.http1) {
+      stream.sawConnectionClose = true;
+      this.drainState = DrainState.Closing;
+    } else if (this.drainState === DrainState.NotDraining) this.startDrainSequence();
+    else return;
+    this.config.stats.downstreamCxMaxRequestsReached.inc();
   }
 
   /** Whether this request lets the connection live on. */
@@ -260,7 +281,31 @@ export class ConnectionManagerImpl implements ReadFilter, ConnectionCallbacks, S
     }
     stream.complete();
     this.config.dispatcher.deferredDelete(stream);
+    if (!this.http1) this.countReset(stream);
     if (streams.length === 0 && this.idleTimer !== null && !this.closed) this.idleTimer.set(this.config.idleTimeoutMs);
+  }
+
+  private closedRequests = 0;
+  private prematureResets = 0;
+
+  /**
+   * Rapid reset (Envoy: maybeDrainDueToPrematureResets): a connection most of whose streams are reset before anything is answered
+   * does nothing but make work.
+   */
+  private countReset(stream: ActiveStream): void {
+    if (this.closed) return;
+    this.closedRequests++;
+    const info = stream.streamInfo;
+    const runtime = this.config.runtime?.snapshot;
+    const minLifetimeMs = (runtime?.getInteger('overload.premature_reset_min_stream_lifetime_seconds', 1) ?? 1) * 1000;
+    const young = info.endMonotonicMs - info.startMonotonicMs < minLifetimeMs + 1000;
+    if (young && info.responseCode === 0) this.prematureResets++;
+    const limit = runtime?.getInteger('overload.premature_reset_total_stream_count', 500) ?? 500;
+    if (this.prematureResets < (this.closedRequests < limit ? limit : this.closedRequests) / 2) return;
+    if (this.drainState !== DrainState.NotDraining || this.connection.state !== 'open') return;
+    this.drainState = DrainState.Closing;
+    this.config.stats.downstreamRqTooManyPrematureResets.inc();
+    this.doConnectionClose(ConnectionCloseType.NoFlush, null, 'too_many_premature_resets');
   }
 
   /** A stream's memory is released, nothing of it is on the stack: a connection without another one gives its codec back. */
@@ -272,6 +317,8 @@ export class ConnectionManagerImpl implements ReadFilter, ConnectionCallbacks, S
 
   private checkForDeferredClose(skipDelay: boolean): void {
     if (this.drainState !== DrainState.Closing || this.streams.length > 0 || this.closed) return;
+    // Responses that are complete here and not yet at the peer.
+    if (!this.http1 && (this.codec as { activeStreams?: number } | null)?.activeStreams !== 0) return;
     this.doConnectionClose(skipDelay ? ConnectionCloseType.FlushWrite : ConnectionCloseType.FlushWriteAndDelay, null, '');
   }
 
@@ -322,7 +369,8 @@ export class ConnectionManagerImpl implements ReadFilter, ConnectionCallbacks, S
     );
     this.codec?.onConnectionClosed();
     if (this.knownProtocol !== '') {
-      stats.downstreamCxHttp1Active.dec();
+      if (this.http1) stats.downstreamCxHttp1Active.dec();
+      else stats.downstreamCxHttp2Active.dec();
     }
     this.idleTimer?.destroy();
     this.drainTimer?.destroy();

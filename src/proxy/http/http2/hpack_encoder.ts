@@ -217,8 +217,7 @@ export class HpackEncoder {
 
   /** A name that is longer than the scratch block: rare, and never indexed. */
   private largeField(headers: HeaderMap, entry: number): void {
-    const bytes = (text: string): Uint8Array =>
-      Uint8Array.from(Buffer.from(text.replace(/[\0\r\n]|[^\0-\xff]/g, '?'), 'latin1'));
+    const bytes = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text.replace(/[\0\r\n]|[^\0-\xff]/g, '?'), 'latin1'));
     const name = bytes(headers.entryName(entry));
     const value = bytes(headers.entryValue(entry));
     this.u8[this.at++] = 0;

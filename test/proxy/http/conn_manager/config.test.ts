@@ -7,7 +7,7 @@ import { ROUTER, TestProxy } from '../support/proxy.ts';
 const BUFFER = { name: 'b', typedConfig: { '@type': 'envoy.extensions.filters.http.buffer.v3.Buffer', maxRequestBytes: 5 } };
 
 const CASES: [name: string, hcm: Record<string, unknown>, path: string, text: RegExp][] = [
-  ['http2', { codecType: 'HTTP2' }, 'codec_type', /HTTP2 is not supported/],
+  ['http3', { codecType: 'HTTP3' }, 'codec_type', /HTTP3 is not supported/],
   ['tracing', { tracing: {} }, 'tracing', /not supported/],
   ['rds', { rds: {} }, 'rds', /not supported/],
   ['client certificates', { forwardClientCertDetails: 'APPEND_FORWARD' }, 'forward_client_cert_details', /not supported/],

@@ -153,12 +153,19 @@ test('a request that is no HTTP gets 400 and the connection ends', () => {
   proxy.finish();
 });
 
-test('an HTTP/2 preface is refused', () => {
-  const proxy = new TestProxy();
+test('AUTO waits while the bytes may be the HTTP/2 preface, and takes HTTP/2 when they are', () => {
+  const proxy = new TestProxy({ routes: DIRECT });
   const client = proxy.connect();
-  client.receive('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
-  assert.equal(client.state, 'closed');
-  assert.equal(client.closeDetails, 'http2_not_supported');
+  client.receive('PR');
+  assert.equal(proxy.counter('http.in.downstream_cx_http2_total'), 0);
+  client.receive('I * HTTP/2.0\r\n\r\nSM\r\n\r\n');
+  assert.equal(proxy.counter('http.in.downstream_cx_http2_total'), 1);
+  client.close(0);
+  const other = proxy.connect();
+  other.receive('P');
+  other.receive('OST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n');
+  assert.match(other.takeSent(), /^HTTP\/1\.1 200 OK/);
+  other.close(0);
   proxy.finish();
 });
 

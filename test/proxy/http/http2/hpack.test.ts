@@ -159,19 +159,24 @@ const message = fc.array(fc.tuple(name, value), { maxLength: 20 });
 
 test('what nghttp2 encodes is decoded, message after message on one table', () => {
   fc.assert(
-    fc.property(fc.array(message, { maxLength: 12 }), fc.constantFrom(0, 64, 300, 4096, 8192), fc.boolean(), (all, size, inSlab) => {
-      const before = slab.blocksInUse;
-      const deflater = new Nghttp2Deflater(size);
-      const hpack = decoder(size);
-      for (const fields of all) {
-        const block = deflater.encode(fields);
-        assert.deepEqual((inSlab ? decodeInSlab : decode)(hpack, block), fields);
-        assert.equal(hpack.malformed, false);
-      }
-      deflater.close();
-      hpack.release();
-      assert.equal(slab.blocksInUse, before);
-    }),
+    fc.property(
+      fc.array(message, { maxLength: 12 }),
+      fc.constantFrom(0, 64, 300, 4096, 8192),
+      fc.boolean(),
+      (all, size, inSlab) => {
+        const before = slab.blocksInUse;
+        const deflater = new Nghttp2Deflater(size);
+        const hpack = decoder(size);
+        for (const fields of all) {
+          const block = deflater.encode(fields);
+          assert.deepEqual((inSlab ? decodeInSlab : decode)(hpack, block), fields);
+          assert.equal(hpack.malformed, false);
+        }
+        deflater.close();
+        hpack.release();
+        assert.equal(slab.blocksInUse, before);
+      },
+    ),
     { numRuns: 300 },
   );
 });

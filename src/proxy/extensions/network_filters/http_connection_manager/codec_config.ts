@@ -1,4 +1,4 @@
-/** Settings of the downstream HTTP/1 codec, and how a connection gets one. */
+/** Settings of the downstream HTTP/1 codec, and how a connection gets a codec. */
 
 import type { Slab } from '../../../../core/buffer/slab.ts';
 import type { SliceBuffer } from '../../../../core/buffer/slice_buffer.ts';
@@ -18,6 +18,7 @@ import {
 } from '../../../http/http1/settings.ts';
 import type { Connection } from '../../../network/connection.ts';
 import type { FactoryContext } from '../../../server/factory_context.ts';
+import { http2CodecCreator } from './http2_codec.ts';
 
 const PRESERVE_CASE = 'envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig';
 
@@ -67,6 +68,7 @@ export function codecFactory(config: HttpConnectionManager, context: FactoryCont
   const plainStock: CodecSlot[] = [];
   const tlsStock: CodecSlot[] = [];
   return {
+    createHttp2: http2CodecCreator(config, context, scope),
     create: (connection, callbacks) => {
       const plain = connection.ssl === null;
       const stock = plain ? plainStock : tlsStock;

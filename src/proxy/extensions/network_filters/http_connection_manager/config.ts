@@ -2,7 +2,7 @@
  * `envoy.filters.network.http_connection_manager`: from its message to a ConnectionManagerConfig and one ConnectionManagerImpl per
  * connection. A field that is set and not honoured is a ConfigError.
  *
- * Left out, refused: rds, scoped_routes, tracing, HTTP/2 and HTTP/3, client certificate details, periodic access logs.
+ * Left out, refused: rds, scoped_routes, tracing, HTTP/3, client certificate details, periodic access logs.
  */
 import { type AccessLogConfig, createAccessLogs } from '../../../access_log/factory.ts';
 import { parseHeaderFormat } from '../../../access_log/formatter.ts';
@@ -108,7 +108,8 @@ function compileUpgrades(config: HttpConnectionManager): Map<string, UpgradeChai
 
 function applyOptions(manager: ConnectionManagerConfig, config: HttpConnectionManager, context: FactoryContext): void {
   const http1 = config.httpProtocolOptions;
-  manager.codecType = config.codecType === 'HTTP1' ? 'HTTP1' : 'AUTO';
+  manager.codecType = config.codecType === 'HTTP1' || config.codecType === 'HTTP2' ? config.codecType : 'AUTO';
+  manager.runtime = context.runtime;
   manager.useRemoteAddress = config.useRemoteAddress ?? false;
   manager.xffNumTrustedHops = config.xffNumTrustedHops ?? 0;
   manager.skipXffAppend = config.skipXffAppend ?? false;

@@ -7,7 +7,6 @@ const FIELDS: readonly (readonly [field: string, name: string])[] = [
   ['rds', 'rds'],
   ['scopedRoutes', 'scoped_routes'],
   ['tracing', 'tracing'],
-  ['http2ProtocolOptions', 'http2_protocol_options'],
   ['http3ProtocolOptions', 'http3_protocol_options'],
   ['setCurrentClientCertDetails', 'set_current_client_cert_details'],
   ['proxyStatusConfig', 'proxy_status_config'],
@@ -24,8 +23,7 @@ export function refuseUnsupported(config: HttpConnectionManager): void {
   const certificate = fields.forwardClientCertDetails;
   if (certificate !== undefined && certificate !== 'SANITIZE') throw unsupported('forward_client_cert_details');
   const codec = config.codecType as string | undefined;
-  if (codec === 'HTTP2' || codec === 'HTTP3')
-    throw new ConfigError(`${codec} is not supported by Sluice yet`, { path: 'codec_type' });
+  if (codec === 'HTTP3') throw new ConfigError(`${codec} is not supported by Sluice yet`, { path: 'codec_type' });
   refuseRouteActions(config);
 }
 
