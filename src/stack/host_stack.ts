@@ -8,8 +8,9 @@
 import { randomBytes, randomFillSync, randomInt } from 'node:crypto';
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { createDoorbell } from '../core/sys/doorbell.ts';
 import { EPOLLET, EPOLLIN, EPOLLOUT, Epoll } from '../core/sys/epoll.ts';
-import { ringEventfd } from '../core/sys/eventfd.ts';
+import { createEventfd } from '../core/sys/eventfd.ts';
 import { E, errno, SysError } from '../core/sys/libc.ts';
 import {
   acceptSeqpacket,
@@ -29,7 +30,7 @@ import { SessionError, type SessionErrorName, sessionErrorText } from './session
 import { newMessage } from './session/messages.ts';
 import { AppNamespace, type NamespaceConfig, validNamespaceId } from './session/namespace.ts';
 import { type AddWorkerMessage, type AttachMessage, decodeSapi, encodeSapi } from './session/sapi.ts';
-import { createDoorbells, DEFAULT_SEGMENT_OPTIONS, SegmentManager, type SegmentOptions } from './session/segment_manager.ts';
+import { DEFAULT_SEGMENT_OPTIONS, SegmentManager, type SegmentOptions } from './session/segment_manager.ts';
 import { SessionLayer } from './session/session_layer.ts';
 import { MAX_FIFO_SIZE, MIN_FIFO_SIZE } from './svm/fifo_producer.ts';
 import { LAYOUT_VERSION, SegmentKind } from './svm/layout.ts';
@@ -49,7 +50,7 @@ export interface HostStackOptions {
 
 const MESSAGES_PER_TURN = 512;
 const ACCEPT_PAUSE_MS = 100;
-const DEFERRED_RETRY_MS = 1;
+const DEFERRED_RETRY_MS = 100;
 const REPLY_PART = 8 * 1024;
 const CONTROL_RING = 1024;
 const IO_RING = 1024;
@@ -159,7 +160,7 @@ export class HostStack {
       this.serve(worker);
     }
     if (this.active.size > 0) this.scheduleTurn();
-    // Acceptances come without a doorbell, so a connect that waits for one has to look.
+    // Room in a backlog is told at once; this is for what is not, and for those that have waited too long.
     if (this.layer.hasDeferred) this.deferredTimer ??= setTimeout(() => this.retryDeferred(), DEFERRED_RETRY_MS);
   }
 
@@ -220,12 +221,15 @@ export class HostStack {
       if (events < 0) this.damaged.add(worker);
       else n += events;
     }
-    if (n > 0 && worker.fromApp.control.takeWantRoom()) ringEventfd(worker.wakeFd);
+    if (n > 0 && worker.fromApp.control.takeWantRoom()) worker.ring();
     return n;
   }
 
   private beat(): void {
-    for (const worker of this.workers.values()) worker.segment.beat();
+    for (const worker of this.workers.values()) {
+      worker.segment.beat();
+      worker.watchProgress();
+    }
   }
 
   private listen(path: string, accept: (fd: number) => void): void {
@@ -270,11 +274,11 @@ export class HostStack {
         }
         return;
       }
-      for (const extra of received.fds) closeDescriptor(extra);
       const message = decodeSapi(received.data);
-      if (worker !== null || message === null) return;
-      if (message.type === 'attach') worker = this.attach(fd, id, namespace, message);
-      else if (message.type === 'addWorker') worker = this.addWorker(fd, id, namespace, message);
+      if (worker === null && message?.type === 'attach') worker = this.attach(fd, id, namespace, message);
+      else if (worker === null && message?.type === 'addWorker') worker = this.addWorker(fd, id, namespace, message);
+      // Says that there is an answer to whoever waits for its other end.
+      for (const extra of received.fds) closeDescriptor(extra);
     });
   }
 
@@ -313,18 +317,21 @@ export class HostStack {
       ioRingCapacity: IO_RING,
       controlRingCapacity: CONTROL_RING,
     };
-    let bells: { wakeFd: number; stackFd: number } | null = null;
+    const made: number[] = [];
     let queue: { segment: Segment; fd: number };
     try {
-      bells = createDoorbells();
+      made.push(createEventfd());
+      const { ringFd, hearFd } = createDoorbell();
+      made.push(ringFd, hearFd);
       queue = Segment.create(`sluice-mq-${app.name}`, shape, this.generation);
     } catch (error) {
-      if (bells !== null) for (const bell of [bells.wakeFd, bells.stackFd]) closeDescriptor(bell);
+      for (const each of made) closeDescriptor(each);
       if (error instanceof SysError) return null;
       throw error;
     }
+    const [stackFd, ringFd, hearFd] = made;
     const index = this.nextWorker++;
-    const worker = new AppWorker({ index, app, pid: peerPid(fd), socket: fd, ...bells, segment: queue.segment });
+    const worker = new AppWorker({ index, app, pid: peerPid(fd), socket: fd, ringFd, stackFd, segment: queue.segment });
     const reply = {
       type: 'attached' as const,
       appIndex: app.index,
@@ -334,9 +341,9 @@ export class HostStack {
       pid: process.pid,
     };
     worker.fromApp.arm();
-    const sent = worker.sendFds(reply, [queue.fd, bells.stackFd, bells.wakeFd]);
-    closeDescriptor(queue.fd);
-    const bellId = this.watch(bells.stackFd, (EPOLLIN | EPOLLET) >>> 0, () => this.active.add(worker));
+    const sent = worker.sendFds(reply, [queue.fd, stackFd, hearFd]);
+    for (const each of [queue.fd, hearFd]) closeDescriptor(each);
+    const bellId = this.watch(stackFd, (EPOLLIN | EPOLLET) >>> 0, () => this.active.add(worker));
     this.handlerIds.set(worker, [handlerId, bellId]);
     this.workers.set(index, worker);
     app.workers.push(worker);

@@ -1,8 +1,11 @@
 /** A peer that writes garbage everywhere it can reach: its own sessions may die, nobody else's, and no process. */
 import assert from 'node:assert/strict';
+import { closeSync, constants, openSync, writeSync } from 'node:fs';
 import { after, before, test } from 'node:test';
+import { libc } from '../../src/core/sys/libc.ts';
 import { createHostStack, type EmbeddedHostStack } from '../../src/stack/index.ts';
-import type { Segment } from '../../src/stack/svm/segment.ts';
+import type { MessageQueueProducer } from '../../src/stack/svm/message_queue.ts';
+import { queueParts, type Segment } from '../../src/stack/svm/segment.ts';
 import { VclWorker } from '../../src/stack/vcl/worker.ts';
 import { acceptOn, connectTo, listenOn, until } from './support.ts';
 import { random } from './svm/support.ts';
@@ -19,8 +22,8 @@ before(async () => {
 after(() => stack.close());
 
 interface Internals {
-  attachment: { segment: Segment };
-  endList: { segment: Segment }[];
+  attachment: { segment: Segment; bellFd: number; stackFd: number };
+  ends: { list: { segment: Segment; ringFd: number; bellFd: number; toPeer: MessageQueueProducer }[] };
 }
 
 test(`${ROUNDS} seeded rounds of scribbling over every shared word`, async () => {
@@ -39,7 +42,7 @@ test(`${ROUNDS} seeded rounds of scribbling over every shared word`, async () =>
     bad.write(data);
     badPeer.write(data);
     const inside = rogue as unknown as Internals;
-    const areas = [inside.endList[0].segment, inside.attachment.segment];
+    const areas = [inside.ends.list[0].segment, inside.attachment.segment];
     for (let i = 0; i < 200; i++) {
       const segment = areas[rnd(4) === 0 ? 1 : 0];
       // Mostly where headers, rings, slots and the chunk table are.
@@ -76,4 +79,43 @@ test(`${ROUNDS} seeded rounds of scribbling over every shared word`, async () =>
   honest.destroy();
   while (JSON.parse((await stack.command('show session', { json: true })).text).sessions > 0)
     assert.ok(performance.now() < deadline);
+});
+
+test('a peer that fills its bells and makes them block stops nobody who rings them', async () => {
+  const F_SETFL = 4;
+  const server = VclWorker.attachBlocking('server', { runtimeDir: stack.runtimeDir });
+  const listener = listenOn(server, '0.0.0.0', 81);
+  const rogue = VclWorker.attachBlocking('rogue', { runtimeDir: stack.runtimeDir });
+  const bad = connectTo(rogue, '127.0.0.1', 81);
+  const badPeer = acceptOn(server, listener);
+  const { attachment, ends } = rogue as unknown as Internals;
+  const [end] = ends.list;
+  const bells = [attachment.bellFd, end.bellFd];
+  for (const fd of [...bells, attachment.stackFd, end.ringFd]) libc.fcntl(fd, F_SETFL, 0);
+  for (const fd of bells) {
+    const back = openSync(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_NONBLOCK);
+    assert.throws(() => {
+      for (;;) writeSync(back, Buffer.alloc(512));
+    }, /EAGAIN/);
+    closeSync(back);
+  }
+  const armed = [end.segment, attachment.segment].map((segment, i) => ({
+    segment,
+    word: queueParts(segment, i === 0 ? 1 : 0).armed,
+  }));
+  const byte = Buffer.alloc(1);
+  for (let i = 0; i < 1000; i++) {
+    for (const { segment, word } of armed) segment.i32[word] = 1;
+    // The server rings for each, and the stack for each answer.
+    assert.equal(badPeer.write(byte), 1);
+    assert.equal(bad.read(byte), 1);
+    rogue.connect(Object.assign(rogue.createSession(0), { remote: bad.remote.clone() }));
+    if (i % 50 === 0) await stack.command('show app');
+    for (let next = server.accept(listener); next !== null; next = server.accept(listener)) server.close(next, true);
+    server.poll();
+    rogue.poll();
+  }
+  assert.match((await stack.command('show app')).text, /server/);
+  rogue.destroy();
+  server.destroy();
 });

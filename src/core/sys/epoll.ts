@@ -1,6 +1,7 @@
 /** epoll(7) with a reused event array. */
 import { check, libc } from './libc.ts';
 import { NativeMemory } from './memory.ts';
+import { closeOwnDescriptor, ownDescriptor } from './thread_descriptors.ts';
 
 export const EPOLLIN = 1;
 export const EPOLLOUT = 4;
@@ -25,7 +26,7 @@ export class Epoll {
   private readonly argumentPointer = this.memory.pointer + BigInt(MAX_EVENTS * 16);
 
   constructor() {
-    this.fd = check(libc.epoll_create1(0x80000), 'epoll_create1');
+    this.fd = ownDescriptor(check(libc.epoll_create1(0x80000), 'epoll_create1'));
   }
 
   add(fd: number, events: number, data: number): void {
@@ -55,7 +56,7 @@ export class Epoll {
   }
 
   close(): void {
-    libc.close(this.fd);
+    closeOwnDescriptor(this.fd);
   }
 
   private control(op: number, fd: number, events: number, data: number): void {

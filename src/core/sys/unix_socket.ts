@@ -6,6 +6,7 @@
  */
 import { check, E, errno, libc, SysError } from './libc.ts';
 import { NativeMemory } from './memory.ts';
+import { closeOwnDescriptor } from './thread_descriptors.ts';
 
 const AF_UNIX = 1;
 const SOCK_SEQPACKET_FLAGS = 5 | 0x800 | 0x80000;
@@ -106,7 +107,7 @@ export function receivePacket(fd: number): Received {
 }
 
 export function closeDescriptor(fd: number): void {
-  libc.close(fd);
+  closeOwnDescriptor(fd);
 }
 
 function newSocket(): number {

@@ -2,7 +2,7 @@
  * Attached applications and their workers. A worker is one thread of an application: its own socket to the stack, its own message
  * queue pair in its own segment, one doorbell in each direction.
  */
-import { ringEventfd } from '../../core/sys/eventfd.ts';
+import { ringDoorbell } from '../../core/sys/doorbell.ts';
 import { closeDescriptor, sendPacket } from '../../core/sys/unix_socket.ts';
 import { MessageQueueConsumer, MessageQueueProducer } from '../svm/message_queue.ts';
 import type { Segment } from '../svm/segment.ts';
@@ -38,36 +38,41 @@ export class Application {
   }
 }
 
+/** Seconds after which a worker that takes nothing counts as hung. */
+const UNRESPONSIVE_BEATS = 10;
 /** Messages kept for a worker whose ring is full; above this the worker is beyond help and is detached. */
 const MAX_PENDING = 1 << 20;
 const MAX_PENDING_FOR_ACCEPT = 1 << 14;
 
-/** Rings the stack's bell of a worker or the worker's own; both are eventfds that the stack made. */
 export class AppWorker {
   /** Unique among all workers. */
   readonly index: number;
   readonly app: Application;
   readonly pid: number;
   readonly socket: number;
-  /** Readable when the worker has something to look at. */
-  readonly wakeFd: number;
-  /** Readable when the stack has something of this worker to look at. */
+  /** Tells the worker that it has something to look at. Only the stack has it; the worker has the hearing end. */
+  readonly ringFd: number;
+  /** An eventfd that is readable when the stack has something of this worker to look at. */
   readonly stackFd: number;
   readonly segment: Segment;
   readonly toApp: MessageQueueProducer;
   readonly fromApp: MessageQueueConsumer;
   detached = false;
+  /** It has left messages in its queue for a long time although its bell was rung: nothing new is given to it. */
+  unresponsive = false;
   sessions = 0;
   /** The stack's ends of the segments that this worker shares with it. */
   stackEnds: StackEnd[] = [];
   private readonly pending: Int32Array[] = [];
+  private lastPosition = 0;
+  private staleBeats = 0;
 
   constructor(parts: {
     index: number;
     app: Application;
     pid: number;
     socket: number;
-    wakeFd: number;
+    ringFd: number;
     stackFd: number;
     segment: Segment;
   }) {
@@ -75,10 +80,10 @@ export class AppWorker {
     this.app = parts.app;
     this.pid = parts.pid;
     this.socket = parts.socket;
-    this.wakeFd = parts.wakeFd;
+    this.ringFd = parts.ringFd;
     this.stackFd = parts.stackFd;
     this.segment = parts.segment;
-    this.toApp = new MessageQueueProducer(parts.segment, 0, () => ringEventfd(parts.wakeFd));
+    this.toApp = new MessageQueueProducer(parts.segment, 0, () => this.ring());
     this.fromApp = new MessageQueueConsumer(parts.segment, 1);
   }
 
@@ -87,13 +92,29 @@ export class AppWorker {
     return this.pending.length > 0;
   }
 
-  /** It is so far behind that it gets no new sessions. The backlog of a listener is a bound already: this is for many of them. */
+  /** It is so far behind, or has not moved for so long, that it gets no new sessions. The backlog of a listener is a bound already: this is for many of them. */
   get overloaded(): boolean {
-    return this.pending.length > MAX_PENDING_FOR_ACCEPT;
+    return this.pending.length > MAX_PENDING_FOR_ACCEPT || this.unresponsive;
   }
 
   get beyondHelp(): boolean {
     return this.pending.length > MAX_PENDING || this.toApp.corrupted;
+  }
+
+  /** Once a second: does it take what it is sent? */
+  watchProgress(): void {
+    const { unread, position } = this.toApp.control;
+    if (unread === 0 || position !== this.lastPosition) {
+      this.staleBeats = 0;
+      this.unresponsive = false;
+    } else if (++this.staleBeats === UNRESPONSIVE_BEATS) this.unresponsive = true;
+    // Some messages come without a sound.
+    else this.toApp.signal();
+    this.lastPosition = position;
+  }
+
+  ring(): void {
+    ringDoorbell(this.ringFd);
   }
 
   /** Sends a copy of `message`; in order, however full the queue is. `lazy`: do not wake the worker for it. */
@@ -119,7 +140,7 @@ export class AppWorker {
   /** Lets go of descriptors and memory. */
   dispose(): void {
     this.detached = true;
-    for (const fd of [this.socket, this.wakeFd, this.stackFd]) closeDescriptor(fd);
+    for (const fd of [this.socket, this.ringFd, this.stackFd]) closeDescriptor(fd);
     this.segment.close();
   }
 }

@@ -13,7 +13,7 @@ export const Request = {
   unlisten: 2,
   /** context, flags, local (may be unspecified), remote. */
   connect: 3,
-  /** session: the application has taken the session. Sent lazily. */
+  /** session: the application has taken the session. Sent lazily, unless that is waited for. */
   accepted: 4,
   /** session: no more bytes will be written. */
   halfClose: 5,
@@ -41,6 +41,8 @@ export const Notice = {
   cleanup: 71,
   /** segmentId, flags side. */
   deleteSegment: 72,
+  /** session: a listener whose backlog is full; the next acceptance is waited for. */
+  backlogFull: 73,
 } as const;
 
 export const MessageWord = {

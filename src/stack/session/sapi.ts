@@ -2,8 +2,9 @@
  * Messages on the application socket (VPP: "sapi"): JSON in one packet each, descriptors beside it. Used to attach, to add workers, to
  * pass segments, and for commands; everything else travels in shared memory.
  *
- * `attach` and `addWorker` are answered by `attached` with [message queue segment, the stack's eventfd, the worker's eventfd] or by
- * `refused`. `segment` carries [segment, the peer's eventfd]. Closing the socket detaches.
+ * `attach` and `addWorker` may carry a descriptor, which is closed once they are answered: by `attached` with [message queue segment,
+ * eventfd of the stack, the hearing end of the worker's doorbell], or by `refused`. `segment` carries [segment, what rings the peer, the
+ * hearing end of the bell that the peer rings]; without the last when the peer is the stack. Closing the socket detaches.
  */
 
 export interface AttachMessage {

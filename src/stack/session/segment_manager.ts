@@ -7,7 +7,8 @@
  * A new session goes to a segment with a free slot and memory below the high watermark; if there is none another segment is added
  * (up to `maxSegments`), and beyond that the least used one takes it. An empty segment goes away when the pair has another.
  */
-import { createEventfd } from '../../core/sys/eventfd.ts';
+import { createDoorbell, type Doorbell } from '../../core/sys/doorbell.ts';
+import { SysError } from '../../core/sys/libc.ts';
 import { closeDescriptor } from '../../core/sys/unix_socket.ts';
 import { FifoWord, SegmentKind, SLOT_BYTES } from '../svm/layout.ts';
 import { Segment } from '../svm/segment.ts';
@@ -156,9 +157,7 @@ export class SegmentManager {
       return null;
     }
     const shared = new SharedSegment(this.nextId++, made.segment, pair);
-    const sent =
-      pair.client.sendFds({ type: 'segment', id: shared.id, side: 0 }, [made.fd, pair.server?.wakeFd ?? pair.client.stackFd]) &&
-      (pair.server?.sendFds({ type: 'segment', id: shared.id, side: 1 }, [made.fd, pair.client.wakeFd]) ?? true);
+    const sent = sendSegment(shared, made.fd);
     closeDescriptor(made.fd);
     if (!sent) {
       shared.segment.close();
@@ -179,18 +178,34 @@ export class SegmentManager {
     this.message[MessageWord.flags] = MessageFlag.side;
     pair.server?.send(this.message, true);
     if (pair.server === null) pair.client.stackEnds = pair.client.stackEnds.filter((end) => end.shared !== shared);
+    // A worker whose thread was terminated has it mapped for the rest of its process.
+    shared.segment.punchAll();
     shared.segment.close();
     if (pair.segments.length === 0) this.pairs.delete(pair.key);
   }
 }
 
-/** The two doorbells of a new worker. Throws SysError. */
-export function createDoorbells(): { wakeFd: number; stackFd: number } {
-  const wakeFd = createEventfd();
+/**
+ * Passes a segment to both, with a doorbell of its own in each direction: what one of the two does to it is felt by nobody else.
+ * False when there are no descriptors, or one of them does not read its socket.
+ */
+function sendSegment(shared: SharedSegment, fd: number): boolean {
+  const { id, pair } = shared;
+  const { client, server } = pair;
+  if (server === null) return client.sendFds({ type: 'segment', id, side: 0 }, [fd, client.stackFd]);
+  const bells: Doorbell[] = [];
   try {
-    return { wakeFd, stackFd: createEventfd() };
+    bells.push(createDoorbell());
+    bells.push(createDoorbell());
+    const [toServer, toClient] = bells;
+    return (
+      client.sendFds({ type: 'segment', id, side: 0 }, [fd, toServer.ringFd, toClient.hearFd]) &&
+      server.sendFds({ type: 'segment', id, side: 1 }, [fd, toClient.ringFd, toServer.hearFd])
+    );
   } catch (error) {
-    closeDescriptor(wakeFd);
-    throw error;
+    if (!(error instanceof SysError)) throw error;
+    return false;
+  } finally {
+    for (const { ringFd, hearFd } of bells) for (const end of [ringFd, hearFd]) closeDescriptor(end);
   }
 }

@@ -7,8 +7,10 @@
  */
 import type { Application, AppWorker } from './application.ts';
 import { CtTransport } from './cut_through/ct_transport.ts';
+import { DeferredConnects } from './deferred_connects.ts';
 import { Endpoint } from './endpoint.ts';
 import { SessionError } from './errors.ts';
+import { LocalPorts } from './local_ports.ts';
 import { LookupTables } from './lookup.ts';
 import {
   MessageFlag,
@@ -29,15 +31,9 @@ import { type ListenerState, type Session, SessionPool, SessionState } from './s
 import { type SessionHost, type Transport, TransportProto } from './transport.ts';
 import { TransportSessions } from './transport_sessions.ts';
 
-const MIN_PORT = 1024;
-const MAX_PORT = 65535;
-const PORT_TRIES = 64;
 const DEFAULT_BACKLOG = 511;
 /** What two applications of one stack can use without any transport. */
 const CUT_THROUGH_PROTOS: ReadonlySet<number> = new Set([TransportProto.tcp, TransportProto.udp, TransportProto.ct]);
-/** How long a connect waits for a listener that takes no more, as a SYN would be retried. */
-const CONNECT_TIMEOUT_MS = 10_000;
-const MAX_DEFERRED = 65_536;
 
 export class SessionLayer implements SessionHost {
   readonly pool = new SessionPool();
@@ -55,13 +51,15 @@ export class SessionLayer implements SessionHost {
   private readonly global = new Map<number, LookupTables>();
   private readonly applications: Map<number, Application>;
   private readonly drain: (worker: AppWorker) => void;
-  /** Connects whose listener is full, in order. */
-  private deferred: { session: Session; generation: number; untilMs: number }[] = [];
-  private nextPort = MIN_PORT + Math.floor(Math.random() * (MAX_PORT - MIN_PORT));
+  /** Connects whose listener is full. */
+  private readonly deferred = new DeferredConnects();
+  /** The listener that had no room when `route` last said so. */
+  private fullListener: Session | null = null;
+  private retrying = false;
+  private readonly ports = new LocalPorts();
   private readonly message = newMessage();
   private readonly anyV4 = new Endpoint();
   private readonly anyV6: Endpoint;
-  private readonly proxied = new Endpoint();
 
   /** `drain` handles what a worker has in its queue: called when an answer depends on messages that were sent lazily. */
   constructor(segments: SegmentManager, applications: Map<number, Application>, drain: (worker: AppWorker) => void) {
@@ -130,22 +128,13 @@ export class SessionLayer implements SessionHost {
 
   /** Connects wait for a listener: `retryDeferred` is to be called again in a while. */
   get hasDeferred(): boolean {
-    return this.deferred.length > 0;
+    return this.deferred.size > 0;
   }
 
-  /** Tries the connects whose listener was full once more. */
+  /** Tries the connects whose listener was full once more, and gives up those that have waited too long. */
   retryDeferred(nowMs: number): void {
-    const waiting = this.deferred;
-    this.deferred = [];
-    for (const entry of waiting) {
-      const { session } = entry;
-      if (session.generation !== entry.generation || session.state !== SessionState.connecting) continue;
-      const code = this.route(session);
-      if (code === SessionError.none) this.connects++;
-      else if (code !== SessionError.backlog) this.refuse(session, code);
-      else if (nowMs >= entry.untilMs) this.refuse(session, SessionError.timedOut);
-      else this.deferred.push(entry);
-    }
+    for (const listener of this.deferred.listeners) this.retryWaiting(listener);
+    this.deferred.expire(nowMs, (session) => this.refuse(session, SessionError.timedOut));
   }
 
   /** Ends a connection from here: both applications see a reset. */
@@ -224,7 +213,7 @@ export class SessionLayer implements SessionHost {
       this.bound(worker, context, null, SessionError.noSupport);
       return;
     }
-    if (local.port === 0 && !this.chooseListenPort(proto, local, tables)) {
+    if (local.port === 0 && !this.ports.forListener(proto, local, tables)) {
       this.bound(worker, context, null, SessionError.noPort);
       return;
     }
@@ -288,6 +277,7 @@ export class SessionLayer implements SessionHost {
     if (accept.global) this.transports.get(listener.proto)?.unlisten(listener);
     for (const session of this.pool.all()) if (session.listener === listener) session.listener = null;
     this.pool.release(listener);
+    this.retryWaiting(listener);
   }
 
   private connect(worker: AppWorker, message: Int32Array): void {
@@ -305,10 +295,35 @@ export class SessionLayer implements SessionHost {
       this.connects++;
       return;
     }
-    if (code === SessionError.backlog && this.deferred.length < MAX_DEFERRED) {
-      const untilMs = performance.now() + CONNECT_TIMEOUT_MS;
-      this.deferred.push({ session, generation: session.generation, untilMs });
+    if (code === SessionError.backlog && this.deferred.add(this.fullListener!, session, performance.now())) {
+      this.askForAcceptance(this.fullListener!);
     } else this.refuse(session, code);
+  }
+
+  /** Acceptances come without a sound, unless the application knows that one is waited for. */
+  private askForAcceptance(listener: Session): void {
+    const { message } = this;
+    message.fill(0);
+    message[MessageWord.type] = Notice.backlogFull;
+    message[MessageWord.session] = listener.index;
+    message[MessageWord.generation] = listener.generation;
+    for (const { worker } of listener.accept!.workers) worker.send(message);
+  }
+
+  /** A listener has room, or is gone: connects that wait for it go on. */
+  private retryWaiting(listener: Session): void {
+    // Choosing a worker may drain its queue, and so come here again.
+    if (this.retrying || !this.deferred.waitsFor(listener)) return;
+    this.retrying = true;
+    this.deferred.retry(listener, (session) => {
+      const code = this.route(session);
+      if (code === SessionError.backlog) return false;
+      if (code === SessionError.none) this.connects++;
+      else this.refuse(session, code);
+      return true;
+    });
+    this.retrying = false;
+    if (this.deferred.waitsFor(listener) && listener.accept !== null) this.askForAcceptance(listener);
   }
 
   /** Finds who takes the connection and starts it. */
@@ -329,7 +344,10 @@ export class SessionLayer implements SessionHost {
     }
     if (listener !== null) {
       const target = this.chooseWorker(listener);
-      if (target === null) return SessionError.backlog;
+      if (target === null) {
+        this.fullListener = listener;
+        return SessionError.backlog;
+      }
       if (!this.chooseLocal(session, namespace)) return SessionError.noPort;
       const code = this.ct.connectTo(session, listener, target);
       if (code !== SessionError.none) namespace.local.deleteSession(proto, local, remote);
@@ -379,9 +397,11 @@ export class SessionLayer implements SessionHost {
 
   private accepted(session: Session | null): void {
     if (session === null || session.listener === null) return;
-    if (session.listener.accept !== null) session.listener.accept.waiting--;
+    const { listener } = session;
+    if (listener.accept !== null) listener.accept.waiting--;
     session.listener = null;
     if (session.state === SessionState.accepting) session.state = SessionState.ready;
+    this.retryWaiting(listener);
   }
 
   /** Local address and port of a cut-through client, unique as a 5-tuple while there are free ports. */
@@ -395,32 +415,9 @@ export class SessionLayer implements SessionHost {
     }
     if (local.port !== 0) {
       if (namespace.local.findSession(proto, local, remote) >= 0) return false;
-    } else if (!this.chooseClientPort(local, remote, proto, namespace)) return false;
+    } else if (!this.ports.forClient(proto, local, remote, namespace.local)) return false;
     namespace.local.addSession(proto, local, remote, session.index);
     return true;
-  }
-
-  private chooseClientPort(local: Endpoint, remote: Endpoint, proto: number, namespace: AppNamespace): boolean {
-    // When the ports of 127.0.0.1 run out, 127.0.0.2 has as many again.
-    const addresses = local.isV4 && local.isLoopback ? 254 : 1;
-    for (let address = 0; address < addresses; address++) {
-      if (address > 0) local.words[0] = 0x7f000001 + address;
-      for (let i = 0; i < PORT_TRIES; i++) {
-        this.nextPort = this.nextPort >= MAX_PORT ? MIN_PORT : this.nextPort + 1;
-        local.port = this.nextPort;
-        if (namespace.local.findSession(proto, local, remote) < 0) return true;
-      }
-    }
-    return false;
-  }
-
-  private chooseListenPort(proto: number, local: Endpoint, tables: LookupTables[]): boolean {
-    for (let i = 0; i <= MAX_PORT - MIN_PORT; i++) {
-      this.nextPort = this.nextPort >= MAX_PORT ? MIN_PORT : this.nextPort + 1;
-      local.port = this.nextPort;
-      if (tables.every((table) => table.findListener(proto, this.proxied.copyFrom(local), true) < 0)) return true;
-    }
-    return false;
   }
 
   private tablesFor(namespace: AppNamespace, local: boolean, global: boolean): LookupTables[] {

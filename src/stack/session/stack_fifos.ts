@@ -2,7 +2,6 @@
  * The stack's side of sessions whose bytes pass through a transport: its end of a segment shared with one application worker, and the
  * FIFO pair of a session in the shapes that a TCP wants (offsets relative to the first byte that is not acknowledged, or not in order).
  */
-import { ringEventfd } from '../../core/sys/eventfd.ts';
 import { ChunkArena } from '../svm/chunk_arena.ts';
 import { FifoConsumer } from '../svm/fifo_consumer.ts';
 import { FifoProducer } from '../svm/fifo_producer.ts';
@@ -27,7 +26,7 @@ export class StackEnd {
     this.shared = shared;
     this.arena = new ChunkArena(shared.segment, STACK_SIDE);
     this.fromApp = new MessageQueueConsumer(shared.segment, APP_SIDE);
-    this.toApp = new MessageQueueProducer(shared.segment, STACK_SIDE, () => ringEventfd(worker.wakeFd));
+    this.toApp = new MessageQueueProducer(shared.segment, STACK_SIDE, () => worker.ring());
     this.fromApp.arm();
   }
 }

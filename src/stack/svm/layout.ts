@@ -6,7 +6,7 @@
  */
 
 export const SEGMENT_MAGIC = 0x534c4356;
-export const LAYOUT_VERSION = 1;
+export const LAYOUT_VERSION = 2;
 export const PAGE = 4096;
 export const CACHE_LINE = 64;
 
@@ -32,7 +32,7 @@ export const HeaderWord = {
   arenaPages: 10,
   ioRingCapacity: 11,
   controlRingCapacity: 12,
-  /** Counts up about once a second while the stack lives. Written by the creator. */
+  /** CLOCK_MONOTONIC in seconds when the creator last said that it lives: about once a second. */
   heartbeat: 16,
   /** Pages in use by side 0 and side 1: each written by its side, advisory. */
   usedPages0: 32,

@@ -36,6 +36,17 @@ export class RingProducer {
     Atomics.store(this.i32, this.word + RingWord.tail, this.tail);
   }
 
+  /** Elements that the consumer has not taken. */
+  get unread(): number {
+    this.hasRoom();
+    return (this.tail - this.head) >>> 0;
+  }
+
+  /** How far the consumer had come when that was last looked at. */
+  get position(): number {
+    return this.head;
+  }
+
   private hasRoom(): boolean {
     const head = Atomics.load(this.i32, this.word + RingWord.head);
     if ((head - this.head) >>> 0 > (this.tail - this.head) >>> 0) this.corrupted = true;

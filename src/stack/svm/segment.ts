@@ -51,7 +51,9 @@ export class Segment {
     try {
       const shared = SharedMemory.map(fd, bytes);
       writeHeader(shared.memory.i32, layout, generation);
-      return { segment: new Segment(shared, layout, generation), fd };
+      const segment = new Segment(shared, layout, generation);
+      segment.beat();
+      return { segment, fd };
     } catch (error) {
       closeDescriptor(fd);
       throw error;
@@ -84,12 +86,18 @@ export class Segment {
     return (this.layout.ringOffset + direction * queueBytes(this.layout)) >> 2;
   }
 
+  /** The creator lives. */
   beat(): void {
-    Atomics.add(this.i32, HeaderWord.heartbeat, 1);
+    Atomics.store(this.i32, HeaderWord.heartbeat, monotonicSeconds());
   }
 
   get heartbeat(): number {
     return Atomics.load(this.i32, HeaderWord.heartbeat);
+  }
+
+  /** Seconds since the creator's last heartbeat. */
+  get silentSeconds(): number {
+    return monotonicSeconds() - this.heartbeat;
   }
 
   /** Pages side `side` says it uses, at most what it can have. */
@@ -105,6 +113,11 @@ export class Segment {
   /** Gives whole pages back to the kernel. */
   punchPages(firstPage: number, pages: number): void {
     this.shared.punch(firstPage * PAGE, pages * PAGE);
+  }
+
+  /** Gives the pages of the whole segment back to the kernel, also for whoever still has it mapped. */
+  punchAll(): void {
+    this.shared.punch(0, this.bytes);
   }
 
   /** Lets go of the memory; views that are left see private zeroes. */
@@ -164,6 +177,11 @@ function checkedLayout(header: Int32Array, size: number): SegmentLayout | string
     layout.tableOffset === header[HeaderWord.tableOffset] &&
     layout.arenaFirstPage === header[HeaderWord.arenaFirstPage];
   return agrees ? layout : 'segment header does not agree with its size';
+}
+
+/** CLOCK_MONOTONIC, which all processes of a machine share. */
+function monotonicSeconds(): number {
+  return process.hrtime()[0];
 }
 
 function inRange(value: number, low: number, high: number): boolean {

@@ -1,12 +1,14 @@
 /** How a thread attaches to a stack: the exchange on the application socket, blocking or in the event loop. */
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createDoorbell } from '../../core/sys/doorbell.ts';
 import { pollDescriptors } from '../../core/sys/eventfd.ts';
+import { ownDescriptor } from '../../core/sys/thread_descriptors.ts';
 import { closeDescriptor, connectSeqpacket, type Received, receivePacket, sendPacket } from '../../core/sys/unix_socket.ts';
-import { UvPoll } from '../../core/sys/uv_poll.ts';
 import { type AddWorkerMessage, type AttachedMessage, type AttachMessage, decodeSapi, encodeSapi } from '../session/sapi.ts';
 import { LAYOUT_VERSION, SegmentKind } from '../svm/layout.ts';
 import { Segment } from '../svm/segment.ts';
+import { NODE_LOOP } from './event_loop.ts';
 
 /** How an application attaches; the defaults follow VCL's configuration. */
 export interface AppOptions {
@@ -26,6 +28,8 @@ export interface AppOptions {
   spinUs?: number;
   /** How long attaching may take. Default 5 s. */
   timeoutMs?: number;
+  /** Without a heartbeat for so long the stack counts as hung, and requests to it fail. Default 10 s; 0: never. */
+  heartbeatTimeoutMs?: number;
 }
 
 /** What another thread of the same application needs to add itself as a worker. Survives `postMessage`. */
@@ -34,6 +38,7 @@ export interface WorkerTicket {
   appIndex: number;
   token: string;
   spinUs: number;
+  heartbeatTimeoutMs: number;
 }
 
 /** The stack refused, or is not there. */
@@ -53,8 +58,8 @@ export interface Attachment {
   segment: Segment;
   /** Rings the stack. */
   stackFd: number;
-  /** Rung by the stack and by peers. */
-  wakeFd: number;
+  /** Rung by the stack; the hearing end. */
+  bellFd: number;
 }
 
 const DEFAULT_FIFO_SIZE = 1 << 20;
@@ -108,18 +113,26 @@ export async function attachAsync(
   message: AttachMessage | AddWorkerMessage,
   timeoutMs = DEFAULT_TIMEOUT_MS,
 ): Promise<Attachment> {
-  const socket = open(path, message);
+  // The stack lets go of its end of this pipe when it has answered, or when it dies.
+  const { ringFd, hearFd } = createDoorbell();
+  let socket: number;
+  try {
+    socket = open(path, message, [ringFd]);
+  } catch (error) {
+    closeDescriptor(hearFd);
+    throw error;
+  } finally {
+    closeDescriptor(ringFd);
+  }
   const received = await new Promise<Received>((resolve) => {
-    const finish = (result: Received): void => {
+    const finish = (): void => {
       clearTimeout(timer);
-      poll.close();
-      resolve(result);
+      watch.close();
+      closeDescriptor(hearFd);
+      resolve(receivePacket(socket));
     };
-    const timer = setTimeout(() => finish({ kind: 'again' }), timeoutMs);
-    const poll = new UvPoll(socket, () => {
-      const result = receivePacket(socket);
-      if (result.kind !== 'again') finish(result);
-    });
+    const timer = setTimeout(finish, timeoutMs);
+    const watch = NODE_LOOP.watch(hearFd, finish);
   });
   if (received.kind === 'again') {
     closeDescriptor(socket);
@@ -128,9 +141,9 @@ export async function attachAsync(
   return complete(socket, received);
 }
 
-function open(path: string, message: AttachMessage | AddWorkerMessage): number {
-  const socket = connectSeqpacket(path);
-  const error = sendPacket(socket, encodeSapi(message));
+function open(path: string, message: AttachMessage | AddWorkerMessage, fds: readonly number[] = []): number {
+  const socket = ownDescriptor(connectSeqpacket(path));
+  const error = sendPacket(socket, encodeSapi(message), fds);
   if (error === null) return socket;
   closeDescriptor(socket);
   throw error;
@@ -148,7 +161,7 @@ function complete(socket: number, received: Received): Attachment {
     if (typeof segment === 'string') throw new AttachError(segment);
     if (segment.layout.kind !== SegmentKind.MessageQueue) throw new AttachError('segment has the wrong kind');
     closeDescriptor(fds[0]);
-    return { socket, reply, segment, stackFd: fds[1], wakeFd: fds[2] };
+    return { socket, reply, segment, stackFd: ownDescriptor(fds[1]), bellFd: ownDescriptor(fds[2]) };
   } catch (error) {
     for (const fd of [...fds, socket]) closeDescriptor(fd);
     throw error;

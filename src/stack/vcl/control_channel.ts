@@ -78,6 +78,11 @@ export class ControlChannel {
     return this.fromStack.isArmed ? this.fromStack.empty : this.fromStack.arm();
   }
 
+  /** Makes the stack look at what was sent lazily. */
+  ring(): void {
+    ringEventfd(this.stackFd);
+  }
+
   /** Sends nothing any more. */
   close(): void {
     this.closed = true;

@@ -52,6 +52,8 @@ export class VclSession {
   readonly watchers: ReadinessWatcher[] = [];
   /** Of a listener: connections not yet accepted. */
   readonly acceptQueue: VclSession[] = [];
+  /** Of a listener: a connect waits for the next acceptance. */
+  ringOnAccept = false;
   /** Of a bound datagram session: its peers. */
   datagrams: DatagramEndpoint | null = null;
   /** Its name in requests whose answer is still to come. */

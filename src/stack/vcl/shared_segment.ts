@@ -1,5 +1,6 @@
 /** One side's end of a segment that two workers share: its arena, its queues towards the peer, and the sessions in its slots. */
-import { ringEventfd } from '../../core/sys/eventfd.ts';
+import { ringDoorbell } from '../../core/sys/doorbell.ts';
+import { ownDescriptor } from '../../core/sys/thread_descriptors.ts';
 import { closeDescriptor } from '../../core/sys/unix_socket.ts';
 import { ChunkArena } from '../svm/chunk_arena.ts';
 import { SegmentKind } from '../svm/layout.ts';
@@ -18,36 +19,42 @@ export class SegmentEnd {
   inUse = 0;
   /** The stack has said that no new session comes here. */
   deleted = false;
-  private readonly peerFd: number;
+  /** Rung by the peer; null when that is the stack, which rings the worker's own bell. */
+  readonly bellFd: number | null;
+  private readonly ringFd: number;
 
-  private constructor(id: number, side: number, segment: Segment, peerFd: number) {
+  private constructor(id: number, side: number, segment: Segment, ringFd: number, bellFd: number | null) {
     this.id = id;
     this.side = side;
     this.segment = segment;
-    this.peerFd = peerFd;
+    this.ringFd = ringFd;
+    this.bellFd = bellFd;
     this.arena = new ChunkArena(segment, side);
     this.fromPeer = new MessageQueueConsumer(segment, 1 - side);
-    this.toPeer = new MessageQueueProducer(segment, side, () => ringEventfd(peerFd));
+    this.toPeer = new MessageQueueProducer(segment, side, () => ringDoorbell(ringFd));
   }
 
-  /** Maps a segment received with [segment, the peer's eventfd]; a text says why it is not acceptable. Takes both descriptors. */
+  /** Maps a segment that came with `fds` (see `sapi.ts`), which it takes; a text says why it is not acceptable. */
   static attach(id: number, side: number, fds: readonly number[]): SegmentEnd | string {
-    const [memory, bell] = fds;
-    if (fds.length !== 2 || (side !== 0 && side !== 1)) {
+    const [memory, ringFd, bellFd] = fds;
+    if (fds.length < 2 || fds.length > 3 || (side !== 0 && side !== 1)) {
       for (const fd of fds) closeDescriptor(fd);
       return 'segment message is malformed';
     }
     const segment = Segment.attach(memory);
     closeDescriptor(memory);
-    if (segment instanceof Segment && segment.layout.kind === SegmentKind.Fifo) return new SegmentEnd(id, side, segment, bell);
-    closeDescriptor(bell);
+    if (segment instanceof Segment && segment.layout.kind === SegmentKind.Fifo) {
+      return new SegmentEnd(id, side, segment, ownDescriptor(ringFd), bellFd === undefined ? null : ownDescriptor(bellFd));
+    }
+    for (const fd of fds.slice(1)) closeDescriptor(fd);
     return segment instanceof Segment ? 'segment has the wrong kind' : segment;
   }
 
   /** Lets go of memory and descriptor. */
   close(): void {
     this.segment.close();
-    closeDescriptor(this.peerFd);
+    closeDescriptor(this.ringFd);
+    if (this.bellFd !== null) closeDescriptor(this.bellFd);
   }
 }
 

@@ -6,23 +6,9 @@
  * (`wait`: spin for a while if asked to, then poll(2)). Doorbells are armed only before sleeping, so a busy worker costs its peers no
  * system calls; an idle one uses no CPU.
  */
-import { clearEventfd, pollDescriptors } from '../../core/sys/eventfd.ts';
 import { E } from '../../core/sys/libc.ts';
-import { closeDescriptor, receivePacket } from '../../core/sys/unix_socket.ts';
-import { sessionErrno } from '../session/errors.ts';
-import {
-  IoEvent,
-  MessageFlag,
-  MessageWord,
-  messageProto,
-  messageRetval,
-  Notice,
-  newMessage,
-  Request,
-  readLocal,
-  readRemote,
-} from '../session/messages.ts';
-import { decodeSapi } from '../session/sapi.ts';
+import { closeDescriptor } from '../../core/sys/unix_socket.ts';
+import { IoEvent, MessageFlag, newMessage, Request } from '../session/messages.ts';
 import { LAYOUT_VERSION } from '../svm/layout.ts';
 import {
   type AppOptions,
@@ -34,14 +20,21 @@ import {
   type WorkerTicket,
 } from './attach.ts';
 import { ControlChannel } from './control_channel.ts';
-import { type EventLoop, type LoopWatch, NODE_LOOP } from './event_loop.ts';
+import { type EventLoop, NODE_LOOP } from './event_loop.ts';
 import { MemoryKeeper } from './memory_keeper.ts';
+import { NoticeHandler } from './notices.ts';
+import { SegmentEnds } from './segment_ends.ts';
 import { Ready, VclSession, VclState } from './session.ts';
-import { SegmentEnd, segmentKey } from './shared_segment.ts';
+import { SessionTable } from './session_table.ts';
+import type { SegmentEnd } from './shared_segment.ts';
 import { ADAPTIVE_SPIN, Spinner } from './spinner.ts';
+import { WakeSet } from './wake_set.ts';
 
 /** Of calls that wait for themselves. */
 const EVENTS_PER_POLL = 1024;
+/** How long to sleep without looking whether the stack lives, and whether the thread is to end. */
+const SLEEP_MS = 1000;
+const DEFAULT_HEARTBEAT_TIMEOUT_MS = 10_000;
 
 export class VclWorker {
   readonly appIndex: number;
@@ -56,70 +49,58 @@ export class VclWorker {
   onDetached: (() => void) | null = null;
   private readonly attachment: Attachment;
   private readonly control: ControlChannel;
-  private readonly sessions: (VclSession | null)[] = [];
-  private readonly freeHandles: number[] = [];
-  private readonly byStackIndex = new Map<number, VclSession>();
-  /** Listeners, and sessions whose connect is on its way, by the name the stack gives back. Handles are reused too soon for that. */
-  private readonly byContext = new Map<number, VclSession>();
-  private nextContext = 1;
-  private readonly ends = new Map<number, SegmentEnd>();
-  /** The values of `ends`: what every wake-up looks at. */
-  private endList: SegmentEnd[] = [];
+  private readonly table = new SessionTable();
+  private readonly wake: WakeSet;
+  private readonly ends: SegmentEnds;
+  private readonly notices: NoticeHandler;
   private readonly memory: MemoryKeeper;
   private readonly incoming = newMessage();
   private readonly spinner: Spinner;
   private readonly drainSome = (): boolean => this.drain(EVENTS_PER_POLL) > 0;
   private loop: EventLoop = NODE_LOOP;
-  private watches: LoopWatch[] = [];
-  private keepAlive = 0;
   private runScheduled = false;
   private readonly runLater = (): void => this.run();
-  /** Descriptors outlive a thread: without this the stack would not notice that it has ended. */
+  private hungTimer: NodeJS.Timeout | null = null;
+  /** Descriptors of the main thread outlive its JavaScript: without this the stack would hear of its end later. */
   private readonly onExit = (): void => this.destroy();
 
-  private constructor(attachment: Attachment, socketPath: string, spinUs: number) {
+  private constructor(attachment: Attachment, socketPath: string, options: Pick<AppOptions, 'spinUs' | 'heartbeatTimeoutMs'>) {
     const { reply } = attachment;
+    const { spinUs = ADAPTIVE_SPIN, heartbeatTimeoutMs = DEFAULT_HEARTBEAT_TIMEOUT_MS } = options;
     this.attachment = attachment;
     this.appIndex = reply.appIndex;
     this.workerIndex = reply.workerIndex;
     this.generation = reply.generation;
-    this.ticket = { socketPath, appIndex: reply.appIndex, token: reply.token, spinUs };
+    this.ticket = { socketPath, appIndex: reply.appIndex, token: reply.token, spinUs, heartbeatTimeoutMs };
     this.spinner = new Spinner(spinUs);
     this.control = new ControlChannel(attachment.segment, attachment.stackFd);
-    this.memory = new MemoryKeeper(this.sessions, () => this.endList);
+    this.wake = new WakeSet(attachment.bellFd);
+    this.ends = new SegmentEnds(attachment.socket, this.wake, () => {
+      if (this.wake.inEventLoop) this.scheduleRun();
+    });
+    this.notices = new NoticeHandler(this, this.table, this.ends, this.control);
+    this.memory = new MemoryKeeper(this.table.all, () => this.ends.list);
     process.once('exit', this.onExit);
   }
 
   /** Attaches a new application; blocks, so the stack must run in another thread or process. */
   static attachBlocking(name: string, options: AppOptions = {}): VclWorker {
     const path = appSocketPath(options);
-    return new VclWorker(
-      attachBlocking(path, attachMessage(name, options), options.timeoutMs),
-      path,
-      options.spinUs ?? ADAPTIVE_SPIN,
-    );
+    return new VclWorker(attachBlocking(path, attachMessage(name, options), options.timeoutMs), path, options);
   }
 
   static async attach(name: string, options: AppOptions = {}): Promise<VclWorker> {
     const path = appSocketPath(options);
-    return new VclWorker(
-      await attachAsync(path, attachMessage(name, options), options.timeoutMs),
-      path,
-      options.spinUs ?? ADAPTIVE_SPIN,
-    );
+    return new VclWorker(await attachAsync(path, attachMessage(name, options), options.timeoutMs), path, options);
   }
 
   /** Makes this thread a further worker of an application. */
   static registerBlocking(ticket: WorkerTicket, timeoutMs?: number): VclWorker {
-    return new VclWorker(
-      attachBlocking(ticket.socketPath, addWorkerMessage(ticket), timeoutMs),
-      ticket.socketPath,
-      ticket.spinUs,
-    );
+    return new VclWorker(attachBlocking(ticket.socketPath, addWorkerMessage(ticket), timeoutMs), ticket.socketPath, ticket);
   }
 
   static async register(ticket: WorkerTicket): Promise<VclWorker> {
-    return new VclWorker(await attachAsync(ticket.socketPath, addWorkerMessage(ticket)), ticket.socketPath, ticket.spinUs);
+    return new VclWorker(await attachAsync(ticket.socketPath, addWorkerMessage(ticket)), ticket.socketPath, ticket);
   }
 
   get stackPid(): number {
@@ -131,30 +112,37 @@ export class VclWorker {
     return this.attachment.segment.heartbeat;
   }
 
+  /** The stack's loop has not turned for so long that requests to it are not worth waiting for. Sessions with local peers go on. */
+  get stackHung(): boolean {
+    const { heartbeatTimeoutMs } = this.ticket;
+    return !this.detached && heartbeatTimeoutMs > 0 && this.attachment.segment.silentSeconds * 1000 >= heartbeatTimeoutMs;
+  }
+
   // --- sessions ---
 
   createSession(proto: number): VclSession {
-    const sh = this.freeHandles.pop() ?? this.sessions.length;
-    const session = new VclSession(this, proto, sh);
-    this.sessions[sh] = session;
+    const session = new VclSession(this, proto, this.table.nextHandle);
+    this.table.add(session);
     return session;
   }
 
   session(sh: number): VclSession | null {
-    return this.sessions[sh] ?? null;
+    return this.table.all[sh] ?? null;
   }
 
   get sessionCount(): number {
-    return this.sessions.length - this.freeHandles.length;
+    return this.table.count;
   }
 
-  /** Asks the stack to listen at `session.local`; `Ready.in` or an error follows as an event when `bound` changes. */
+  /** Asks the stack to listen at `session.local`; an event follows when `state` changes. */
   listen(session: VclSession, backlog: number): number {
     if (this.detached) return -E.NETDOWN;
     if (session.state > VclState.bound) return -E.INVAL;
+    if (this.stackHung) return -E.TIMEDOUT;
     session.state = VclState.connecting;
-    this.name(session);
+    this.table.expectAnswer(session);
     this.control.listen(session, backlog);
+    this.watchStack();
     return 0;
   }
 
@@ -162,12 +150,14 @@ export class VclWorker {
   connect(session: VclSession): number {
     if (this.detached) return -E.NETDOWN;
     if (session.state > VclState.bound) return session.state === VclState.connecting ? -E.ALREADY : -E.ISCONN;
+    if (this.stackHung) return -E.TIMEDOUT;
     session.state = VclState.connecting;
     // An earlier attempt may have failed.
     session.error = 0;
     session.readClosed = session.peerClosed = false;
-    this.name(session);
+    this.table.expectAnswer(session);
     this.control.connect(session);
+    this.watchStack();
     return 0;
   }
 
@@ -175,7 +165,8 @@ export class VclWorker {
   accept(listener: VclSession): VclSession | null {
     const session = listener.acceptQueue.shift();
     if (session === undefined) return null;
-    this.control.request(Request.accepted, session, 0, true);
+    this.control.request(Request.accepted, session, 0, !listener.ringOnAccept);
+    listener.ringOnAccept = false;
     return session;
   }
 
@@ -197,15 +188,12 @@ export class VclWorker {
     for (const watcher of [...session.watchers]) watcher.sessionReady(session);
     session.watchers.length = 0;
     this.memory.forget(session);
-    this.sessions[session.sh] = null;
-    this.freeHandles.push(session.sh);
-    session.sh = -1;
-    this.byContext.delete(session.context);
+    this.table.remove(session);
     session.datagrams?.close();
     if (state === VclState.listening) {
       for (const waiting of session.acceptQueue) this.close(waiting, true);
       session.acceptQueue.length = 0;
-      this.byStackIndex.delete(session.stackIndex);
+      this.table.dropStackName(session);
       this.control.request(Request.unlisten, session);
     } else if (session.end !== null) {
       const unread = session.rx!.used > 0;
@@ -217,8 +205,6 @@ export class VclWorker {
   destroy(): void {
     process.removeListener('exit', this.onExit);
     if (!this.detached) this.leave(null);
-    for (const watch of this.watches) watch.close();
-    this.watches = [];
     this.memory.close();
   }
 
@@ -226,26 +212,20 @@ export class VclWorker {
 
   /** Delivers events in an event loop from now on: Node's, or another of this thread. */
   useEventLoop(loop: EventLoop = NODE_LOOP): void {
-    if (this.watches.length > 0 || this.detached) return;
+    if (this.wake.inEventLoop || this.detached) return;
     this.loop = loop;
-    this.watches = [
-      loop.watch(this.attachment.wakeFd, () => {
-        clearEventfd(this.attachment.wakeFd);
-        this.run();
-      }),
-      loop.watch(this.attachment.socket, () => this.readSocket()),
-    ];
-    if (this.keepAlive > 0) this.watches[0].ref();
+    this.wake.useEventLoop(loop, this.runLater);
     this.scheduleRun();
+    this.watchStack();
   }
 
   /** The loop stays alive while there are more `ref`s than `unref`s. */
   ref(): void {
-    if (this.keepAlive++ === 0) this.watches[0]?.ref();
+    this.wake.ref();
   }
 
   unref(): void {
-    if (--this.keepAlive === 0) this.watches[0]?.unref();
+    this.wake.unref();
   }
 
   /** Handles what has arrived; returns how much that was. */
@@ -253,14 +233,10 @@ export class VclWorker {
     return this.drain(EVENTS_PER_POLL);
   }
 
-  /** Blocks until something has been handled (true) or `timeoutMs` have passed (false; -1: no limit). */
+  /** Blocks until something has been handled (true), or `timeoutMs` (-1: no limit) or a second have passed (false). */
   wait(timeoutMs: number): boolean {
     if (this.drain(EVENTS_PER_POLL) > 0) return true;
-    if (timeoutMs === 0) {
-      this.readSocket();
-      return false;
-    }
-    return this.spinner.until(this.drainSome) || this.sleep(timeoutMs);
+    return (timeoutMs !== 0 && this.spinner.until(this.drainSome)) || this.sleep(timeoutMs);
   }
 
   /** Looks again and again, for as long as that is cheaper than to sleep, whether `done`; queues are not served meanwhile. */
@@ -271,12 +247,11 @@ export class VclWorker {
   /** As `wait`, asleep at once. */
   sleep(timeoutMs: number): boolean {
     if (!this.arm()) return this.drain(EVENTS_PER_POLL) > 0;
-    const { wakeFd, socket } = this.attachment;
     if (this.detached) return false;
-    const ready = pollDescriptors([wakeFd, socket], timeoutMs);
-    if ((ready & 1) !== 0) clearEventfd(wakeFd);
-    if ((ready & 2) !== 0) this.readSocket();
-    return this.drain(EVENTS_PER_POLL) > 0 || ready !== 0;
+    const rung = this.wake.wait(timeoutMs < 0 ? SLEEP_MS : Math.min(timeoutMs, SLEEP_MS));
+    if (this.wake.stackGone) this.leave(E.NETDOWN);
+    else if (!rung) this.failIfHung();
+    return this.drain(EVENTS_PER_POLL) > 0 || rung;
   }
 
   /** A session found no memory. */
@@ -293,6 +268,10 @@ export class VclWorker {
 
   private run(): void {
     this.runScheduled = false;
+    if (this.wake.stackGone) {
+      this.leave(E.NETDOWN);
+      return;
+    }
     let finished = false;
     try {
       let budget = this.loop.eventsPerRun;
@@ -319,19 +298,19 @@ export class VclWorker {
     let n = 0;
     while (n < budget && this.control.take(this.incoming)) {
       n++;
-      this.handleControl(this.incoming);
+      this.notices.handle(this.incoming);
     }
     this.control.settle(n > 0);
-    const ends = this.endList;
+    const ends = this.ends.list;
     for (let i = 0; i < ends.length; i++) {
       const end = ends[i];
       while (n < budget) {
         const event = end.fromPeer.takeIo();
         if (event < 0) break;
         n++;
-        this.handleIo(end, event);
+        handleIo(end, event);
       }
-      if (end.fromPeer.corrupted) this.failEnd(end);
+      if (end.fromPeer.corrupted) this.notices.failEnd(end);
     }
     return n;
   }
@@ -339,206 +318,40 @@ export class VclWorker {
   private arm(): boolean {
     if (this.detached) return true;
     let empty = this.control.arm();
-    for (let i = 0; i < this.endList.length; i++) {
-      const { fromPeer } = this.endList[i];
+    const ends = this.ends.list;
+    for (let i = 0; i < ends.length; i++) {
+      const { fromPeer } = ends[i];
       if (fromPeer.isArmed || fromPeer.corrupted) continue;
       empty = fromPeer.arm() && empty;
     }
     return empty;
   }
 
-  private handleIo(end: SegmentEnd, event: number): void {
-    const session = end.sessions[event >>> 2];
-    if (session === undefined || session.state === VclState.closed) return;
-    if ((event & 3) === IoEvent.data) {
-      session.rx!.clearEvent();
-      session.raise(Ready.in);
-    } else session.raise(Ready.out);
+  // --- a stack that hangs or goes ---
+
+  /** While requests are on their way, looks every second whether the stack lives. (Blocking calls do so by themselves.) */
+  private watchStack(): void {
+    if (this.hungTimer !== null || !this.wake.inEventLoop || this.ticket.heartbeatTimeoutMs === 0) return;
+    this.hungTimer = setTimeout(() => {
+      this.hungTimer = null;
+      this.failIfHung();
+      if (this.requests().length > 0) this.watchStack();
+    }, SLEEP_MS);
+    this.hungTimer.unref();
   }
 
-  private handleControl(message: Int32Array): void {
-    switch (message[MessageWord.type]) {
-      case Notice.accepted:
-        this.onAccepted(message);
-        return;
-      case Notice.connected:
-        this.onConnected(message);
-        return;
-      case Notice.bound:
-        this.onBound(message);
-        return;
-      case Notice.deleteSegment: {
-        const side = (message[MessageWord.flags] & MessageFlag.side) === 0 ? 0 : 1;
-        const end =
-          this.ends.get(segmentKey(message[MessageWord.segmentId], side)) ??
-          this.receiveSegment(message[MessageWord.segmentId], side);
-        if (end === null) return;
-        end.deleted = true;
-        this.releaseEnd(end);
-        return;
-      }
-    }
-    const session = this.byStackIndex.get(message[MessageWord.session]);
-    if (session === undefined || session.stackGeneration !== message[MessageWord.generation]) return;
-    switch (message[MessageWord.type]) {
-      case Notice.halfClosed:
-        session.readClosed = true;
-        session.raise(Ready.in | Ready.rdhup);
-        return;
-      case Notice.disconnected:
-        session.readClosed = true;
-        session.peerClosed = true;
-        session.raise(Ready.in | Ready.out | Ready.rdhup | Ready.hup);
-        return;
-      case Notice.reset:
-        session.fail(E.CONNRESET);
-        session.raise(Ready.in | Ready.out | Ready.err | Ready.hup);
-        return;
-      case Notice.cleanup: {
-        const { end } = session;
-        this.byStackIndex.delete(session.stackIndex);
-        session.detach();
-        if (end !== null) this.releaseEnd(end);
-        return;
-      }
-    }
-  }
-
-  /** Gives the session the name that the stack's answer will carry. */
-  private name(session: VclSession): void {
-    session.context = this.nextContext;
-    this.nextContext = (this.nextContext + 1) & 0x7fff_ffff;
-    this.byContext.set(session.context, session);
-  }
-
-  private onBound(message: Int32Array): void {
-    const session = this.byContext.get(message[MessageWord.context]);
-    if (session === undefined || session.state !== VclState.connecting) {
-      // Closed while the request was on its way.
-      if (messageRetval(message) === 0) this.control.answer(Request.unlisten, message);
-      return;
-    }
-    const code = messageRetval(message);
-    if (code !== 0) {
-      this.byContext.delete(session.context);
+  private failIfHung(): void {
+    if (!this.stackHung) return;
+    for (const session of this.requests()) {
+      this.table.answered(session);
       session.state = VclState.bound;
-      session.error = sessionErrno(code);
-      session.raise(Ready.err);
-      return;
-    }
-    session.stackIndex = message[MessageWord.session];
-    session.stackGeneration = message[MessageWord.generation];
-    this.byStackIndex.set(session.stackIndex, session);
-    readLocal(message, session.local);
-    session.state = VclState.listening;
-    session.raise(0);
-  }
-
-  private onAccepted(message: Int32Array): void {
-    const listener = this.byContext.get(message[MessageWord.context]);
-    const end = this.segmentEnd(message);
-    if (listener === undefined || listener.state !== VclState.listening || end === null) {
-      this.control.answer(Request.close, message, MessageFlag.reset);
-      this.orphan(message, end);
-      return;
-    }
-    const session = this.createSession(messageProto(message));
-    this.adopt(session, message, end);
-    listener.acceptQueue.push(session);
-    listener.raise(Ready.in);
-    if (session.readable > 0) session.raise(Ready.in);
-  }
-
-  private onConnected(message: Int32Array): void {
-    const session = this.byContext.get(message[MessageWord.context]);
-    const code = messageRetval(message);
-    if (session?.state === VclState.connecting) this.byContext.delete(session.context);
-    if (code !== 0) {
-      if (session === undefined || session.state !== VclState.connecting) return;
-      session.state = VclState.bound;
-      session.fail(sessionErrno(code));
-      session.raise(Ready.in | Ready.out | Ready.err | Ready.hup);
-      return;
-    }
-    const end = this.segmentEnd(message);
-    if (session === undefined || session.state !== VclState.connecting || end === null) {
-      this.control.answer(Request.close, message, MessageFlag.reset);
-      this.orphan(message, end);
-      if (session?.state === VclState.connecting) {
-        session.fail(E.NOBUFS);
-        session.raise(Ready.err);
-      }
-      return;
-    }
-    this.adopt(session, message, end);
-    session.raise(session.readable > 0 ? Ready.in | Ready.out : Ready.out);
-  }
-
-  private adopt(session: VclSession, message: Int32Array, end: SegmentEnd): void {
-    session.stackIndex = message[MessageWord.session];
-    session.stackGeneration = message[MessageWord.generation];
-    this.byStackIndex.set(session.stackIndex, session);
-    readLocal(message, session.local);
-    readRemote(message, session.remote);
-    session.attach(end, message[MessageWord.slot]);
-  }
-
-  /** A session that nobody wants here any more still occupies its slot until the stack has cleaned it up. */
-  private orphan(message: Int32Array, end: SegmentEnd | null): void {
-    if (end === null) return;
-    const session = new VclSession(this, messageProto(message), -1);
-    this.adopt(session, message, end);
-    session.state = VclState.closed;
-  }
-
-  private segmentEnd(message: Int32Array): SegmentEnd | null {
-    const id = message[MessageWord.segmentId];
-    const side = (message[MessageWord.flags] & MessageFlag.side) === 0 ? 0 : 1;
-    const end = this.ends.get(segmentKey(id, side)) ?? this.receiveSegment(id, side);
-    return end !== null && message[MessageWord.slot] >= 0 && message[MessageWord.slot] < end.segment.layout.slots ? end : null;
-  }
-
-  /** The descriptors of a segment were sent before the message that mentions it. */
-  private receiveSegment(id: number, side: number): SegmentEnd | null {
-    this.readSocket();
-    return this.ends.get(segmentKey(id, side)) ?? null;
-  }
-
-  private readSocket(): void {
-    while (!this.detached) {
-      const received = receivePacket(this.attachment.socket);
-      if (received.kind === 'again') return;
-      if (received.kind !== 'packet') {
-        this.leave(E.NETDOWN);
-        return;
-      }
-      const message = decodeSapi(received.data);
-      if (message?.type !== 'segment') {
-        for (const fd of received.fds) closeDescriptor(fd);
-        continue;
-      }
-      const end = SegmentEnd.attach(message.id, message.side, received.fds);
-      if (typeof end === 'string') continue;
-      this.ends.set(segmentKey(end.id, end.side), end);
-      this.endList.push(end);
-      if (this.watches.length > 0 && !end.fromPeer.arm()) this.scheduleRun();
-    }
-  }
-
-  private releaseEnd(end: SegmentEnd): void {
-    if (!end.deleted || end.inUse > 0) return;
-    this.ends.delete(segmentKey(end.id, end.side));
-    this.endList = this.endList.filter((other) => other !== end);
-    end.close();
-  }
-
-  /** The peer has written nonsense into the queue of a segment: its sessions are over. */
-  private failEnd(end: SegmentEnd): void {
-    for (const session of end.sessions) {
-      if (session === undefined || session.error !== 0 || session.state === VclState.closed) continue;
-      session.fail(E.CONNRESET);
+      session.fail(E.TIMEDOUT);
       session.raise(Ready.in | Ready.out | Ready.err | Ready.hup);
     }
+  }
+
+  private requests(): VclSession[] {
+    return [...this.table.expecting].filter((session) => session.state === VclState.connecting);
   }
 
   /** Everything ends here: the stack has gone (`errno`) or this worker leaves (null). */
@@ -548,25 +361,33 @@ export class VclWorker {
     this.drain(Number.MAX_SAFE_INTEGER);
     this.detached = true;
     this.control.close();
-    for (const watch of this.watches) watch.close();
-    this.watches = [];
-    const { socket, stackFd, wakeFd, segment } = this.attachment;
-    for (const fd of [socket, stackFd, wakeFd]) closeDescriptor(fd);
-    for (const session of this.sessions) {
+    this.wake.close();
+    if (this.hungTimer !== null) clearTimeout(this.hungTimer);
+    const { socket, stackFd, bellFd, segment } = this.attachment;
+    for (const fd of [socket, stackFd, bellFd]) closeDescriptor(fd);
+    for (const session of this.table.all) {
       if (session === null) continue;
       session.fail(errno ?? E.CONNABORTED);
       session.state = session.state === VclState.listening ? VclState.bound : session.state;
     }
-    const held = [...this.byStackIndex.values()];
-    this.byStackIndex.clear();
-    for (const session of this.sessions) if (session !== null) session.raise(Ready.in | Ready.out | Ready.err | Ready.hup);
+    const held = this.table.takeStackNames();
+    for (const session of this.table.all) {
+      if (session !== null) session.raise(Ready.in | Ready.out | Ready.err | Ready.hup);
+    }
     for (const session of held) session.detach();
-    for (const end of this.endList) end.close();
-    this.endList = [];
-    this.ends.clear();
+    this.ends.close();
     segment.close();
     if (errno !== null) this.onDetached?.();
   }
+}
+
+function handleIo(end: SegmentEnd, event: number): void {
+  const session = end.sessions[event >>> 2];
+  if (session === undefined || session.state === VclState.closed) return;
+  if ((event & 3) === IoEvent.data) {
+    session.rx!.clearEvent();
+    session.raise(Ready.in);
+  } else session.raise(Ready.out);
 }
 
 function addWorkerMessage(ticket: WorkerTicket) {

@@ -160,6 +160,40 @@ test('the backlog is a limit on connections that were not accepted', () => {
   server.close(listener);
 });
 
+test('connects beyond the backlog go on as soon as there is room', () => {
+  const listener = listenOn(server, '0.0.0.0', 1016, 2);
+  const sessions = Array.from({ length: 300 }, () => {
+    const session = client.createSession(0);
+    session.remote.set('127.0.0.1', 1016);
+    client.connect(session);
+    return session;
+  });
+  // Well before a timer would have come round for each of them.
+  for (let i = 0; i < sessions.length; i++) {
+    server.close(acceptOn(server, listener));
+    client.poll();
+    for (const session of sessions) if (session.state === VclState.ready) client.close(session);
+  }
+  until(() => sessions.every((session) => session.state !== VclState.connecting), client);
+  assert.ok(sessions.every((session) => session.error === 0 || session.error === E.CONNRESET));
+  for (const session of sessions) client.close(session);
+  const waiting = [0, 1, 2, 3].map(() => {
+    const session = client.createSession(0);
+    session.remote.set('127.0.0.1', 1016);
+    client.connect(session);
+    return session;
+  });
+  until(() => waiting[1].state === VclState.ready, client);
+  // Those that still wait for a listener that goes are refused.
+  server.close(listener);
+  until(() => waiting[3].state !== VclState.connecting, client);
+  assert.deepEqual(
+    waiting.slice(2).map((session) => session.error),
+    [E.CONNREFUSED, E.CONNREFUSED],
+  );
+  for (const session of waiting) client.close(session);
+});
+
 test('segments are added when they are full, and removed when they are empty', async () => {
   const listener = listenOn(server, '0.0.0.0', 1007);
   const sessions = Array.from({ length: 40 }, () => connectTo(client, '127.0.0.1', 1007));
@@ -244,7 +278,7 @@ test('another layout version is refused with a clear reason', () => {
   pollDescriptors([socket], 5000);
   const answer = receivePacket(socket);
   assert.ok(answer.kind === 'packet');
-  assert.match(answer.data.toString(), /application has layout version 99, the stack has 1/);
+  assert.match(answer.data.toString(), /application has layout version 99, the stack has 2/);
   sendPacket(socket, Buffer.from('garbage'));
   closeDescriptor(socket);
 });

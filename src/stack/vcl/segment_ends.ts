@@ -1,0 +1,70 @@
+/** The segments that a worker shares with peers: they come over its socket, before the message that first mentions them. */
+import { closeDescriptor, receivePacket } from '../../core/sys/unix_socket.ts';
+import { decodeSapi } from '../session/sapi.ts';
+import { SegmentEnd } from './shared_segment.ts';
+import type { WakeSet } from './wake_set.ts';
+
+export class SegmentEnds {
+  /** What every wake-up looks at. */
+  list: SegmentEnd[] = [];
+  private readonly byKey = new Map<number, SegmentEnd>();
+  private readonly socket: number;
+  private readonly wake: WakeSet;
+  private readonly onAdded: () => void;
+
+  /** `onAdded`: there is another end to look at and to arm. */
+  constructor(socket: number, wake: WakeSet, onAdded: () => void) {
+    this.socket = socket;
+    this.wake = wake;
+    this.onAdded = onAdded;
+  }
+
+  /** The end with that name, fetched from the socket if it is new; null when there is none. */
+  find(id: number, side: number): SegmentEnd | null {
+    const key = keyOf(id, side);
+    const known = this.byKey.get(key);
+    if (known !== undefined) return known;
+    this.fetch();
+    return this.byKey.get(key) ?? null;
+  }
+
+  /** Lets go of an end that the stack has deleted, once no session is in it. */
+  release(end: SegmentEnd): void {
+    if (!end.deleted || end.inUse > 0) return;
+    this.byKey.delete(keyOf(end.id, end.side));
+    this.list = this.list.filter((other) => other !== end);
+    this.dispose(end);
+  }
+
+  close(): void {
+    for (const end of this.list) this.dispose(end);
+    this.list = [];
+    this.byKey.clear();
+  }
+
+  private fetch(): void {
+    for (let received = receivePacket(this.socket); received.kind === 'packet'; received = receivePacket(this.socket)) {
+      const message = decodeSapi(received.data);
+      if (message?.type !== 'segment') {
+        for (const fd of received.fds) closeDescriptor(fd);
+        continue;
+      }
+      const end = SegmentEnd.attach(message.id, message.side, received.fds);
+      if (typeof end === 'string') continue;
+      this.byKey.set(keyOf(end.id, end.side), end);
+      this.list.push(end);
+      if (end.bellFd !== null) this.wake.add(end.bellFd);
+      this.onAdded();
+    }
+  }
+
+  private dispose(end: SegmentEnd): void {
+    if (end.bellFd !== null) this.wake.remove(end.bellFd);
+    end.close();
+  }
+}
+
+/** A worker may hold both ends of a segment. */
+function keyOf(id: number, side: number): number {
+  return id * 2 + side;
+}
