@@ -40,6 +40,7 @@ const NO_BUFFER = 6;
 const ERRORS_PER_SECOND = 1000;
 const QUOTE_V4 = 548;
 const QUOTE_V6 = 1232;
+const knownUpper = (protocol: number): boolean => protocol === IpProtocol.tcp || protocol === IpProtocol.udp;
 /** Neighbour advertisement flags: solicited, override. */
 const NA_FLAGS = 0x6000_0000;
 
@@ -152,7 +153,7 @@ export class IcmpNodes {
     const quote = this.repr.body;
     const headerLength = (u8[quote] & 15) * 4;
     const ok = quote + IPV4_HEADER <= packet.end && u8[quote] >> 4 === 4 && headerLength >= IPV4_HEADER;
-    if (!ok || quote + headerLength + 8 > packet.end || u8[quote + 9] !== IpProtocol.tcp) {
+    if (!ok || quote + headerLength + 8 > packet.end || !knownUpper(u8[quote + 9])) {
       graph.drop(this.input4, packet, BAD_QUOTE);
       return;
     }
@@ -163,7 +164,7 @@ export class IcmpNodes {
   private error6(packet: Packet, graph: Graph, mtu: number, tooBig: boolean, hard: boolean): void {
     const { u8 } = packet.pool;
     const quote = this.repr.body;
-    const ok = quote + IPV6_HEADER + 8 <= packet.end && u8[quote] >> 4 === 6 && u8[quote + 6] === IpProtocol.tcp;
+    const ok = quote + IPV6_HEADER + 8 <= packet.end && u8[quote] >> 4 === 6 && knownUpper(u8[quote + 6]);
     if (!ok) {
       graph.drop(this.input6, packet, BAD_QUOTE);
       return;
@@ -175,11 +176,15 @@ export class IcmpNodes {
   /** The quoted packet is ours: its source is our end. */
   private deliverError(packet: Packet, l3: number, l4: number, isV4: boolean, mtu: number, tooBig: boolean, hard: boolean): void {
     const { u8 } = packet.pool;
-    const { tcp } = this.stack;
+    const { tcp, udp } = this.stack;
     if (quotedPorts(u8, l4, packet.end) < 0) return;
     const ports = (get16(u8, l4 + 2) << 16) | get16(u8, l4);
     const source = l3 + (isV4 ? 16 : 24);
     const destination = l3 + (isV4 ? 12 : 8);
+    if (u8[l3 + (isV4 ? 9 : 6)] === IpProtocol.udp) {
+      if (!tooBig) udp.onUnreachable(u8, isV4, destination, source, get32(u8, l4), packet.fib);
+      return;
+    }
     const connection = tcp.connections.lookupPacket(u8, isV4, source, destination, ports, packet.fib);
     if (connection === null) return;
     const seq = get32(u8, l4 + 4);

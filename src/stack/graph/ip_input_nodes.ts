@@ -191,7 +191,9 @@ export class IpInputNodes {
     this.out.packet = null;
     const { device, fib, isV4 } = packet;
     const joined = this.stack.pool.alloc(whole.head.length + whole.payload.length);
-    if (joined === null || whole.head.length + whole.payload.length > 65_535) {
+    // The length field of IPv6 does not count its header.
+    const counted = whole.payload.length + (isV4 ? whole.head.length : 0);
+    if (joined === null || counted > 65_535) {
       if (joined !== null) joined.free();
       graph.drop(node, packet, NO_BUFFER);
       return;

@@ -175,8 +175,9 @@ export class NetStack implements TcpLower {
       }
       if (taken > 0) this.graph.run(nowUs);
       this.tcp.poll(nowUs);
+      if (this.udp.hasWork) this.udp.poll();
       this.graph.run(nowUs);
-      more = full || this.tcp.dirty.length > 0;
+      more = full || this.tcp.dirty.length > 0 || this.udp.hasWork;
       if (this.flushDevices(nowUs)) more = true;
       if (!more) break;
     }
@@ -184,7 +185,7 @@ export class NetStack implements TcpLower {
     this.ipInput.fragments.expire(nowUs);
     this.graph.run(nowUs);
     if (this.flushDevices(nowUs)) more = true;
-    return more || this.tcp.dirty.length > 0;
+    return more || this.tcp.dirty.length > 0 || this.udp.hasWork;
   }
 
   private flushDevices(nowUs: number): boolean {

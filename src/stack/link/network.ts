@@ -8,6 +8,7 @@ import type { CaptureConfig, DeviceConfig, NetworkConfig } from '../config/netwo
 import { NetStack } from '../graph/net_stack.ts';
 import type { SessionLayer } from '../session/session_layer.ts';
 import { TcpTransport } from '../tcp/session_transport.ts';
+import { UdpTransport } from '../udp/session_transport.ts';
 import { CaptureDevice } from './capture.ts';
 import type { Device } from './device.ts';
 import { DEVICE_KINDS, type OpenContext } from './device_kinds.ts';
@@ -64,6 +65,7 @@ export function attachNetwork(layer: SessionLayer, options: NetworkOptions): Net
   }
   loop = new NetLoop(stack, fds, nowUs);
   layer.registerTransport(new TcpTransport({ tcp: stack.tcp, host: layer, wake, nowUs }));
+  layer.registerTransport(new UdpTransport({ udp: stack.udp, host: layer, wake }));
   loop.turn();
   return { stack, wake, nowUs, close, turn: () => loop.turn() };
 }

@@ -35,7 +35,7 @@ export const Notice = {
   halfClosed: 68,
   /** session: the peer has closed. */
   disconnected: 69,
-  /** session: the peer has gone with data unread, or died. */
+  /** session, retval: the peer has gone with data unread, or died; with a retval the connection has ended for that reason. */
   reset: 70,
   /** session: both sides have closed; its memory may be reused. */
   cleanup: 71,
@@ -61,7 +61,7 @@ export const MessageWord = {
   backlog: 4,
 } as const;
 
-export const MessageFlag = { v4: 1, side: 2, v6only: 4, reset: 8 } as const;
+export const MessageFlag = { v4: 1, side: 2, v6only: 4, reset: 8, connectionless: 16 } as const;
 const RETVAL_SHIFT = 8;
 const PROTO_SHIFT = 16;
 

@@ -58,6 +58,8 @@ export interface ListenerState {
   backlog: number;
   waiting: number;
   v6only: boolean;
+  /** Of datagrams: one session for all peers of the network. */
+  connectionless: boolean;
   /** In which tables it stands. */
   local: boolean;
   global: boolean;

@@ -183,8 +183,8 @@ export class SessionLayer implements SessionHost {
     this.transportSessions.halfClosed(session);
   }
 
-  resetNotify(session: Session): void {
-    this.transportSessions.reset(session);
+  resetNotify(session: Session, code?: number): void {
+    this.transportSessions.reset(session, code);
   }
 
   closedNotify(session: Session): void {
@@ -245,6 +245,7 @@ export class SessionLayer implements SessionHost {
       backlog: message[MessageWord.backlog] > 0 ? message[MessageWord.backlog] : DEFAULT_BACKLOG,
       waiting: 0,
       v6only,
+      connectionless: (message[MessageWord.flags] & MessageFlag.connectionless) !== 0,
       local: options.scopeLocal,
       global: options.scopeGlobal,
     };
@@ -258,6 +259,7 @@ export class SessionLayer implements SessionHost {
     worker.sessions++;
     for (const table of tables) table.addListener(proto, session.local, session.index, !v6only);
     this.bound(worker, context, session, SessionError.none);
+    transport?.listening?.(session);
   }
 
   private unlisten(listener: Session, worker: AppWorker): void {

@@ -28,6 +28,8 @@ export interface Transport {
 
   /** Starts to accept at the listener's local endpoint. Returns a SessionError code. */
   listen(listener: Session): number;
+  /** The application knows of its listener, which `listen` was called with. */
+  listening?(listener: Session): void;
   unlisten(listener: Session): void;
   /**
    * Starts to connect `session` to `session.remote`; sets `session.connection` and an unspecified local endpoint. The outcome comes as
@@ -65,8 +67,8 @@ export interface SessionHost {
   connectNotify(session: Session, code: number): boolean;
   /** The peer sends no more. */
   halfClosedNotify(session: Session): void;
-  /** The peer has reset the connection, or it has timed out. `closedNotify` follows when the application has closed. */
-  resetNotify(session: Session): void;
+  /** The peer has reset the connection, or it has ended for the reason `code` (a SessionError). `closedNotify` follows when the application has closed. */
+  resetNotify(session: Session, code?: number): void;
   /** The transport has forgotten the connection: nothing will be sent or received for it. */
   closedNotify(session: Session): void;
 }

@@ -74,10 +74,10 @@ export class TransportSessions {
     this.notify(Notice.halfClosed, session);
   }
 
-  reset(session: Session): void {
+  reset(session: Session, code: number = SessionError.none): void {
     if (session.appClosed || session.worker === null) return;
     session.state = SessionState.transportClosing;
-    this.notify(Notice.reset, session);
+    this.notify(Notice.reset, session, false, code);
   }
 
   /** The application has closed. */
@@ -170,12 +170,13 @@ export class TransportSessions {
     session.worker!.send(message);
   }
 
-  private notify(type: number, session: Session, lazy = false): void {
+  private notify(type: number, session: Session, lazy = false, code = 0): void {
     const { message } = this;
     message.fill(0);
     message[MessageWord.type] = type;
     message[MessageWord.session] = session.index;
     message[MessageWord.generation] = session.generation;
+    message[MessageWord.flags] = messageFlags(0, 0, code);
     session.worker!.send(message, lazy);
   }
 }

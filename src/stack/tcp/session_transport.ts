@@ -181,7 +181,8 @@ export class TcpTransport implements Transport {
       return;
     }
     session.connection = null;
-    if (error === 'reset' || error === 'timedOut' || error === 'unreachable') this.host.resetNotify(session);
+    if (error === 'reset') this.host.resetNotify(session);
+    else if (error === 'timedOut' || error === 'unreachable') this.host.resetNotify(session, connectError(error));
     this.host.closedNotify(session);
   }
 }

@@ -3,6 +3,7 @@
  * are kept with the session and handed to the transport when there is one; on a cut-through session they read back as they were set.
  */
 import { E } from '../../core/sys/libc.ts';
+import { TransportProto } from '../session/transport.ts';
 import type { VclSession } from './session.ts';
 import { VclState } from './session.ts';
 
@@ -12,6 +13,7 @@ interface Attribute {
   set?(session: VclSession, value: number): number;
 }
 
+const MAX_SEGMENT_BYTES = 65_507;
 const stored = new WeakMap<VclSession, Map<string, number>>();
 
 function keep(name: string, initial = 0): Attribute {
@@ -60,6 +62,16 @@ export const ATTRIBUTES = {
     set: (session, value) => {
       if (session.state > VclState.bound) return -E.INVAL;
       session.v6only = value !== 0;
+      return 0;
+    },
+  },
+  /** Bytes per datagram that one send is cut into, as Linux' UDP_SEGMENT; 0: none. */
+  udpSegment: {
+    get: (session) => session.segmentBytes,
+    set: (session, value) => {
+      if (session.proto !== TransportProto.udp) return -E.OPNOTSUPP;
+      if (value < 0 || value > MAX_SEGMENT_BYTES) return -E.INVAL;
+      session.segmentBytes = value;
       return 0;
     },
   },

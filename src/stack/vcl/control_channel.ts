@@ -32,7 +32,9 @@ export class ControlChannel {
     message[MessageWord.context] = session.context;
     message[MessageWord.backlog] = backlog;
     message[MessageWord.flags] = messageFlags(
-      (local.isV4 ? MessageFlag.v4 : 0) | (session.v6only ? MessageFlag.v6only : 0),
+      (local.isV4 ? MessageFlag.v4 : 0) |
+        (session.v6only ? MessageFlag.v6only : 0) |
+        (session.connectionless ? MessageFlag.connectionless : 0),
       session.proto,
     );
     for (let i = 0; i < 4; i++) message[MessageWord.local + i] = local.words[i];

@@ -1,11 +1,13 @@
 /**
- * Datagrams between applications of one stack: one bound endpoint that sends to and receives from anyone (`sendto`, `recvfrom`).
+ * Datagrams: one bound endpoint that sends to and receives from anyone (`sendto`, `recvfrom`).
  *
- * Each peer is a cut-through session underneath, opened by whoever sends first and used by both; a datagram is a 4-byte length and its
+ * Peers beyond the stack share one session, whose datagrams carry addresses, when the stack has a network; what its receiver has no room
+ * for is lost, as UDP is. Each peer on the stack itself is a cut-through session underneath, opened by whoever sends first and used by both; a datagram is a 4-byte length and its
  * bytes, which become visible together. As with UDP, nothing says whether a datagram was read; unlike it, a full receiver pushes back
  * (-EAGAIN) instead of losing datagrams, and a destination where nobody listens is reported by the next call (ECONNREFUSED).
  */
 import { E } from '../../core/sys/libc.ts';
+import { AddressedHeader } from '../session/datagram_header.ts';
 import type { Endpoint } from '../session/endpoint.ts';
 import { TransportProto } from '../session/transport.ts';
 import { Ready, type SessionObserver, type VclSession, VclState } from './session.ts';
@@ -13,6 +15,8 @@ import type { VclWorker } from './worker.ts';
 
 export const MAX_DATAGRAM = 65_507;
 const MAX_PENDING = 64;
+/** As Linux' UDP_MAX_SEGMENTS. */
+const MAX_SEGMENTS = 64;
 
 interface Peer {
   session: VclSession;
@@ -24,10 +28,15 @@ export class DatagramEndpoint implements SessionObserver {
   readonly session: VclSession;
   private readonly worker: VclWorker;
   private readonly peers = new Map<string, Peer>();
+  /** Network and peers take turns. */
+  private turn = false;
   /** Peers that may have something to read. */
   private readonly readable: Peer[] = [];
   private readonly byName = new Map<VclSession, string>();
   private error = 0;
+  /** The session of all peers of the network. */
+  private network: VclSession | null = null;
+  private readonly header = new AddressedHeader();
 
   /** `session` is listening with protocol udp. */
   constructor(worker: VclWorker, session: VclSession) {
@@ -41,9 +50,20 @@ export class DatagramEndpoint implements SessionObserver {
     if (length > MAX_DATAGRAM) return -E.MSGSIZE;
     if (this.error !== 0) return this.takeError();
     this.acceptNew();
-    const peer = this.peers.get(to.toString()) ?? this.open(to);
+    const { network, header } = this;
+    const { segmentBytes } = this.session;
+    const segmented = segmentBytes > 0 && length > segmentBytes;
+    if (segmented && length > segmentBytes * MAX_SEGMENTS) return -E.INVAL;
+    const known = this.peers.size === 0 ? undefined : this.peers.get(to.toString());
+    if (known === undefined && network !== null && !to.isLoopback) {
+      header.setEndpoints(to, null);
+      header.segmentBytes = segmented ? segmentBytes : 0;
+      return network.writeAddressed(header, data, offset, length);
+    }
+    const peer = known ?? this.open(to);
     if (peer === null) return -E.NETDOWN;
     flush(peer);
+    if (segmented) return sendSegments(peer, data, offset, length, segmentBytes);
     if (peer.session.state !== VclState.connecting && peer.pending.length === 0) {
       return peer.session.writeDatagram(data, offset, length);
     }
@@ -56,6 +76,10 @@ export class DatagramEndpoint implements SessionObserver {
   receiveFrom(target: Uint8Array, offset: number, length: number, from: Endpoint): number {
     if (this.error !== 0) return this.takeError();
     this.acceptNew();
+    if (this.network !== null && this.network.readable > 0 && (this.readable.length === 0 || (this.turn = !this.turn))) {
+      const n = this.network.readAddressed(this.header, target, offset, length);
+      if (n >= 0 && this.header.readPeer(from)) return n;
+    }
     while (this.readable.length > 0) {
       const peer = this.readable.shift()!;
       const { session } = peer;
@@ -74,17 +98,28 @@ export class DatagramEndpoint implements SessionObserver {
   /** What `recvfrom` and `sendto` could do now. */
   get readiness(): number {
     this.acceptNew();
-    const some = this.error !== 0 || this.readable.some(({ session }) => session.readable > 0);
+    const waiting = this.network !== null && this.network.readable > 0;
+    const some = this.error !== 0 || waiting || this.readable.some(({ session }) => session.readable > 0);
     return (some ? Ready.in : 0) | Ready.out;
   }
 
   close(): void {
     for (const { session } of this.peers.values()) this.worker.close(session);
+    if (this.network !== null) this.worker.close(this.network);
+    this.network = null;
     this.peers.clear();
     this.readable.length = 0;
   }
 
   onSessionEvent(session: VclSession, events: number): void {
+    if (session === this.network) {
+      if (session.error !== 0 || session.peerClosed) {
+        this.network = null;
+        this.worker.close(session);
+      }
+      this.session.raise(events & (Ready.in | Ready.out | Ready.err));
+      return;
+    }
     const name = this.byName.get(session);
     const peer = name === undefined ? undefined : this.peers.get(name);
     if (peer === undefined) return;
@@ -98,6 +133,11 @@ export class DatagramEndpoint implements SessionObserver {
 
   private acceptNew(): void {
     for (let next = this.worker.accept(this.session); next !== null; next = this.worker.accept(this.session)) {
+      if (next.remote.port === 0) {
+        this.network = next;
+        next.observer = this;
+        continue;
+      }
       const peer = this.add(next.remote, next);
       if (next.readable > 0 || next.readClosed) this.readable.push(peer);
     }
@@ -136,6 +176,16 @@ export class DatagramEndpoint implements SessionObserver {
     this.error = 0;
     return -error;
   }
+}
+
+/** What the network session leaves to the stack: many datagrams of one call. All or nothing. */
+function sendSegments(peer: Peer, data: Uint8Array, offset: number, length: number, segmentBytes: number): number {
+  const { session, pending } = peer;
+  if (pending.length + Math.ceil(length / segmentBytes) > MAX_PENDING) return -E.AGAIN;
+  for (let at = 0; at < length; at += segmentBytes)
+    pending.push(data.slice(offset + at, offset + Math.min(at + segmentBytes, length)));
+  if (session.state !== VclState.connecting) flush(peer);
+  return length;
 }
 
 /** Writes what waits, in order, as far as there is room. */

@@ -129,15 +129,18 @@ export function sessionConnect(sh: number, address: EndpointAddress): number {
 export function sessionRead(sh: number, target: Uint8Array, offset = 0, length = target.length - offset): number {
   const session = find(sh);
   if (session === null) return -E.BADF;
-  let n = session.read(target, offset, length);
-  if (n === -E.AGAIN && !session.nonBlocking) blockOnFifo(() => (n = session.read(target, offset, length)) !== -E.AGAIN);
+  const take = (): number =>
+    session.proto === TransportProto.udp ? session.readDatagram(target, offset, length) : session.read(target, offset, length);
+  let n = take();
+  if (n === -E.AGAIN && !session.nonBlocking) blockOnFifo(() => (n = take()) !== -E.AGAIN);
   return n;
 }
 
-/** Blocking: writes all, unless the session fails on the way. */
+/** Blocking: writes all, unless the session fails on the way. A datagram is written whole or not at all. */
 export function sessionWrite(sh: number, source: Uint8Array, offset = 0, length = source.length - offset): number {
   const session = find(sh);
   if (session === null) return -E.BADF;
+  if (session.proto === TransportProto.udp) return writeDatagram(session, source, offset, length);
   let done = session.nonBlocking ? session.write(source, offset, length) : session.tryWrite(source, offset, length);
   if (session.nonBlocking || done === length || (done < 0 && done !== -E.AGAIN)) return done;
   if (done < 0) done = 0;
@@ -156,6 +159,13 @@ export function sessionWrite(sh: number, source: Uint8Array, offset = 0, length 
     own.sleep(STARVED_WAIT_MS);
   }
   return done > 0 ? done : failure;
+}
+
+function writeDatagram(session: VclSession, source: Uint8Array, offset: number, length: number): number {
+  let n = session.writeDatagram(source, offset, length);
+  if (n === -E.AGAIN && !session.nonBlocking)
+    block(() => (n = session.writeDatagram(source, offset, length)) !== -E.AGAIN, STARVED_WAIT_MS);
+  return n;
 }
 
 /** Zero-copy read: pushes views onto `views` and returns the bytes they cover; `sessionFreeSegments` gives them back. */
@@ -228,9 +238,12 @@ export function sessionRecvfrom(sh: number, target: Uint8Array, from: EndpointAd
 const sender = new Endpoint();
 
 function openDatagrams(sh: number, session: VclSession): number {
+  session.connectionless = true;
   const result = session.state === VclState.listening ? 0 : sessionListen(sh, MAX_DATAGRAM_PEERS);
   if (result < 0) return result;
   new DatagramEndpoint(worker(), session);
+  // The session of the network's peers follows the answer to `listen`.
+  worker().poll();
   return 0;
 }
 

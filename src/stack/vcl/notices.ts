@@ -75,7 +75,7 @@ export class NoticeHandler {
         session.raise(Ready.in | Ready.out | Ready.rdhup | Ready.hup);
         return;
       case Notice.reset:
-        session.fail(E.CONNRESET);
+        session.fail(messageRetval(message) === 0 ? E.CONNRESET : sessionErrno(messageRetval(message)));
         session.raise(Ready.in | Ready.out | Ready.err | Ready.hup);
         return;
       case Notice.backlogFull:

@@ -3,6 +3,7 @@
  * errno as VPP's do (-EAGAIN: not now). Nothing here blocks; blocking versions wait in `VclWorker`.
  */
 import { E } from '../../core/sys/libc.ts';
+import { ADDRESSED_HEADER, type AddressedHeader, DATAGRAM_HEADER } from '../session/datagram_header.ts';
 import { Endpoint } from '../session/endpoint.ts';
 import { IoEvent } from '../session/messages.ts';
 import { FifoConsumer } from '../svm/fifo_consumer.ts';
@@ -13,7 +14,8 @@ import type { SegmentEnd } from './shared_segment.ts';
 import type { VclWorker } from './worker.ts';
 
 /** Of datagrams: their length. */
-const HEADER = new Uint8Array(4);
+const HEADER = new Uint8Array(DATAGRAM_HEADER);
+const HEADER_VIEW = new DataView(HEADER.buffer);
 
 export const VclState = { created: 0, bound: 1, listening: 2, connecting: 3, ready: 4, closed: 5 } as const;
 export type VclState = (typeof VclState)[keyof typeof VclState];
@@ -39,6 +41,10 @@ export class VclSession {
   state: VclState = VclState.created;
   nonBlocking = false;
   v6only = false;
+  /** Of a udp listener: the peers of the network share one session. */
+  connectionless = false;
+  /** Of datagrams: what is sent is cut into pieces of so many bytes, a datagram each (UDP_SEGMENT); 0: it is one. */
+  segmentBytes = 0;
   readonly local = new Endpoint();
   readonly remote = new Endpoint();
   /** errno of what ended it; 0: nothing. */
@@ -184,12 +190,24 @@ export class VclSession {
   writeDatagram(source: Uint8Array, offset: number, length: number): number {
     const { tx } = this;
     if (tx === null || this.writeShut || this.peerClosed || this.error !== 0) return this.unwritable();
-    const total = HEADER.length + length;
+    HEADER_VIEW.setUint32(0, length);
+    return this.writeRecord(tx, HEADER, source, offset, length);
+  }
+
+  /** `writeDatagram` on a session for all peers: `header` says who is meant. */
+  writeAddressed(header: AddressedHeader, source: Uint8Array, offset: number, length: number): number {
+    const { tx } = this;
+    if (tx === null || this.peerClosed || this.error !== 0) return this.unwritable();
+    header.length = length;
+    return this.writeRecord(tx, header.bytes, source, offset, length);
+  }
+
+  private writeRecord(tx: FifoProducer, header: Uint8Array, source: Uint8Array, offset: number, length: number): number {
+    const total = header.length + length;
     if (total > tx.capacity) return -E.MSGSIZE;
-    new DataView(HEADER.buffer).setUint32(0, length);
-    if (!tx.writePair(HEADER, source, offset, length)) {
+    if (!tx.writePair(header, source, offset, length)) {
       if (tx.corrupted) return this.fail(E.CONNRESET);
-      if (!tx.wantDequeueNotify(DequeueNotify.Room, total) || !tx.writePair(HEADER, source, offset, length)) return -E.AGAIN;
+      if (!tx.wantDequeueNotify(DequeueNotify.Room, total) || !tx.writePair(header, source, offset, length)) return -E.AGAIN;
     }
     this.announce(tx);
     return length;
@@ -202,10 +220,31 @@ export class VclSession {
     const used = rx.used;
     if (used === 0) return this.readClosed && this.error === 0 ? -E.AGAIN : this.emptyRead();
     if (rx.peek(0, HEADER, 0, HEADER.length) < HEADER.length) return this.fail(E.CONNRESET);
-    const bytes = new DataView(HEADER.buffer).getUint32(0);
+    return this.takeRecord(rx, HEADER.length, HEADER_VIEW.getUint32(0), used, target, offset, length);
+  }
+
+  /** `readDatagram` on a session for all peers: `header` says whose it was. */
+  readAddressed(header: AddressedHeader, target: Uint8Array, offset: number, length: number): number {
+    const { rx } = this;
+    if (rx === null) return this.unreadable();
+    const used = rx.used;
+    if (used === 0) return this.emptyRead();
+    if (rx.peek(0, header.bytes, 0, ADDRESSED_HEADER) < ADDRESSED_HEADER) return this.fail(E.CONNRESET);
+    return this.takeRecord(rx, ADDRESSED_HEADER, header.length, used, target, offset, length);
+  }
+
+  private takeRecord(
+    rx: FifoConsumer,
+    headerBytes: number,
+    bytes: number,
+    used: number,
+    target: Uint8Array,
+    offset: number,
+    length: number,
+  ): number {
     // A header and its bytes come together: anything else is a peer's mistake.
-    if (bytes > used - HEADER.length) return this.fail(E.CONNRESET);
-    rx.drop(HEADER.length);
+    if (bytes > used - headerBytes) return this.fail(E.CONNRESET);
+    rx.drop(headerBytes);
     const n = rx.read(target, offset, Math.min(length, bytes));
     rx.drop(bytes - n);
     if (rx.shouldNotify()) this.end!.toPeer.sendIo((this.slot << 2) | IoEvent.room);
