@@ -23,8 +23,10 @@ export interface PluginInfo {
 export class RootContext extends Context {
   readonly plugin: PluginInfo;
   readonly callouts: Callouts;
-  /** While the plugin is created and configured. */
+  /** While the plugin is created and while it is configured. */
   pluginConfiguration: HostBuffer | null = null;
+  /** In `proxy_on_configure` or `proxy_validate_configuration`. */
+  configuring = false;
   httpCallBody: HostBuffer | null = null;
   httpCallHeaders: HostHeaderMap | null = null;
   httpCallTrailers: HostHeaderMap | null = null;
@@ -56,11 +58,14 @@ export class RootContext extends Context {
     try {
       wasm.call2(this, 'proxy_on_context_create', this.id, 0);
       this.check();
+      this.pluginConfiguration = null;
       const started =
         wasm.on.proxy_on_vm_start === null ||
         wasm.call2(this, 'proxy_on_vm_start', this.id, wasm.options.vmConfiguration.length) !== 0;
       this.check();
       if (!started) throw this.failed('StartFailed', 'Failed to start base Wasm: proxy_on_vm_start returned false');
+      this.pluginConfiguration = new ByteBuffer(configuration);
+      this.configuring = true;
       const configured =
         wasm.on.proxy_on_configure === null || wasm.call2(this, 'proxy_on_configure', this.id, configuration.length) !== 0;
       this.check();
@@ -68,6 +73,7 @@ export class RootContext extends Context {
         throw this.failed('ConfigureFailed', 'Failed to configure base Wasm plugin: proxy_on_configure returned false');
     } finally {
       this.pluginConfiguration = null;
+      this.configuring = false;
     }
   }
 
@@ -85,8 +91,10 @@ export class RootContext extends Context {
     const wasm = this.wasm;
     if (wasm.on.proxy_validate_configuration === null) return true;
     this.pluginConfiguration = new ByteBuffer(configuration);
+    this.configuring = true;
     const valid = wasm.call2(this, 'proxy_validate_configuration', this.id, configuration.length) !== 0;
     this.pluginConfiguration = null;
+    this.configuring = false;
     return valid && !wasm.failed;
   }
 

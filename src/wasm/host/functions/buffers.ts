@@ -62,7 +62,9 @@ export function bufferFunctions(wasm: Wasm): HostFunctions<EnvFunctionName> {
     proxy_get_configuration: (pointerOut: number, sizeOut: number): number => {
       wasm.checkAllowed('proxy_get_configuration');
       const context = wasm.effective as Context;
-      const buffer = context.buffer(BufferType.PluginConfiguration) ?? context.buffer(BufferType.VmConfiguration);
+      const buffer = context.buffer(
+        context.root?.configuring === true ? BufferType.PluginConfiguration : BufferType.VmConfiguration,
+      );
       const bytes = new Uint8Array(buffer?.length ?? 0);
       buffer?.copyOut(0, bytes);
       return returnBytes(wasm, bytes, pointerOut, sizeOut);

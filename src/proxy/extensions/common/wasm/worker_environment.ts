@@ -7,6 +7,7 @@ import type { PropertyValue } from '../../../../wasm/host/property_value.ts';
 import { WasmHost } from '../../../../wasm/plugin/wasm_host.ts';
 import { LocalSharedState, type SharedState } from '../../../../wasm/shared/shared_state.ts';
 import type { FactoryContext, Logger } from '../../../server/factory_context.ts';
+import { WorkerCallouts } from './callouts.ts';
 import { foreignFunction } from './foreign_functions.ts';
 import { nodeProperty } from './properties.ts';
 
@@ -25,7 +26,7 @@ export function wasmHost(context: FactoryContext): WasmHost {
 class WorkerEnvironment implements HostEnvironment {
   readonly scope: Scope;
   readonly shared: SharedState;
-  readonly callouts: Callouts | null = null;
+  readonly callouts: Callouts;
   private readonly context: FactoryContext;
   private readonly dispatcher: Dispatcher;
   private readonly logger: Logger;
@@ -33,6 +34,7 @@ class WorkerEnvironment implements HostEnvironment {
   constructor(context: FactoryContext) {
     this.context = context;
     this.scope = context.scope;
+    this.callouts = new WorkerCallouts(context);
     this.dispatcher = context.dispatcher;
     this.logger = context.logger('wasm');
     const post = (callback: () => void): void => this.post(callback);
