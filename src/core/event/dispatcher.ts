@@ -59,4 +59,6 @@ export interface Dispatcher {
   deferredDelete(object: DeferredDeletable): void;
   /** Runs `callback` once, at the end of this turn, before rings are submitted. For batching writes. */
   atEndOfTurn(callback: () => void): void;
+  /** Promises were made or settled, or Node's timers and sockets used, in a callback: Node's queues run right after this turn. */
+  wakeNode?(): void;
 }

@@ -185,6 +185,9 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.extensions.filters.http.header_mutation.v3.Mutations': 'request_mutations response_mutations',
   'envoy.config.common.mutation_rules.v3.HeaderMutation': 'remove append',
 
+  'sluice.extensions.filters.http.typescript.v1.TypeScript': 'module name config failure_policy deadline',
+  'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute': 'config',
+
   // ---- routes
   'envoy.config.route.v3.RouteConfiguration': `
     name virtual_hosts internal_only_headers response_headers_to_add response_headers_to_remove request_headers_to_add
@@ -333,6 +336,7 @@ const DNS_RESOLVERS = `
 const PER_ROUTE = `
   envoy.extensions.filters.http.buffer.v3.BufferPerRoute
   envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute
+  sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute
   envoy.extensions.filters.http.wasm.v3.Wasm`;
 
 /**
@@ -362,6 +366,7 @@ export const EXTENSION_POINTS: Record<string, string> = {
     envoy.extensions.filters.http.router.v3.Router
     envoy.extensions.filters.http.buffer.v3.Buffer
     envoy.extensions.filters.http.header_mutation.v3.HeaderMutation
+    sluice.extensions.filters.http.typescript.v1.TypeScript
     envoy.extensions.filters.http.wasm.v3.Wasm`,
   'envoy.extensions.wasm.v3.PluginConfig.configuration': WASM_CONFIGURATION,
   'envoy.extensions.wasm.v3.VmConfig.configuration': WASM_CONFIGURATION,

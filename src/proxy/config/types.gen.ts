@@ -804,7 +804,7 @@ export interface ResponseMapper {
 /** envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter */
 export interface HttpFilter {
   name: string;
-  typedConfig?: ({ '@type': 'envoy.extensions.filters.http.router.v3.Router' } & Router) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.Buffer' } & Buffer) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutation' } & HeaderMutationHeaderMutation) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & Wasm);
+  typedConfig?: ({ '@type': 'envoy.extensions.filters.http.router.v3.Router' } & Router) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.Buffer' } & Buffer) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutation' } & HeaderMutationHeaderMutation) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScript' } & TypeScript) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & Wasm);
   isOptional: boolean;
   disabled: boolean;
 }
@@ -868,6 +868,20 @@ export interface MutationRulesHeaderMutation {
   append?: HeaderValueOption;
 }
 
+/** sluice.extensions.filters.http.typescript.v1.TypeScript */
+export interface TypeScript {
+  module: string;
+  name: string;
+  config?: { [key: string]: Json };
+  failurePolicy: TypeScriptFailurePolicy;
+  deadline?: number;
+}
+
+/** sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute */
+export interface TypeScriptPerRoute {
+  config?: { [key: string]: Json };
+}
+
 /** envoy.config.route.v3.RouteConfiguration */
 export interface RouteConfiguration {
   name: string;
@@ -882,7 +896,7 @@ export interface RouteConfiguration {
   maxDirectResponseBodySizeBytes?: number;
   ignorePortInHostMatching: boolean;
   ignorePathParametersInPathMatching: boolean;
-  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & FilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & Wasm)>;
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & FilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & Wasm)>;
   metadata?: CoreMetadata;
 }
 
@@ -896,7 +910,7 @@ export interface VirtualHost {
   requestHeadersToRemove: string[];
   responseHeadersToAdd: HeaderValueOption[];
   responseHeadersToRemove: string[];
-  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & FilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & Wasm)>;
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & FilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & Wasm)>;
   includeRequestAttemptCount: boolean;
   includeAttemptCountInResponse: boolean;
   retryPolicy?: RetryPolicy;
@@ -915,7 +929,7 @@ export interface Route {
   directResponse?: DirectResponseAction;
   metadata?: CoreMetadata;
   decorator?: Decorator;
-  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & FilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & Wasm)>;
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & FilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & Wasm)>;
   requestHeadersToAdd: HeaderValueOption[];
   requestHeadersToRemove: string[];
   responseHeadersToAdd: HeaderValueOption[];
@@ -932,7 +946,7 @@ export interface Decorator {
 
 /** envoy.config.route.v3.FilterConfig */
 export interface FilterConfig {
-  config?: ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & Wasm);
+  config?: ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & Wasm);
   isOptional: boolean;
   disabled: boolean;
 }
@@ -1061,7 +1075,7 @@ export interface WeightedClusterClusterWeight {
   requestHeadersToRemove: string[];
   responseHeadersToAdd: HeaderValueOption[];
   responseHeadersToRemove: string[];
-  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & FilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & Wasm)>;
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & FilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & Wasm)>;
   hostRewriteLiteral?: string;
 }
 
@@ -1564,6 +1578,9 @@ export type HttpConnectionManagerServerHeaderTransformation = 'OVERWRITE' | 'APP
 
 /** envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.PathWithEscapedSlashesAction */
 export type HttpConnectionManagerPathWithEscapedSlashesAction = 'IMPLEMENTATION_SPECIFIC_DEFAULT' | 'KEEP_UNCHANGED' | 'REJECT_REQUEST' | 'UNESCAPE_AND_REDIRECT' | 'UNESCAPE_AND_FORWARD';
+
+/** sluice.extensions.filters.http.typescript.v1.TypeScript.FailurePolicy */
+export type TypeScriptFailurePolicy = 'FAIL_CLOSED' | 'FAIL_OPEN';
 
 /** envoy.config.route.v3.VirtualHost.TlsRequirementType */
 export type VirtualHostTlsRequirementType = 'NONE' | 'EXTERNAL_ONLY' | 'ALL';

@@ -6,6 +6,7 @@ import type { HttpFilterConfigFactory, NetworkFilterConfigFactory } from '../ser
 import { factory as buffer } from './http_filters/buffer/config.ts';
 import { factory as headerMutation } from './http_filters/header_mutation/config.ts';
 import { factory as router } from './http_filters/router/config.ts';
+import { factory as typescript } from './http_filters/typescript/config.ts';
 import { factory as wasm } from './http_filters/wasm/config.ts';
 import { factory as httpInspector } from './listener_filters/http_inspector/config.ts';
 import { factory as originalDst } from './listener_filters/original_dst/config.ts';
@@ -23,7 +24,7 @@ function byType<F extends { readonly typeName: string }>(factories: readonly F[]
   return new Map(factories.map((factory) => [factory.typeName, factory]));
 }
 
-export const HTTP_FILTERS = byType<HttpFilterConfigFactory>([buffer, headerMutation, router, wasm]);
+export const HTTP_FILTERS = byType<HttpFilterConfigFactory>([buffer, headerMutation, router, typescript, wasm]);
 
 export const NETWORK_FILTERS = byType<NetworkFilterConfigFactory>([
   connectionLimit,

@@ -248,6 +248,8 @@ export class AsyncStream implements StreamDecoderFilterCallbacks, LocalReplyCont
     if (this.buffered !== data) this.buffered.move(data);
   }
 
+  injectDecodedData(_data: SliceBuffer, _endStream: boolean): void {}
+
   addDecodedTrailers(): HeaderMap {
     this.requestTrailers ??= new HeaderMap(this.dispatcher.slab);
     return this.requestTrailers;

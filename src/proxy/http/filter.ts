@@ -61,6 +61,8 @@ export interface StreamDecoderFilterCallbacks extends StreamFilterCallbacks {
   /** What is buffered so far, or null. */
   decodingBuffer(): SliceBuffer | null;
   addDecodedData(data: SliceBuffer, streaming: boolean): void;
+  /** Hands data (and headers that were held back before it) to the next filters at once, while this filter goes on holding what comes. */
+  injectDecodedData(data: SliceBuffer, endStream: boolean): void;
   /** Trailers to add in the last decodeData. */
   addDecodedTrailers(): HeaderMap;
   /** Answers the stream; nothing further of the request reaches filters. `modifyHeaders` may change the response's headers. */
@@ -91,6 +93,7 @@ export interface StreamEncoderFilterCallbacks extends StreamFilterCallbacks {
   continueEncoding(): void;
   encodingBuffer(): SliceBuffer | null;
   addEncodedData(data: SliceBuffer, streaming: boolean): void;
+  injectEncodedData(data: SliceBuffer, endStream: boolean): void;
   addEncodedTrailers(): HeaderMap;
   onEncoderFilterAboveWriteBufferHighWatermark(): void;
   onEncoderFilterBelowWriteBufferLowWatermark(): void;

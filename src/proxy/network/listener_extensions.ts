@@ -77,6 +77,7 @@ export class ListenerFactoryContext implements FactoryContext {
   readonly localInfo: LocalInfo;
   readonly drainDecision: DrainDecision;
   readonly workerIndex: number;
+  readonly scripts: FactoryContext['scripts'];
   private readonly parent: FactoryContext;
   private readonly onDestroyCallbacks: (() => void)[] = [];
 
@@ -91,6 +92,7 @@ export class ListenerFactoryContext implements FactoryContext {
     this.localInfo = parent.localInfo;
     this.drainDecision = { drainClose: () => isDraining() || parent.drainDecision.drainClose(modifyOnly) };
     this.workerIndex = parent.workerIndex;
+    this.scripts = parent.scripts;
   }
 
   get socketInterface(): SocketInterface {

@@ -9,6 +9,7 @@ import type { HttpFilterFactory } from '../http/filter.ts';
 import type { Connection } from '../network/connection.ts';
 import type { SocketInterface } from '../network/io_handle.ts';
 import type { Runtime } from '../runtime/runtime.ts';
+import type { ScriptHost } from '../typescript/script_host.ts';
 import type { ClusterManager } from '../upstream/upstream.ts';
 
 export interface LocalInfo {
@@ -60,6 +61,8 @@ export interface FactoryContext {
   logger(name: string): Logger;
   /** Worker index, from 0. */
   readonly workerIndex: number;
+  /** What extensions in TypeScript stand on. Absent: there are none here. */
+  readonly scripts?: ScriptHost;
   /** Runs when this context's owner (listener, chain) is destroyed. */
   onDestroy(callback: () => void): void;
 }
@@ -84,7 +87,10 @@ export interface HttpFilterConfigFactory {
   readonly name: string;
   isTerminal(config: TypedConfig): boolean;
   create(config: TypedConfig, statPrefix: string, context: FactoryContext): HttpFilterFactory;
-  /** Turns a per-route message into what `perFilterConfig` returns. */
-  createRouteSpecificConfig?(config: TypedConfig, context: FactoryContext): unknown;
+  /**
+   * Turns a per-route message into what `perFilterConfig` returns. `filterConfig` is that of the filter it is for, when the connection
+   * manager has such a one.
+   */
+  createRouteSpecificConfig?(config: TypedConfig, context: FactoryContext, filterConfig?: TypedConfig): unknown;
   readonly routeTypeName?: string;
 }

@@ -17,6 +17,7 @@ import { type LoadedBootstrap, loadBootstrap } from '../config/load.ts';
 import type { Bootstrap } from '../config/types.gen.ts';
 import { listenAddress } from '../network/listener_address.ts';
 import { createRuntime, type RuntimeLoader } from '../runtime/runtime_impl.ts';
+import type { ScriptHost } from '../typescript/script_host.ts';
 import type { PlainBindConfig, PlainCluster } from '../upstream/cluster_types.ts';
 import { ClusterDiscovery } from '../upstream/discovery/cluster_discovery.ts';
 import { AdminServer, compileAdmin } from './admin/admin_server.ts';
@@ -28,6 +29,7 @@ import { applyClusterDefaults } from './cluster_defaults.ts';
 import { GuardDog, watchdogSettings } from './guard_dog.ts';
 import { localInfo } from './local_info.ts';
 import { adminContext } from './server_admin.ts';
+import { ServerScripts, scriptInit } from './server_scripts.ts';
 import { ServerStats } from './server_stats.ts';
 import { checkSocketInterfaces, MainSocketInterfaces } from './socket_interfaces.ts';
 import { statsTags } from './stats_config.ts';
@@ -116,6 +118,8 @@ interface CheckedConfiguration {
   plans: BindPlan[];
   /** Of the application log; undefined: as the command line says. */
   logFormat: string | undefined;
+  /** Knows the modules of extensions in TypeScript. */
+  scripts: ScriptHost;
 }
 
 /** Loads, and builds everything once without sockets. Throws ConfigError(s) with their place in the file. */
@@ -131,6 +135,7 @@ function checkConfiguration(options: ServerOptions, log: Logger): CheckedConfigu
   applyClusterDefaults(loaded.bootstrap);
   let plans: BindPlan[];
   let logFormat: string | undefined;
+  let scripts: ScriptHost;
   try {
     logFormat = applicationLogFormat(loaded.bootstrap, options.log.format);
     watchdogSettings(loaded.bootstrap);
@@ -161,7 +166,9 @@ function checkConfiguration(options: ServerOptions, log: Logger): CheckedConfigu
       listenFds: [],
       listenAddresses: [],
       socketInterfaces: {},
+      scripts: scriptInit(options.configPath, true),
     });
+    scripts = trial.scripts;
     trial.addListeners(null);
     const { admin } = loaded.bootstrap;
     if (admin !== undefined) compileAdmin(admin, { accessLogManager: trial.accessLogs, runtime, random: randomSource() });
@@ -177,7 +184,7 @@ function checkConfiguration(options: ServerOptions, log: Logger): CheckedConfigu
     if (!(error instanceof ConfigError) || error.file !== undefined) throw error;
     throw loaded.locate(error);
   }
-  return { loaded, plans, logFormat };
+  return { loaded, plans, logFormat, scripts };
 }
 
 function checkStatsFlush(bootstrap: Bootstrap): void {
@@ -211,6 +218,7 @@ export class Server {
   private readonly memory;
   private readonly plans: readonly BindPlan[];
   private readonly guardDog: GuardDog;
+  private readonly scripts: ServerScripts;
   private readonly stats: ServerStats;
   private readonly backend: IoBackend;
   private readonly baseId: BaseIdLock;
@@ -254,6 +262,7 @@ export class Server {
       upstreamBindConfig: bootstrap.clusterManager?.upstreamBindConfig as PlainBindConfig | undefined,
       warn: (message) => sink.logger('dns').warn(message),
     });
+    this.scripts = new ServerScripts(checked.scripts, options.configPath, this.store, sink.logger('filter'));
     this.guardDog = new GuardDog(options.concurrency, this.store.scope('server.'), watchdogSettings(bootstrap), (name, ms) =>
       this.log.warn(`${name} has not come back to its event loop for ${ms} ms`),
     );
@@ -287,6 +296,7 @@ export class Server {
     );
     this.runtime.onUpdate = (runtime) => this.pool.post({ type: 'runtime', runtime });
     this.runtime.watchDisk((reason) => this.log.warn(`runtime: ${reason}`));
+    this.scripts.start((path) => this.pool.post({ type: 'moduleChanged', path }));
     for (let i = 0; i < this.options.concurrency; i++)
       this.guardDog.watch(i, `worker_${i}`, () => this.pool.postTo(i, { type: 'ping' }));
     this.guardDog.start();
@@ -400,6 +410,7 @@ export class Server {
       listenFds: this.listeners.map((listener) => listener.fds[index]),
       listenAddresses: this.listeners.map((listener) => listener.addresses),
       socketInterfaces: this.socketInterfaces.states(),
+      scripts: this.scripts.init,
     };
   }
 
@@ -407,6 +418,7 @@ export class Server {
     if (this.quitting) return;
     this.quitting = true;
     this.guardDog.stop();
+    this.scripts.close();
     if (this.flushTimer !== null) clearInterval(this.flushTimer);
     for (const signal of ['SIGTERM', 'SIGINT', 'SIGUSR1', 'SIGHUP'] as const) process.removeListener(signal, this.onSignal);
     // A worker that hangs must not keep the process.

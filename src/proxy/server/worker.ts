@@ -46,6 +46,9 @@ function onMessage(worker: WorkerRuntime, message: ToWorker): void {
     case 'stopListeners':
       worker.dispatcher.post(() => worker.stopListeners(message.inboundOnly));
       break;
+    case 'moduleChanged':
+      worker.dispatcher.post(() => worker.scripts.reload(message.path));
+      break;
     case 'ping':
       worker.dispatcher.post(worker.recordBuffers);
       break;
@@ -70,6 +73,7 @@ function watchDrain(worker: WorkerRuntime): void {
 function exit(worker: WorkerRuntime): void {
   worker.dispatcher.post(() => {
     worker.handler.close();
+    worker.scripts.close();
     worker.clusters.close();
     // One more turn lets the kernel take the last bytes and closes.
     worker.dispatcher.post(() => {

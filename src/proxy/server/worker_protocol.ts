@@ -5,6 +5,7 @@ import type { StatsMemory } from '../../core/stats/store.ts';
 import type { Bootstrap } from '../config/types.gen.ts';
 import type { Address } from '../network/address.ts';
 import type { PlainRuntime } from '../runtime/snapshot.ts';
+import type { ScriptInit } from '../typescript/script_host.ts';
 import type { SharedUpstream } from '../upstream/cluster_manager.ts';
 import type { HostUpdate } from '../upstream/host_update.ts';
 import type { LocalInfo } from './factory_context.ts';
@@ -28,6 +29,7 @@ export interface WorkerInit {
   readonly listenAddresses: readonly (readonly Address[])[];
   /** What the main thread's part of each socket interface says, by name. */
   readonly socketInterfaces: Readonly<Record<string, unknown>>;
+  readonly scripts: ScriptInit;
 }
 
 export type ToWorker =
@@ -38,6 +40,8 @@ export type ToWorker =
   | { type: 'healthCheck'; failed: boolean }
   | { type: 'drain'; durationMs: number; strategy: 'gradual' | 'immediate' }
   | { type: 'stopListeners'; inboundOnly: boolean }
+  /** A module of TypeScript extensions has changed, and loads. */
+  | { type: 'moduleChanged'; path: string }
   | { type: 'ping' }
   /** The main thread's part of a socket interface has something new to say. */
   | { type: 'socketInterface'; name: string; state: unknown }

@@ -12,12 +12,14 @@ import { AccessLogManagerImpl } from '../access_log/manager.ts';
 import { ConfigError } from '../config/error.ts';
 import type { Bootstrap } from '../config/types.gen.ts';
 import { LISTENER_EXTENSIONS } from '../extensions/registry.ts';
+import { AsyncClient } from '../http/async_client.ts';
 import { ConnectionHandler } from '../network/connection_handler.ts';
 import { createClientConnection, createServerConnection } from '../network/connection_impl.ts';
 import type { ListenerProto } from '../network/listener_config.ts';
 import type { SocketInterfaces } from '../network/socket_interfaces.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { snapshotFromPlain } from '../runtime/snapshot.ts';
+import { ScriptHost } from '../typescript/script_host.ts';
 import { ThreadLocalClusterManager } from '../upstream/cluster_manager.ts';
 import type { PlainBindConfig, PlainCluster } from '../upstream/cluster_types.ts';
 import { DrainManager } from './drain_manager.ts';
@@ -32,6 +34,7 @@ export class WorkerRuntime {
   readonly accessLogs: AccessLogManagerImpl;
   readonly log: LogSink;
   readonly drain: DrainManager;
+  readonly scripts: ScriptHost;
   readonly runtime: { snapshot: Runtime['snapshot'] };
   readonly sockets: SocketInterfaces;
   /** Runs at each look of the watchdog: how many blocks of buffer memory this worker's connections and messages hold. */
@@ -83,6 +86,20 @@ export class WorkerRuntime {
       },
     );
     for (const update of init.hosts) this.clusters.applyHosts(update);
+    this.scripts = ScriptHost.forWorker(init.scripts, {
+      scope: store,
+      logger: this.log.logger('filter'),
+      workerIndex: init.index,
+      dispatcher: this.dispatcher,
+      calls: AsyncClient.of({
+        dispatcher: this.dispatcher,
+        clusterManager: this.clusters,
+        runtime: this.runtime,
+        scope: store,
+        localInfo: init.localInfo,
+        random,
+      }),
+    });
     const context: FactoryContext = {
       dispatcher: this.dispatcher,
       scope: store,
@@ -96,6 +113,7 @@ export class WorkerRuntime {
       random,
       logger: (name) => this.log.logger(name),
       workerIndex: init.index,
+      scripts: this.scripts,
       onDestroy: () => {},
     };
     this.handler = new ConnectionHandler({ context, extensions: LISTENER_EXTENSIONS, createServerConnection });

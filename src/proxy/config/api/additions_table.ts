@@ -453,4 +453,17 @@ export const NEWER_API: Record<string, string> = {
     FAIL_CLOSED 2
     FAIL_OPEN 3
 `,
+  'sluice/extensions/filters/http/typescript/v1/typescript.proto': `
+  message TypeScript
+    module 1 string
+    name 2 string
+    config 3 google.protobuf.Struct
+    failure_policy 4 sluice.extensions.filters.http.typescript.v1.TypeScript.FailurePolicy
+    deadline 5 google.protobuf.Duration
+  enum TypeScript.FailurePolicy
+    FAIL_CLOSED 0
+    FAIL_OPEN 1
+  message TypeScriptPerRoute
+    config 1 google.protobuf.Struct
+`,
 };

@@ -184,6 +184,16 @@ export abstract class ActiveStreamFilterBase {
     this.iterateFromCurrent = false;
   }
 
+  /** False when nothing can be injected (any more). */
+  protected injectHeaders(): boolean {
+    if (!this.canContinue()) return false;
+    if (!this.headersContinued) {
+      this.headersContinued = true;
+      this.doHeaders(false);
+    }
+    return !this.manager.destroyed && this.canContinue();
+  }
+
   /** The filter that iteration resumes with. Headers always go on after this one. */
   protected nextIndex(): number {
     return this.iterateFromCurrent ? this.index : this.index + 1;
@@ -225,6 +235,11 @@ export class ActiveStreamDecoderFilter extends ActiveStreamFilterBase implements
     }
     manager.decoderFiltersStreaming = streaming;
     this.bufferData(data);
+  }
+
+  injectDecodedData(data: SliceBuffer, endStream: boolean): void {
+    if (!this.injectHeaders()) return;
+    this.manager.decodeDataFrom(this.index + 1, data, endStream);
   }
 
   addDecodedTrailers(): HeaderMap {
@@ -352,6 +367,11 @@ export class ActiveStreamEncoderFilter extends ActiveStreamFilterBase implements
     }
     manager.encoderFiltersStreaming = streaming;
     this.bufferData(data);
+  }
+
+  injectEncodedData(data: SliceBuffer, endStream: boolean): void {
+    if (!this.injectHeaders()) return;
+    this.manager.encodeDataFrom(this.index + 1, data, endStream);
   }
 
   addEncodedTrailers(): HeaderMap {

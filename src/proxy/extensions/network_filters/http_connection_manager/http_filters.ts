@@ -102,16 +102,19 @@ export function routeConfigCreator(
   context: FactoryContext,
   factories: Factories,
 ): CreatePerRouteConfig {
-  const typeOf = new Map(filters.map((filter) => [filter.name, (filter.typedConfig as TypedConfig | undefined)?.['@type']]));
+  const configOf = new Map(filters.map((filter) => [filter.name, filter.typedConfig as TypedConfig | undefined]));
   const byRouteType = new Map<string, HttpFilterConfigFactory>();
   for (const factory of factories.values()) byRouteType.set(factory.routeTypeName ?? factory.typeName, factory);
   return (typeName, config, filterName) => {
     const factory = byRouteType.get(typeName);
-    const own = typeOf.get(filterName);
+    const filterConfig = configOf.get(filterName);
+    const own = filterConfig?.['@type'];
     if (factory !== undefined && own !== undefined && own !== factory.typeName) {
       throw new ConfigError(`'${typeName}' is not for the filter '${filterName}', which is a '${own}'`);
     }
     if (factory === undefined) return factories.has(typeName) ? null : undefined;
-    return factory.createRouteSpecificConfig === undefined ? null : factory.createRouteSpecificConfig(config, context);
+    return factory.createRouteSpecificConfig === undefined
+      ? null
+      : factory.createRouteSpecificConfig(config, context, filterConfig);
   };
 }
