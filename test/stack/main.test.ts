@@ -63,6 +63,8 @@ test('configuration errors name the field', () => {
   device({ addresses: ['10.0.0.1'] }, /addresses\[0\] has an invalid value: "10\.0\.0\.1" \(an address with prefix length\)/);
   device({ mtu: 10 }, /mtu has an invalid value: 10 \(a whole number from 68 to 65535\)/);
   device({ mac: '02:00:00:00:00:01' }, /unknown field network\.devices\[0\]\.mac/);
+  device({ offload: 'some' }, /offload has an invalid value: "some" \(true, false, checksum\)/);
+  device({ kind: 'packet', netns: 'x' }, /unknown field network\.devices\[0\]\.netns/);
   device({ faults: { outbound: { loss: 2 } } }, /faults\.outbound\.loss has an invalid value: 2 \(a number from 0 to 1\)/);
   device({ capture: {} }, /capture\.file is missing/);
   fails({ network: { devices: [tun, tun] } }, /two devices 'a'/);

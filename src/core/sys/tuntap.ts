@@ -3,9 +3,9 @@
  * offload in both directions.
  */
 import { writeFileSync } from 'node:fs';
+import { setQueueLength } from './interface.ts';
 import { check, errno, libc, SysError } from './libc.ts';
 import { Scratch, withCString } from './memory.ts';
-import { AF_INET, SOCK_DGRAM } from './socket.ts';
 
 const O_RDWR_NONBLOCK_CLOEXEC = 0x2 | 0x800 | 0x8_0000;
 const SYS_OPENAT = process.arch === 'arm64' ? 56 : 257;
@@ -18,7 +18,6 @@ const IFF_TAP = 2;
 const IFF_NO_PI = 0x1000;
 const IFF_VNET_HDR = 0x4000;
 const IFF_NAPI = 0x10;
-const SIOCSIFTXQLEN = 0x8943;
 const TUN_F_CSUM = 1;
 const TUN_F_TSO4 = 2;
 const TUN_F_TSO6 = 4;
@@ -90,20 +89,9 @@ function open(options: TunTapOptions, threaded: boolean): TunTap {
     // The argument of this one is the value itself.
     set(fd, TUNSETOFFLOAD, BigInt(offloads), 'TUNSETOFFLOAD');
   }
+  // Best effort: a short queue drops, which TCP survives.
   if (options.queueLength !== undefined) setQueueLength(name, options.queueLength);
   return { fd, name };
-}
-
-/** Best effort: a short queue drops, which TCP survives. */
-function setQueueLength(name: string, packets: number): void {
-  const { memory, pointer, view } = scratch!;
-  const fd = libc.socket(AF_INET, SOCK_DGRAM, 0);
-  if (fd < 0) return;
-  memory.u8.fill(0, 0, 64);
-  memory.u8.set(Buffer.from(name), 0);
-  view.setInt32(IFNAMSIZ, packets, true);
-  libc.ioctl(fd, BigInt(SIOCSIFTXQLEN), pointer);
-  libc.close(fd);
 }
 
 function set(fd: number, request: number, argument: bigint, name: string): void {

@@ -39,9 +39,9 @@ export const flag: FieldCheck = (value, path) => {
   if (typeof value !== 'boolean') wrong(path, value, 'true or false');
 };
 
-export function oneOf(names: readonly string[]): FieldCheck {
+export function oneOf(names: readonly string[], allowed = names.join(', ')): FieldCheck {
   return (value, path) => {
-    if (typeof value !== 'string' || !names.includes(value)) wrong(path, value, names.join(', '));
+    if (typeof value !== 'string' || !names.includes(value)) wrong(path, value, allowed);
   };
 }
 

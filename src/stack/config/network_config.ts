@@ -20,15 +20,17 @@ export interface NetworkConfig {
 
 export interface DeviceConfig {
   kind: string;
-  /** As the host shows it; `tun%d` lets the kernel choose a number. */
+  /** As the host shows it; `tun%d` lets the kernel choose a number. Of a packet socket: the interface. */
   name: string;
   /** Ours, with prefix length: `10.1.0.2/24`, `fd00::2/64`. */
   addresses: string[];
   mtu?: number;
   /** Number of the forwarding table that the device belongs to. */
   fib?: number;
-  /** Checksum and segmentation offload; on by default where the kind has it. */
-  offload?: boolean;
+  /** Checksum and segmentation offload, or of checksums only; on by default where the kind has it. */
+  offload?: boolean | 'checksum';
+  /** The kernel takes our packets in a thread of its own; by default where it does not segment. */
+  threaded?: boolean;
   mac?: string;
   /** Of a pipe: the name of its other end. */
   peer?: string;
@@ -124,9 +126,9 @@ const TCP_FIELDS: FieldTable = Object.fromEntries(
 const NETWORK_FIELDS: FieldTable = {
   devices: list((value, path) => {
     const kind = (value as DeviceConfig | null)?.kind;
-    const known = typeof kind === 'string' && Object.hasOwn(DEVICE_KINDS, kind) ? DEVICE_KINDS[kind].fields : {};
-    const host = kind === 'pipe' ? {} : HOST_SIDE_FIELDS;
-    object({ ...COMMON_DEVICE_FIELDS, ...known, ...host }, ['kind', 'name', 'addresses'])(value, path);
+    const known = typeof kind === 'string' && Object.hasOwn(DEVICE_KINDS, kind) ? DEVICE_KINDS[kind] : undefined;
+    const host = known?.hostSide === false ? {} : HOST_SIDE_FIELDS;
+    object({ ...COMMON_DEVICE_FIELDS, ...known?.fields, ...host }, ['kind', 'name', 'addresses'])(value, path);
   }),
   routes: list(
     object(

@@ -3,16 +3,18 @@
  * how it is opened. Adding a kind is an entry here.
  */
 import type { NativeMemory } from '../../core/sys/memory.ts';
-import { type FieldTable, flag, text } from '../config/check.ts';
+import { type FieldCheck, type FieldTable, flag, oneOf, text } from '../config/check.ts';
 import type { Device } from './device.ts';
+import { PacketSocketDevice } from './packet_socket.ts';
 import { PipeDevice } from './pipe.ts';
-import { TunDevice } from './tun.ts';
+import { TunDevice, type TunOptions } from './tun.ts';
 
 /** What a kind's `open` gets of the configuration of a device; `name` and `mtu` are checked. */
 export interface DeviceFields {
   name: string;
   mtu?: number;
-  offload?: boolean;
+  offload?: TunOptions['offload'];
+  threaded?: boolean;
   mac?: string;
   peer?: string;
 }
@@ -37,26 +39,41 @@ export interface OpenContext {
 export interface DeviceKind {
   readonly help: string;
   readonly fields: FieldTable;
+  /** The kernel's end of it takes `hostAddresses` and `netns`. */
+  readonly hostSide: boolean;
   /** Throws SysError. */
   open(fields: DeviceFields, context: OpenContext): OpenedDevice;
 }
 
+/** `checksum`: packets are of the link's size, and only their checksums are left to the kernel. */
+const offload: FieldCheck = (value, path) => {
+  if (typeof value !== 'boolean') oneOf(['checksum'], 'true, false, checksum')(value, path);
+};
 const mac = text('a unicast address such as 02:00:00:00:00:01', (value) => parseMac(value) !== null);
 
 export const DEVICE_KINDS: Readonly<Record<string, DeviceKind>> = {
   tun: {
     help: 'IP packets to and from the kernel of this host (TUN)',
-    fields: { offload: flag },
+    fields: { offload, threaded: flag },
+    hostSide: true,
     open: (fields, context) => openTun('tun', fields, context),
   },
   tap: {
     help: 'Ethernet frames to and from the kernel of this host (TAP)',
-    fields: { offload: flag, mac },
+    fields: { offload, threaded: flag, mac },
+    hostSide: true,
     open: (fields, context) => openTun('tap', fields, context),
+  },
+  packet: {
+    help: 'the interface `name` of this host (a veth, a physical port) through a packet socket with mapped rings',
+    fields: { offload, mac },
+    hostSide: false,
+    open: openPacketSocket,
   },
   pipe: {
     help: 'one end of a link in memory to the device `peer` of this stack, usually in another fib',
     fields: { peer: text(), offload: flag },
+    hostSide: false,
     open: openPipe,
   },
 };
@@ -69,16 +86,24 @@ export function parseMac(value: string): Uint8Array | null {
 }
 
 function openTun(kind: 'tun' | 'tap', fields: DeviceFields, { memory }: OpenContext): OpenedDevice {
-  const { name, mtu, offload = true } = fields;
-  const device = new TunDevice(
-    { name, kind, mtu, offload, mac: fields.mac === undefined ? undefined : parseMac(fields.mac)! },
-    memory,
-  );
+  const { name, mtu, offload = true, threaded } = fields;
+  const device = new TunDevice({ name, kind, mtu, offload, threaded, mac: macOf(fields) }, memory);
   return { device, fds: [device.fd], hasHostSide: true };
 }
 
+function openPacketSocket(fields: DeviceFields, { memory }: OpenContext): OpenedDevice {
+  const { name, mtu, offload } = fields;
+  const device = new PacketSocketDevice({ interface: name, mtu, offload, mac: macOf(fields) }, memory);
+  return { device, fds: [device.fd], hasHostSide: false };
+}
+
+function macOf({ mac }: DeviceFields): Uint8Array | undefined {
+  return mac === undefined ? undefined : parseMac(mac)!;
+}
+
 function openPipe(fields: DeviceFields, context: OpenContext): OpenedDevice {
-  const { name, peer = '', mtu, offload = true } = fields;
+  const { name, peer = '', mtu } = fields;
+  const offload = fields.offload !== false;
   let own = context.pipes.get(name);
   if (own === undefined) {
     const [here, there] = PipeDevice.pair({

@@ -4,7 +4,10 @@ import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import { probeIoUring } from '../../../src/core/sys/io_uring.ts';
 import { IpAddress } from '../../../src/stack/ip/address.ts';
+import type { Device } from '../../../src/stack/link/device.ts';
 import { FaultInjector, type Faults } from '../../../src/stack/link/fault_injector.ts';
+import { PacketSocketDevice } from '../../../src/stack/link/packet_socket.ts';
+import { nativePool, type TunDevice } from '../../../src/stack/link/tun.ts';
 import type { TcpConnection } from '../../../src/stack/tcp/connection.ts';
 import { cannotMakeNamespace, clockUs, KernelPeer, type KernelPeerOptions } from './namespace.ts';
 
@@ -85,8 +88,11 @@ function exchange(c: TcpConnection, data: Uint8Array): Promise<{ bytes: number; 
   });
 }
 
-async function withPeer(options: KernelPeerOptions, use: (peer: KernelPeer) => Promise<void>): Promise<void> {
-  const peer = new KernelPeer(options);
+async function withPeer<D extends Device = Device>(
+  options: KernelPeerOptions,
+  use: (peer: KernelPeer<D>) => Promise<void>,
+): Promise<void> {
+  const peer = new KernelPeer<D>(options);
   try {
     await use(peer);
   } finally {
@@ -160,7 +166,7 @@ except ConnectionRefusedError:
     print('ok')
 `;
 
-for (const kind of ['tun', 'tap'] as const)
+for (const kind of ['tun', 'tap', 'packet'] as const)
   test(`${kind}: the kernel pings us, whole and in fragments, and UDP to no port is refused`, { skip }, () =>
     withPeer({ kind, offload: true }, async (peer) => {
       assert.equal(await peer.python(PING), 'ok');
@@ -196,8 +202,8 @@ for (const [kind, offload, isV4, ring, threaded] of [
   const calls = ring ? 'a ring' : 'a call per packet';
   const taken = threaded ? ', taken by a kernel thread' : '';
   test(`${kind} ${how}, IPv${isV4 ? 4 : 6}, ${calls}${taken}: megabytes both ways, active and passive`, { skip }, () =>
-    withPeer({ kind, offload, ring, threaded }, async (peer) => {
-      assert.equal(peer.tun.ring !== null, ring && ringReason === null);
+    withPeer<TunDevice>({ kind, offload, ring, threaded }, async (peer) => {
+      assert.equal(peer.device.ring !== null, ring && ringReason === null);
       await kernelToUs(peer, isV4, MEGABYTES);
       await usToKernel(peer, isV4, MEGABYTES);
       assert.equal(peer.stack.pool.inUse, 0);
@@ -205,10 +211,69 @@ for (const [kind, offload, isV4, ring, threaded] of [
   );
 }
 
+for (const [offload, isV4, kernelOffload] of [
+  [true, true, true],
+  [true, false, false],
+  ['checksum', true, false],
+  ['checksum', false, true],
+  [false, true, false],
+] as const) {
+  const ours = offload === true ? 'with offload' : offload === false ? 'without offload' : 'with checksum offload';
+  const theirs = kernelOffload ? 'with' : 'without';
+  test(`packet socket ${ours}, kernel ${theirs}, IPv${isV4 ? 4 : 6}: megabytes both ways`, { skip }, () =>
+    withPeer<PacketSocketDevice>({ kind: 'packet', offload, kernelOffload }, async (peer) => {
+      await kernelToUs(peer, isV4, MEGABYTES);
+      await usToKernel(peer, isV4, MEGABYTES);
+      assert.equal(peer.stack.pool.inUse, 0);
+      const { counters, sends } = peer.device;
+      if (offload !== true) assert.ok(counters.txPackets > 4 * sends, `${counters.txPackets} packets in ${sends} calls`);
+    }),
+  );
+}
+
+test('packet socket: what a slow reader has not read stays as it was sent', { skip }, () =>
+  withPeer({ kind: 'packet', offload: 'checksum' }, async (peer) => {
+    const data = pattern(MEGABYTES);
+    const listener = peer.stack.tcp.listen({
+      address: IpAddress.parse('0.0.0.0')!,
+      port: 80,
+      onAccept: (c) => {
+        void exchange(c, data);
+        return c.app;
+      },
+    });
+    assert.ok(typeof listener !== 'string');
+    // Everything is in the receiver's queue, and the ring has been used again and again, before the first byte is read.
+    const said = await peer.python(`
+import socket, hashlib, time, fcntl, termios, struct
+SO_RCVBUFFORCE = 33
+s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 25); s.connect(('10.77.0.2', 80))
+last = -1
+while True:
+    n = struct.unpack('i', fcntl.ioctl(s, termios.FIONREAD, b'0000'))[0]
+    if n == last and n > 0: break
+    last = n; time.sleep(0.05)
+h = hashlib.sha256(); s.shutdown(socket.SHUT_WR)
+while True:
+    b = s.recv(1 << 16)
+    if not b: break
+    h.update(b)
+print(last, h.hexdigest())`);
+    assert.equal(said, `${MEGABYTES} ${digest(data)}`);
+  }),
+);
+
+test('packet socket: an interface that is not there is an error that names it', { skip }, () => {
+  assert.throws(
+    () => new PacketSocketDevice({ interface: 'no-such-if' }, nativePool({ small: 16, large: 1 })),
+    /SIOCGIFINDEX: No such device \(no-such-if\)/,
+  );
+});
+
 test('tun, a ring: many packets per system call', { skip: skip || (ringReason ?? false) }, () =>
-  withPeer({ kind: 'tun', offload: 'checksum' }, async (peer) => {
+  withPeer<TunDevice>({ kind: 'tun', offload: 'checksum' }, async (peer) => {
     await kernelToUs(peer, true, MEGABYTES);
-    const { counters, ring } = peer.tun;
+    const { counters, ring } = peer.device;
     const packets = counters.rxPackets + counters.txPackets;
     assert.ok(packets > 2 * ring!.enters, `${packets} packets in ${ring!.enters} calls`);
     assert.equal(counters.txDropped, 0);
@@ -222,37 +287,36 @@ const links: [string, Faults, number, number][] = [
   ['MTU 9000', {}, 2_000_000, 9000],
   ['MTU 576', { loss: 0.002 }, 300_000, 576],
 ];
-for (const [name, faults, bytes, mtu] of links)
-  test(`${name}: every byte arrives`, { skip }, () =>
-    withPeer(
-      { kind: 'tun', offload: false, mtu, wrap: (device) => new FaultInjector(device, 7, faults, faults) },
-      async (peer) => {
-        await kernelToUs(peer, true, bytes);
-        await usToKernel(peer, true, bytes);
-      },
-    ),
+const kinds = ['tun', 'packet'] as const;
+for (const [name, faults, bytes, mtu, kind] of links.flatMap((link) => kinds.map((kind) => [...link, kind] as const)))
+  test(`${kind}, ${name}: every byte arrives`, { skip }, () =>
+    withPeer({ kind, offload: false, mtu, wrap: (device) => new FaultInjector(device, 7, faults, faults) }, async (peer) => {
+      await kernelToUs(peer, true, bytes);
+      await usToKernel(peer, true, bytes);
+    }),
   );
 
-test('200 connections at once', { skip }, () =>
-  withPeer({ kind: 'tun', offload: true }, async (peer) => {
-    let accepted = 0;
-    const listener = peer.stack.tcp.listen({
-      address: IpAddress.parse('0.0.0.0')!,
-      port: 80,
-      onAccept: () => {
-        accepted++;
-        return {
-          onData: (c) => {
-            const data = c.received.peek().slice();
-            c.consume(data.length);
-            c.write(data);
-          },
-          onEnd: (c) => c.close(),
-        };
-      },
-    });
-    assert.ok(typeof listener !== 'string');
-    const said = await peer.python(`
+for (const kind of ['tun', 'packet'] as const)
+  test(`${kind}: 200 connections at once`, { skip }, () =>
+    withPeer({ kind, offload: true }, async (peer) => {
+      let accepted = 0;
+      const listener = peer.stack.tcp.listen({
+        address: IpAddress.parse('0.0.0.0')!,
+        port: 80,
+        onAccept: () => {
+          accepted++;
+          return {
+            onData: (c) => {
+              const data = c.received.peek().slice();
+              c.consume(data.length);
+              c.write(data);
+            },
+            onEnd: (c) => c.close(),
+          };
+        },
+      });
+      assert.ok(typeof listener !== 'string');
+      const said = await peer.python(`
 import socket
 all = [socket.create_connection(('10.77.0.2', 80), timeout=10) for _ in range(200)]
 for i, s in enumerate(all): s.sendall(b'hello %d' % i)
@@ -260,8 +324,8 @@ good = sum(s.recv(100) == b'hello %d' % i for i, s in enumerate(all))
 for s in all: s.shutdown(socket.SHUT_WR)
 ended = sum(s.recv(100) == b'' for s in all)
 print(good, ended)`);
-    assert.equal(said, '200 200');
-    assert.equal(accepted, 200);
-    assert.equal(peer.stack.pool.inUse, 0);
-  }),
-);
+      assert.equal(said, '200 200');
+      assert.equal(accepted, 200);
+      assert.equal(peer.stack.pool.inUse, 0);
+    }),
+  );

@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { NetStack } from '../../../src/stack/graph/net_stack.ts';
 import type { Device } from '../../../src/stack/link/device.ts';
 import { NetLoop } from '../../../src/stack/link/net_loop.ts';
+import { PacketSocketDevice } from '../../../src/stack/link/packet_socket.ts';
 import { nativePool, TunDevice, type TunOptions } from '../../../src/stack/link/tun.ts';
 import type { TcpConfig } from '../../../src/stack/tcp/config.ts';
 
@@ -23,26 +24,38 @@ export function cannotMakeNamespace(): string | null {
 }
 
 export interface KernelPeerOptions {
-  kind: 'tun' | 'tap';
+  /** TUN and TAP, or a veth whose other end is in the namespace, through a packet socket or AF_XDP. */
+  kind: 'tun' | 'tap' | 'packet';
   offload: TunOptions['offload'];
   mtu?: number;
   ring?: boolean;
   threaded?: boolean;
+  /** Large segments of the kernel are cut before they reach us. */
+  kernelOffload?: boolean;
   wrap?: (device: Device) => Device;
   tcp?: Partial<TcpConfig>;
 }
 
 let counter = 0;
 
+/** Turns TSO, GSO and GRO of an interface off (ethtool is not everywhere). */
+const OFFLOADS_OFF = (device: string): string => `
+import socket, fcntl, struct, ctypes
+s = socket.socket()
+for cmd in (0x1f, 0x24, 0x2c):
+    v = ctypes.create_string_buffer(struct.pack('II', cmd, 0))
+    fcntl.ioctl(s, 0x8946, struct.pack('16sP16x', b'${device}', ctypes.addressof(v)))`;
+
 /** Kernel side 10.77.0.1 / fd77::1, ours 10.77.0.2 / fd77::2. */
-export class KernelPeer {
+export class KernelPeer<D extends Device = Device> {
   readonly name: string;
   readonly stack: NetStack;
-  readonly tun: TunDevice;
+  readonly device: D;
   private readonly loop: NetLoop;
 
   constructor(options: KernelPeerOptions) {
-    this.name = `slt-${process.pid}-${counter++}`;
+    const id = counter++;
+    this.name = `slt-${process.pid}-${id}`;
     const pool = { small: 2048, large: 128 };
     const memory = nativePool(pool);
     this.stack = new NetStack({
@@ -53,16 +66,35 @@ export class KernelPeer {
       nowUs: clockUs(),
     });
     const { kind, offload, mtu, ring, threaded } = options;
-    this.tun = new TunDevice({ name: 'slt%d', kind, offload, mtu, ring, threaded }, memory);
     execFileSync('ip', ['netns', 'add', this.name]);
-    execFileSync('ip', ['link', 'set', this.tun.name, 'netns', this.name]);
     const ip = (...args: string[]): void => void execFileSync('ip', ['-n', this.name, ...args]);
+    let fds: readonly number[];
+    let kernelSide: string;
+    if (kind === 'tun' || kind === 'tap') {
+      const device = new TunDevice({ name: 'slt%d', kind, offload, mtu, ring, threaded }, memory);
+      kernelSide = device.name;
+      fds = [device.fd];
+      this.device = device as unknown as D;
+      execFileSync('ip', ['link', 'set', device.name, 'netns', this.name]);
+    } else {
+      kernelSide = 'eth0';
+      const ours = `slv${process.pid % 1_000_000}x${id}`;
+      ip('link', 'add', kernelSide, 'type', 'veth', 'peer', 'name', ours);
+      ip('link', 'set', ours, 'mtu', String(mtu ?? 1500));
+      ip('link', 'set', ours, 'netns', String(process.pid));
+      execFileSync('ip', ['link', 'set', ours, 'up']);
+      if (options.kernelOffload === false)
+        execFileSync('ip', ['netns', 'exec', this.name, 'python3', '-c', OFFLOADS_OFF(kernelSide)]);
+      const device = new PacketSocketDevice({ interface: ours, mtu, offload }, memory);
+      fds = [device.fd];
+      this.device = device as unknown as D;
+    }
     ip('link', 'set', 'lo', 'up');
-    ip('addr', 'add', '10.77.0.1/24', 'dev', this.tun.name);
-    ip('-6', 'addr', 'add', 'fd77::1/64', 'dev', this.tun.name, 'nodad');
-    ip('link', 'set', this.tun.name, 'mtu', String(options.mtu ?? 1500), 'up');
-    this.stack.addInterface(options.wrap?.(this.tun) ?? this.tun, ['10.77.0.2/24', 'fd77::2/64']);
-    this.loop = new NetLoop(this.stack, [this.tun.fd], clockUs);
+    ip('addr', 'add', '10.77.0.1/24', 'dev', kernelSide);
+    ip('-6', 'addr', 'add', 'fd77::1/64', 'dev', kernelSide, 'nodad');
+    ip('link', 'set', kernelSide, 'mtu', String(mtu ?? 1500), 'up');
+    this.stack.addInterface(options.wrap?.(this.device) ?? this.device, ['10.77.0.2/24', 'fd77::2/64']);
+    this.loop = new NetLoop(this.stack, fds, clockUs);
     this.loop.turn();
   }
 

@@ -1,0 +1,57 @@
+/** What the kernel says about a network interface (netdevice(7)). */
+import { check, libc, SysError } from './libc.ts';
+import { Scratch } from './memory.ts';
+import { AF_INET, SOCK_CLOEXEC, SOCK_DGRAM } from './socket.ts';
+
+const SIOCGIFMTU = 0x8921;
+const SIOCGIFINDEX = 0x8933;
+const SIOCSIFTXQLEN = 0x8943;
+const IFNAMSIZ = 16;
+const EINVAL = 22;
+
+let scratch: Scratch | null = null;
+
+export interface InterfaceInfo {
+  index: number;
+  mtu: number;
+}
+
+/** Throws SysError (ENODEV) when there is none of that name in this network namespace. */
+export function interfaceInfo(name: string): InterfaceInfo {
+  return withSocket((fd) => ({
+    index: ask(fd, name, SIOCGIFINDEX, 'SIOCGIFINDEX'),
+    mtu: ask(fd, name, SIOCGIFMTU, 'SIOCGIFMTU'),
+  }));
+}
+
+/** Packets that wait in the interface's queue at most. False when the kernel refused. */
+export function setQueueLength(name: string, packets: number): boolean {
+  return withSocket((fd) => {
+    request(name, packets);
+    return libc.ioctl(fd, BigInt(SIOCSIFTXQLEN), scratch!.pointer) >= 0;
+  });
+}
+
+function withSocket<T>(use: (fd: number) => T): T {
+  const fd = check(libc.socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), 'socket');
+  try {
+    return use(fd);
+  } finally {
+    libc.close(fd);
+  }
+}
+
+function ask(fd: number, name: string, what: number, call: string): number {
+  request(name, 0);
+  check(libc.ioctl(fd, BigInt(what), scratch!.pointer), `ioctl ${call}`, name);
+  return scratch!.view.getInt32(IFNAMSIZ, true);
+}
+
+function request(name: string, value: number): void {
+  const { memory, view } = (scratch ??= new Scratch());
+  const bytes = Buffer.from(name);
+  if (bytes.length >= IFNAMSIZ) throw new SysError('ioctl', EINVAL, `interface name ${name}`);
+  memory.u8.fill(0, 0, 64);
+  memory.u8.set(bytes, 0);
+  view.setInt32(IFNAMSIZ, value, true);
+}
