@@ -1,4 +1,5 @@
 /** Access logs (Envoy: envoy/access_log). Formatters and loggers live beside this file and under `extensions/access_loggers`. */
+import type { LineBuffer } from '../../core/buffer/line_buffer.ts';
 import type { HeaderMap } from '../http/header_map.ts';
 import type { StreamInfo } from '../stream_info/stream_info.ts';
 
@@ -31,8 +32,9 @@ export interface AccessLog {
 
 /** Files by path: opened once, written in batches (64 KiB or the flush interval), reopened on request. */
 export interface AccessLogFile {
-  /** `text` includes its newline. */
-  write(text: string): void;
+  /** Where the next line goes, its newline included; `endLine` says that it is whole. */
+  readonly line: LineBuffer;
+  endLine(): void;
   flush(): void;
   reopen(): void;
 }

@@ -5,10 +5,12 @@
  * that a line costs one concatenation. Times are wall-clock ms since the epoch, with a fraction where the clock has one.
  * Left out: glibc's flags and widths (`%-d`, `%_H`) and the `%O` modifier, which are printed as they stand.
  */
+import type { LineBuffer } from '../../core/buffer/line_buffer.ts';
 import { ConfigError } from '../config/error.ts';
 
 export interface DateFormatter {
   format(timeMs: number): string;
+  append(out: LineBuffer, timeMs: number): void;
 }
 
 /** `format` '' is `%Y-%m-%dT%H:%M:%E3SZ` (with the zone's offset instead of `Z` in local time). Throws ConfigError. */
@@ -29,12 +31,21 @@ class IsoDate implements DateFormatter {
   private start = '';
 
   format(timeMs: number): string {
+    if (Number.isNaN(timeMs)) return '-';
     const second = Math.floor(timeMs / 1000);
     if (second !== this.second) {
       this.second = second;
       this.start = isoSecond(second);
     }
     return this.start + ISO_ENDS[Math.floor(timeMs - second * 1000)];
+  }
+
+  append(out: LineBuffer, timeMs: number): void {
+    if (Number.isNaN(timeMs)) return out.text('-');
+    const second = Math.floor(timeMs / 1000);
+    if (second !== this.second) this.format(timeMs);
+    out.text(this.start);
+    out.text(ISO_ENDS[Math.floor(timeMs - second * 1000)]);
   }
 }
 
@@ -104,6 +115,10 @@ class PatternDate implements DateFormatter {
     let text = '';
     for (const piece of this.pieces) text += typeof piece === 'string' ? piece : piece(this.fields);
     return (this.text = text);
+  }
+
+  append(out: LineBuffer, timeMs: number): void {
+    out.text(this.format(timeMs));
   }
 }
 

@@ -2,6 +2,7 @@
  * The grammar of format strings: text, `%OPERATOR%`, `%OPERATOR(params)%`, `%OPERATOR(params):length%`, and `%%` for a percent sign.
  * Left out: the CEL operators, which are refused.
  */
+import type { LineBuffer } from '../../core/buffer/line_buffer.ts';
 import { byteText } from '../common/byte_text.ts';
 import { ConfigError } from '../config/error.ts';
 import type { StreamInfo } from '../stream_info/stream_info.ts';
@@ -12,6 +13,8 @@ import { STREAM_INFO_OPERATORS } from './operators_stream_info.ts';
 
 export interface Formatter {
   format(context: FormatterContext, info: StreamInfo): string;
+  /** Appends what `format` returns to a line. */
+  append(out: LineBuffer, context: FormatterContext, info: StreamInfo): void;
 }
 
 /** All operators by name. */

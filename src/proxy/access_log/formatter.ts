@@ -5,6 +5,7 @@
  * Results are byte text.
  */
 import { readFileSync } from 'node:fs';
+import type { LineBuffer } from '../../core/buffer/line_buffer.ts';
 import { ConfigError } from '../config/error.ts';
 import type { StreamInfo } from '../stream_info/stream_info.ts';
 import type { FormatterContext } from './access_log.ts';
@@ -56,13 +57,20 @@ export function substitutionFormatString(
       ? at(path, 'json_format', () => jsonFormatter(config.jsonFormat as Record<string, unknown>, omit))
       : at(path, config.textFormat === undefined ? 'text_format_source' : 'text_format', () => parseFormat(textOf(config), omit));
   const contentType = config.contentType || (isJson ? 'application/json' : 'text/plain');
-  return { format: (context, info) => formatter.format(context, info), contentType, isJson };
+  return {
+    format: (context, info) => formatter.format(context, info),
+    append: (out, context, info) => formatter.append(out, context, info),
+    contentType,
+    isJson,
+  };
 }
 
 class TextFormatter implements Formatter {
   /** `literals[i]` stands before `values[i]`, the last one at the end. */
   private readonly literals: string[] = [];
   private readonly values: ((context: FormatterContext, info: StreamInfo) => TextValue)[] = [];
+  private readonly literalBytes: DataView[] = [];
+  private readonly appenders: Appender[] = [];
   private readonly end: string;
   private readonly missing: string;
 
@@ -73,7 +81,9 @@ class TextFormatter implements Formatter {
       if (typeof part === 'string') literal += part;
       else {
         this.literals.push(literal);
+        this.literalBytes.push(viewOf(literal));
         this.values.push(part.text);
+        this.appenders.push(part.append ?? appenderOf(part.text));
         literal = '';
       }
     }
@@ -90,6 +100,31 @@ class TextFormatter implements Formatter {
     }
     return text + this.end;
   }
+
+  append(out: LineBuffer, context: FormatterContext, info: StreamInfo): void {
+    const { literals, literalBytes, appenders } = this;
+    for (let i = 0; i < appenders.length; i++) {
+      out.bytes(literalBytes[i], 0, literals[i].length);
+      if (!appenders[i](out, context, info)) out.text(this.missing);
+    }
+    out.text(this.end);
+  }
+}
+
+function viewOf(text: string): DataView {
+  return new DataView(Uint8Array.from(Buffer.from(text, 'latin1')).buffer);
+}
+
+type Appender = (out: LineBuffer, context: FormatterContext, info: StreamInfo) => boolean;
+
+function appenderOf(text: (context: FormatterContext, info: StreamInfo) => TextValue): Appender {
+  return (out, context, info) => {
+    const value = text(context, info);
+    if (value === undefined) return false;
+    if (typeof value === 'number') out.number(value);
+    else out.text(value);
+    return true;
+  };
 }
 
 /** `%DYNAMIC_METADATA(["ns", "key"])%` and `%PER_REQUEST_STATE(key)%` in today's words. */

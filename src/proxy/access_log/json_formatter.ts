@@ -11,9 +11,10 @@ import { escapeJson, jsonBytes } from './json_text.ts';
 import type { Operator } from './operator.ts';
 
 /** Throws ConfigError. */
-export function jsonFormatter(format: Record<string, unknown>, omitEmptyValues = false): Formatter {
-  const root = compile(format, omitEmptyValues);
-  return { format: (context, info) => `${root.render(context, info) ?? '{}'}\n` };
+export function jsonFormatter(members: Record<string, unknown>, omitEmptyValues = false): Formatter {
+  const root = compile(members, omitEmptyValues);
+  const format = (context: FormatterContext, info: StreamInfo): string => `${root.render(context, info) ?? '{}'}\n`;
+  return { format, append: (out, context, info) => out.text(format(context, info)) };
 }
 
 interface Node {

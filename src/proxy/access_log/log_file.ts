@@ -5,12 +5,13 @@
  * On a pipe, where the kernel keeps only 4 KiB together, batches are cut at line ends. Trouble never reaches the data path: what
  * cannot be written is dropped and counted, except when a pipe is only full, then it waits in the buffer.
  *
- * A line is one flat string written into a preallocated Buffer: measured cheaper than copying its parts byte by byte, and than
- * gathering strings and encoding a whole batch (bench/stats/).
+ * A line is put together where it will be written from: header values are copied from where they were received, and no string is
+ * made of them (bench/stats/).
  */
 import { closeSync, fstatSync, openSync, writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { getSystemErrorMap } from 'node:util';
+import { LineBuffer } from '../../core/buffer/line_buffer.ts';
 import type { Counter, Gauge } from '../../core/stats/stats.ts';
 import { ConfigError } from '../config/error.ts';
 import type { AccessLogFile } from './access_log.ts';
@@ -34,8 +35,11 @@ export class LogFile implements AccessLogFile {
   private readonly standardStream: boolean;
   private fd: number;
   private pipe: boolean;
-  private buffer: Buffer = Buffer.alloc(0);
+  readonly line = new LineBuffer();
+  /** Bytes of whole lines. */
   private used = 0;
+  /** A batch, and the line that completes it: more is not kept when the file takes nothing. */
+  private readonly limitBytes: number;
 
   /** A terminal: somebody is watching. */
   readonly interactive: boolean;
@@ -44,6 +48,7 @@ export class LogFile implements AccessLogFile {
   constructor(path: string, flushSizeBytes: number, stats: LogFileStats, onFirstWrite: (file: LogFile) => void) {
     this.path = path;
     this.flushSizeBytes = flushSizeBytes;
+    this.limitBytes = flushSizeBytes + 16_384;
     this.stats = stats;
     this.onFirstWrite = onFirstWrite;
     this.standardStream = path === '/dev/stdout' || path === '/dev/stderr';
@@ -52,22 +57,30 @@ export class LogFile implements AccessLogFile {
     this.interactive = isatty(this.fd);
   }
 
-  write(text: string): void {
-    const length = text.length;
-    if (this.used + length > this.buffer.length && !this.makeRoom(length)) return;
+  endLine(): void {
+    const { line, stats } = this;
+    if (line.length > this.limitBytes && this.used > 0) {
+      this.flush();
+      if (this.used > 0) {
+        // The reader of a pipe is slow.
+        line.length = this.used;
+        stats.writeFailed.inc();
+        return;
+      }
+    }
     if (this.used === 0) this.onFirstWrite(this);
-    this.used += this.buffer.write(text, this.used, length, 'latin1');
-    this.stats.writeBuffered.inc();
-    this.stats.writeTotalBuffered.add(length);
+    stats.writeBuffered.inc();
+    stats.writeTotalBuffered.add(line.length - this.used);
+    this.used = line.length;
     if (this.used >= this.flushSizeBytes) this.flush();
   }
 
+  /** Writes the lines that are whole. */
   flush(): void {
     if (this.used === 0) return;
-    const before = this.used;
     const written = this.writeOut();
-    if (written < before) this.buffer.copyWithin(0, written, before);
-    this.used = before - written;
+    this.line.drain(written);
+    this.used -= written;
     this.stats.writeTotalBuffered.sub(written);
   }
 
@@ -99,26 +112,13 @@ export class LogFile implements AccessLogFile {
     }
   }
 
-  /** Room for a line of this length. False: it has to be dropped. */
-  private makeRoom(length: number): boolean {
-    if (this.used > 0) this.flush();
-    if (this.used + length <= this.buffer.length) return true;
-    if (this.used > 0) {
-      this.stats.writeFailed.inc();
-      return false;
-    }
-    // Room for a batch and the line that completes it; more for one line that is longer than that.
-    this.buffer = Buffer.allocUnsafeSlow(Math.max(this.flushSizeBytes + 16_384, length));
-    return true;
-  }
-
   /** Bytes that are done with: written, or given up. */
   private writeOut(): number {
     let at = 0;
     while (at < this.used) {
       const length = this.pipe ? this.linesLength(at) : this.used - at;
       try {
-        at += writeSync(this.fd, this.buffer, at, length);
+        at += writeSync(this.fd, this.line.u8, at, length);
         this.stats.writeCompleted.inc();
       } catch (error) {
         const code = (error as NodeJS.ErrnoException).code;
@@ -134,9 +134,9 @@ export class LogFile implements AccessLogFile {
   /** Length of the whole lines from `at` that a pipe takes in one piece; at least one line. */
   private linesLength(at: number): number {
     if (this.used - at <= PIPE_BUF) return this.used - at;
-    const end = this.buffer.lastIndexOf(NEWLINE, at + PIPE_BUF - 1);
+    const end = this.line.u8.lastIndexOf(NEWLINE, at + PIPE_BUF - 1);
     if (end >= at) return end + 1 - at;
-    const first = this.buffer.indexOf(NEWLINE, at);
+    const first = this.line.u8.indexOf(NEWLINE, at);
     return (first < 0 || first >= this.used ? this.used : first + 1) - at;
   }
 }

@@ -2,6 +2,7 @@
  * What an operator of a format compiles to. Text is byte text: one character per byte (`common/byte_text.ts`), ready to be written
  * to a file or into a header.
  */
+import type { LineBuffer } from '../../core/buffer/line_buffer.ts';
 import { ConfigError } from '../config/error.ts';
 import type { StreamInfo } from '../stream_info/stream_info.ts';
 import type { FormatterContext } from './access_log.ts';
@@ -11,6 +12,8 @@ export type TextValue = string | number | undefined;
 
 export interface Operator {
   text(context: FormatterContext, info: StreamInfo): TextValue;
+  /** As `text`, appended to a line without a string in between. False: there is no value. */
+  readonly append?: (out: LineBuffer, context: FormatterContext, info: StreamInfo) => boolean;
   /** For JSON formats: JSON text, or undefined for null. Without it, `text` is a string or a number there too. */
   readonly json?: (context: FormatterContext, info: StreamInfo) => string | undefined;
 }

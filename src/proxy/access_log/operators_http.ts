@@ -53,15 +53,19 @@ function headerDefinition(headers: Headers, change?: (value: string) => string):
       }
       const first = headerReader(names[0]);
       const other = names.length === 2 && names[1] !== '' ? headerReader(names[1]) : null;
-      if (other === null && maxLength === Number.POSITIVE_INFINITY && change === undefined) {
+      const whole = maxLength === Number.POSITIVE_INFINITY && change === undefined;
+      const append = whole ? headerAppender(headers, names) : undefined;
+      if (other === null && whole) {
         return {
           text(context) {
             const map = headers(context);
             return map === null ? undefined : first(map);
           },
+          append,
         };
       }
       return {
+        append,
         text(context) {
           const map = headers(context);
           if (map === null) return undefined;
@@ -80,6 +84,18 @@ function headerReader(name: string): (map: HeaderMap) => string | undefined {
   const id = headerId(lower);
   if (id !== 0 && id !== H['set-cookie']) return (map) => map.getId(id);
   return (map) => (map.has(lower) ? map.getAll(lower)[0] : undefined);
+}
+
+/** Copies bytes where both names are known headers; undefined otherwise. */
+function headerAppender(headers: Headers, names: readonly string[]): Operator['append'] {
+  const [id, other] = names.filter((name) => name !== '').map((name) => headerId(asciiLower(name)));
+  if (id === undefined || id === 0 || id === H['set-cookie'] || other === H['set-cookie']) return undefined;
+  if (other === 0) return undefined;
+  return (out, context) => {
+    const map = headers(context);
+    if (map === null) return false;
+    return map.appendValue(id, out) || (other !== undefined && map.appendValue(other, out));
+  };
 }
 
 function queryParam(params: string, maxLength: number): Operator {

@@ -106,7 +106,13 @@ function time(get: (info: StreamInfo) => number, local: boolean): OperatorDefini
     syntax: Syntax.ParamsOptional,
     create(params) {
       const date = dateFormatter(byteText(params), local);
-      return { text: (_, info) => date.format(get(info)) };
+      return {
+        text: (_, info) => date.format(get(info)),
+        append(out, _, info) {
+          date.append(out, get(info));
+          return true;
+        },
+      };
     },
   };
 }

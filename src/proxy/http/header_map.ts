@@ -7,6 +7,7 @@
  * The map holds one reference on the slab block its bytes lie in (`holdBlock`) until `release()`. `release` and `clear` make it
  * ready for reuse.
  */
+import type { LineBuffer } from '../../core/buffer/line_buffer.ts';
 import { BLOCK_SIZE, type Slab } from '../../core/buffer/slab.ts';
 import { H, HEADER_NAMES, headerId, headerIdOfBytes } from './header_names.ts';
 
@@ -24,6 +25,8 @@ const DELETED = 2;
 const TEXT_VALUE = 4;
 /** The name (of an unknown header) lives in `names[i]`, not in the slab. */
 const TEXT_NAME = 8;
+
+const COMMA = 44;
 
 /** Ids up to this one are no lines of their own: pseudo headers, and `host`, which codecs write from `:authority`. */
 const LAST_PSEUDO = H.host;
@@ -279,6 +282,18 @@ export class HeaderMap {
     return i < 0 ? 0 : this.valueLengthAt(i);
   }
 
+  /** Appends the value of a known header to `out`, as `getId` gives it. False: it is absent. */
+  appendValue(id: number, out: LineBuffer): boolean {
+    const first = this.findId(id);
+    if (first < 0) return false;
+    this.appendValueAt(first, out);
+    for (let i = this.searchId(id, first + 1); i >= 0; i = this.searchId(id, i + 1)) {
+      out.byte(COMMA);
+      this.appendValueAt(i, out);
+    }
+    return true;
+  }
+
   /** At most this many bytes are written by `writeLines` (without a formatter that makes names longer). */
   linesByteSize(): number {
     return this.lineBytes;
@@ -472,6 +487,12 @@ export class HeaderMap {
     const length = this.meta[m + VALUE_LENGTH];
     this.slab.copy(at, start, length);
     return at + length;
+  }
+
+  private appendValueAt(i: number, out: LineBuffer): void {
+    const m = i * STRIDE;
+    if ((this.meta[m + FLAGS] & TEXT_VALUE) !== 0) out.text(this.values[i] as string);
+    else out.bytes(this.slab.view, this.meta[m + VALUE_START], this.meta[m + VALUE_LENGTH]);
   }
 
   private push(

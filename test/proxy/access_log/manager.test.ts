@@ -7,6 +7,7 @@ import { type TestContext, test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import type { Timer } from '../../../src/core/event/dispatcher.ts';
 import { Store } from '../../../src/core/stats/store.ts';
+import type { AccessLogFile } from '../../../src/proxy/access_log/access_log.ts';
 import { createAccessLogs } from '../../../src/proxy/access_log/factory.ts';
 import { AccessLogManagerImpl } from '../../../src/proxy/access_log/manager.ts';
 import { ConfigError } from '../../../src/proxy/config/error.ts';
@@ -45,6 +46,13 @@ class ManualTimer implements Timer {
   }
 }
 
+/** Writes a line of byte text. */
+const write = (file: AccessLogFile, text: string): void => {
+  file.line.text(text);
+  file.endLine();
+};
+const WRITE = 'const write = (file, text) => { file.line.text(text); file.endLine(); };';
+
 test('lines wait for the timer, for a full buffer, or for flush', (t) => {
   const path = join(folder(t), 'log');
   const store = new Store();
@@ -58,18 +66,18 @@ test('lines wait for the timer, for a full buffer, or for flush', (t) => {
   const file = manager.createAccessLog(path);
   assert.equal(manager.createAccessLog(path), file, 'one file per path');
   assert.equal(timer?.enabled, false);
-  file.write('one\n');
+  write(file, 'one\n');
   assert.deepEqual([timer?.enabled, timer?.delayMs, readFileSync(path, 'utf8')], [true, 10_000, '']);
   assert.equal(store.gaugeValue('filesystem.write_total_buffered'), 4);
   timer?.fire();
   assert.equal(readFileSync(path, 'utf8'), 'one\n');
-  file.write(`${'x'.repeat(98)}\n`);
+  write(file, `${'x'.repeat(98)}\n`);
   assert.equal(readFileSync(path, 'utf8').length, 4, 'one byte below the limit');
-  file.write('y\n');
+  write(file, 'y\n');
   assert.equal(readFileSync(path, 'utf8').length, 105);
-  file.write(`${'z'.repeat(50_000)}\n`);
+  write(file, `${'z'.repeat(50_000)}\n`);
   assert.equal(readFileSync(path, 'utf8').length, 50_106, 'a line longer than the buffer');
-  file.write('last\n');
+  write(file, 'last\n');
   manager.flush();
   assert.ok(readFileSync(path, 'utf8').endsWith('z\nlast\n'));
   assert.deepEqual(
@@ -89,17 +97,17 @@ test('reopen after a rotation; a path that went away keeps the old file', (t) =>
   const manager = new AccessLogManagerImpl({ scope: store });
   t.after(() => manager.close());
   const file = manager.createAccessLog(path);
-  file.write('before\n');
+  write(file, 'before\n');
   renameSync(path, `${path}.1`);
-  file.write('between\n');
+  write(file, 'between\n');
   manager.reopen();
-  file.write('after\n');
+  write(file, 'after\n');
   manager.flush();
   assert.equal(readFileSync(`${path}.1`, 'utf8'), 'before\nbetween\n');
   assert.equal(readFileSync(path, 'utf8'), 'after\n');
   renameSync(join(home, 'sub'), join(home, 'moved'));
   manager.reopen();
-  file.write('still\n');
+  write(file, 'still\n');
   manager.flush();
   assert.equal(store.counterValue('filesystem.reopen_failed'), 1);
   assert.equal(readFileSync(join(home, 'moved', 'log'), 'utf8'), 'after\nstill\n');
@@ -109,7 +117,7 @@ test('bytes are written as they are, and appended to what is there', (t) => {
   const path = join(folder(t), 'log');
   for (const line of ['\xff\xc3\xbc\n', 'second\n']) {
     const manager = new AccessLogManagerImpl();
-    manager.createAccessLog(path).write(line);
+    write(manager.createAccessLog(path), line);
     manager.close();
   }
   assert.deepEqual(readFileSync(path), Buffer.from('\xff\xc3\xbc\nsecond\n', 'latin1'));
@@ -119,7 +127,7 @@ test('a full disk drops lines and counts, without an exception', () => {
   const store = new Store();
   const manager = new AccessLogManagerImpl({ scope: store, flushSizeBytes: 64 });
   const file = manager.createAccessLog('/dev/full');
-  for (let i = 0; i < 100; i++) file.write('0123456789\n');
+  for (let i = 0; i < 100; i++) write(file, '0123456789\n');
   manager.close();
   assert.equal(store.counterValue('filesystem.write_buffered'), 100);
   assert.ok(store.counterValue('filesystem.write_failed') > 0);
@@ -143,8 +151,9 @@ async function writeFromThreads(path: string): Promise<void> {
     import { workerData } from 'node:worker_threads';
     import { AccessLogManagerImpl } from ${JSON.stringify(MANAGER)};
     const manager = new AccessLogManagerImpl({ flushSizeBytes: 10000 });
+    ${WRITE}
     const file = manager.createAccessLog(workerData.path);
-    for (let i = 0; i < ${LINES}; i++) file.write('thread ' + workerData.thread + ' line ' + i + ' ' + 'x'.repeat(i % 200) + '.\\n');
+    for (let i = 0; i < ${LINES}; i++) write(file, 'thread ' + workerData.thread + ' line ' + i + ' ' + 'x'.repeat(i % 200) + '.\\n');
     manager.close();
   `;
   await Promise.all(
@@ -200,6 +209,7 @@ function start(code: string): ChildProcessWithoutNullStreams {
   const source = `
     import { Store } from ${JSON.stringify(STORE)};
     import { AccessLogManagerImpl } from ${JSON.stringify(MANAGER)};
+    ${WRITE}
     const ready = async () => { for await (const _ of process.stdin); };
     ${code}`;
   return spawn(process.execPath, ['--disable-warning=ExperimentalWarning', '--input-type=module', '-e', source]);
@@ -218,10 +228,10 @@ test('standard output and error', async () => {
   const child = start(`
     const manager = new AccessLogManagerImpl();
     const stdout = manager.createAccessLog('/dev/stdout');
-    for (let i = 0; i < 2000; i++) stdout.write('line ' + i + ' ' + 'x'.repeat(100) + '\\n');
-    manager.createAccessLog('/dev/stderr').write('error line\\n');
+    for (let i = 0; i < 2000; i++) write(stdout, 'line ' + i + ' ' + 'x'.repeat(100) + '\\n');
+    write(manager.createAccessLog('/dev/stderr'), 'error line\\n');
     manager.reopen();
-    stdout.write('end\\n');
+    write(stdout, 'end\\n');
     manager.close();
   `);
   const [out, err, status] = await finished(child);
@@ -235,7 +245,7 @@ test('a closed pipe does not end the process', async () => {
     const manager = new AccessLogManagerImpl({ flushSizeBytes: 64 });
     const file = manager.createAccessLog('/dev/stdout');
     await ready();
-    for (let i = 0; i < 5000; i++) file.write('line ' + i + '\\n');
+    for (let i = 0; i < 5000; i++) write(file, 'line ' + i + '\\n');
     manager.close();
     process.stderr.write('alive');
   `);
@@ -252,7 +262,7 @@ test('a reader that does not read costs lines, never time, and lines stay whole'
     const store = new Store();
     const manager = new AccessLogManagerImpl({ scope: store });
     const file = manager.createAccessLog('/dev/stdout');
-    for (let i = 0; i < 50000; i++) file.write('line ' + i + ' ' + 'x'.repeat(100) + '\\n');
+    for (let i = 0; i < 50000; i++) write(file, 'line ' + i + ' ' + 'x'.repeat(100) + '\\n');
     process.stderr.write(String(store.counterValue('filesystem.write_failed')));
     await ready();
     while (store.gaugeValue('filesystem.write_total_buffered') > 0) {

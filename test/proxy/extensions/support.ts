@@ -1,8 +1,10 @@
 /** Doubles for tests of listener and network filters: a dispatcher with a clock that tests move, and a factory context over it. */
+import { LineBuffer } from '../../../src/core/buffer/line_buffer.ts';
 import { Slab } from '../../../src/core/buffer/slab.ts';
 import { SliceBuffer } from '../../../src/core/buffer/slice_buffer.ts';
 import type { DeferredDeletable, Dispatcher, FileEvent, SchedulableCallback, Timer } from '../../../src/core/event/dispatcher.ts';
 import { Store } from '../../../src/core/stats/store.ts';
+import type { AccessLogFile } from '../../../src/proxy/access_log/access_log.ts';
 import type { SocketInterface } from '../../../src/proxy/network/io_handle.ts';
 import type { RuntimeSnapshot } from '../../../src/proxy/runtime/runtime.ts';
 import type { FactoryContext, Logger } from '../../../src/proxy/server/factory_context.ts';
@@ -160,7 +162,7 @@ export function testContext(dispatcher: Dispatcher, socketInterface?: SocketInte
     clusterManager,
     runtime: { snapshot: snapshotOf(runtimeValues) },
     accessLogManager: {
-      createAccessLog: () => ({ write: (text) => logged.push(text), flush: () => {}, reopen: () => {} }),
+      createAccessLog: () => collectLines(logged),
       reopen: () => {},
       flush: () => {},
     },
@@ -202,3 +204,13 @@ const SILENT: Logger = {
   debugEnabled: false,
   traceEnabled: false,
 };
+
+/** A log file whose lines go to `logged`. */
+function collectLines(logged: string[]): AccessLogFile {
+  const line = new LineBuffer();
+  const endLine = (): void => {
+    logged.push(line.u8.toString('latin1', 0, line.length));
+    line.drain(line.length);
+  };
+  return { line, endLine, flush: () => {}, reopen: () => {} };
+}

@@ -75,6 +75,8 @@ class FileAccessLog implements AccessLog {
 
   log(context: FormatterContext, info: StreamInfo): void {
     if (this.filter !== null && !this.filter.evaluate(context, info)) return;
-    this.file.write(this.formatter.format(context, info));
+    const file = this.file;
+    this.formatter.append(file.line, context, info);
+    file.endLine();
   }
 }

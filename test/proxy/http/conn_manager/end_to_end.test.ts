@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { Agent, createServer, request as httpRequest, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
+import { LineBuffer } from '../../../../src/core/buffer/line_buffer.ts';
 import type { IoBackend } from '../../../../src/core/event/create_dispatcher.ts';
 import { Store } from '../../../../src/core/stats/store.ts';
 import type { HttpConnectionManager } from '../../../../src/proxy/config/types.gen.ts';
@@ -61,7 +62,11 @@ function startProxy(t: TestContext, backend: IoBackend, upstreamPort: number): {
     listenerScope: store.scope('listener.test.'),
     clusterManager,
     runtime,
-    accessLogManager: { createAccessLog: () => ({ write() {}, flush() {}, reopen() {} }), reopen() {}, flush() {} },
+    accessLogManager: {
+      createAccessLog: () => ({ line: new LineBuffer(), endLine() {}, flush() {}, reopen() {} }),
+      reopen() {},
+      flush() {},
+    },
     localInfo: { nodeId: 'n', clusterName: 'f', zone: '', hostname: 'h', address: '192.0.2.1' },
     drainDecision: { drainClose: () => false },
     socketInterface: sockets,

@@ -3,6 +3,7 @@
  * `finish` checks that no buffer is left.
  */
 import assert from 'node:assert/strict';
+import { LineBuffer } from '../../../../src/core/buffer/line_buffer.ts';
 import { Store } from '../../../../src/core/stats/store.ts';
 import type { AccessLog } from '../../../../src/proxy/access_log/access_log.ts';
 import type { HttpConnectionManager } from '../../../../src/proxy/config/types.gen.ts';
@@ -108,7 +109,11 @@ export class TestProxy {
       listenerScope: this.store.scope('listener.10.0.0.1_10000.'),
       clusterManager: this.clusters,
       runtime,
-      accessLogManager: { createAccessLog: () => ({ write() {}, flush() {}, reopen() {} }), reopen() {}, flush() {} },
+      accessLogManager: {
+        createAccessLog: () => ({ line: new LineBuffer(), endLine() {}, flush() {}, reopen() {} }),
+        reopen() {},
+        flush() {},
+      },
       localInfo: { nodeId: 'node-1', clusterName: 'front', zone: '', hostname: 'here', address: '192.0.2.1' },
       drainDecision: { drainClose: () => this.draining },
       socketInterface: new NoSockets(),
