@@ -41,7 +41,10 @@ class IsoDate implements DateFormatter {
   }
 
   append(out: LineBuffer, timeMs: number): void {
-    if (Number.isNaN(timeMs)) return out.text('-');
+    if (Number.isNaN(timeMs)) {
+      out.text('-');
+      return;
+    }
     const second = Math.floor(timeMs / 1000);
     if (second !== this.second) this.format(timeMs);
     out.text(this.start);
