@@ -124,7 +124,8 @@ async function connections(rounds: number, count: number, stack: ChildProcess): 
     const used = cpuSeconds(stack.pid!) - before;
     ours.push(count / Number(report['seconds']));
     perCpuSecond.push(count / used);
-    shares = `CPU per connection: stack ${((used / count) * 1e6).toFixed(1)} us, client and server ${(Number(report['cpuUs']) / count).toFixed(1)} us (last reported)`;
+    const share = (us: number): string => (us / count).toFixed(1);
+    shares = `CPU per connection: stack ${share(used * 1e6)} us, server ${share(Number(report['serverCpuUs']))} us, client ${share(Number(report['clientCpuUs']))} us`;
     const few = Math.min(count, 10_000);
     const byKernel = await runPair('processes', 'accept', 'dial', { ...base('tcp'), count: few });
     kernel.push(few / Number(byKernel['seconds']));

@@ -125,7 +125,7 @@ function vclAccept(): void {
     vcl.sessionClose(session);
   }
   const used = process.threadCpuUsage(cpu);
-  say({ cpuUs: used.user + used.system });
+  say({ serverCpuUs: used.user + used.system });
   vcl.appDestroy();
 }
 
@@ -157,7 +157,7 @@ function vclDial(): void {
     }
   }
   const used = process.threadCpuUsage(cpu);
-  say({ connections: args.count, seconds: (performance.now() - start) / 1000, cpuUs: used.user + used.system });
+  say({ connections: args.count, seconds: (performance.now() - start) / 1000, clientCpuUs: used.user + used.system });
   vcl.appDestroy();
 }
 

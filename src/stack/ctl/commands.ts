@@ -21,6 +21,7 @@ export interface CommandResult {
 const COMMANDS: readonly Command[] = [
   { words: 'help', usage: 'help', run: () => COMMANDS.map((command) => ({ command: command.usage })) },
   { words: 'show version', usage: 'show version', run: showVersion },
+  { words: 'show session sdl', usage: 'show session sdl (not supported: show session rules)', run: refuseSdl },
   { words: 'show session rules', usage: 'show session rules [appns ID]', run: showRules },
   { words: 'show session stats', usage: 'show session stats', run: showStats },
   { words: 'show session', usage: 'show session [verbose N]', run: showSession },
@@ -29,6 +30,7 @@ const COMMANDS: readonly Command[] = [
   { words: 'show segment-manager', usage: 'show segment-manager', run: showSegments },
   { words: 'clear session', usage: 'clear session INDEX', run: clearSession },
   { words: 'session rule', usage: ruleUsage(), run: sessionRule },
+  { words: 'session sdl', usage: 'session sdl (not supported: deny sources by session rules)', run: refuseSdl },
   { words: 'app ns add', usage: 'app ns add id ID [secret S] [fib N]', run: addNamespace },
   ...GRAPH_COMMANDS,
   ...NETWORK_COMMANDS,
@@ -53,6 +55,13 @@ export function runCommand(stack: HostStack, line: string, json: boolean): Comma
 
 function failed(text: string, json: boolean): CommandResult {
   return { ok: false, text: json ? JSON.stringify({ error: text }) : text };
+}
+
+/** VPP's other back end, a list of denied sources; a rule with a remote prefix and action deny says the same. */
+function refuseSdl(): CommandError {
+  return new CommandError(
+    "there is no source deny list: use 'session rule add proto P 0.0.0.0/0 0 RMT/PLEN 0 action deny scope global' for each prefix",
+  );
 }
 
 function showVersion(stack: HostStack): Value {

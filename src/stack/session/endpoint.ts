@@ -37,6 +37,13 @@ export class Endpoint {
     return true;
   }
 
+  /** Any address, port 0. */
+  clear(isV4: boolean): void {
+    this.isV4 = isV4;
+    this.words.fill(0);
+    this.port = 0;
+  }
+
   copyFrom(other: Endpoint): this {
     this.isV4 = other.isV4;
     this.words.set(other.words);

@@ -21,6 +21,8 @@ export const Request = {
   close: 6,
   /** segmentId, flags side: the segment is no longer used. */
   segmentDone: 7,
+  /** session, attribute, value: for the session's transport. */
+  attribute: 8,
 } as const;
 
 /** Stack to application. */
@@ -59,6 +61,9 @@ export const MessageWord = {
   remote: 12,
   /** For `listen`. */
   backlog: 4,
+  /** For `attribute`. */
+  attribute: 4,
+  value: 5,
 } as const;
 
 export const MessageFlag = { v4: 1, side: 2, v6only: 4, reset: 8, connectionless: 16 } as const;

@@ -10,6 +10,7 @@ import { CtTransport } from './cut_through/ct_transport.ts';
 import { DeferredConnects } from './deferred_connects.ts';
 import { Endpoint } from './endpoint.ts';
 import { SessionError } from './errors.ts';
+import { Listeners } from './listeners.ts';
 import { LocalPorts } from './local_ports.ts';
 import { LookupTables } from './lookup.ts';
 import {
@@ -22,18 +23,14 @@ import {
   Request,
   readLocal,
   readRemote,
-  writeEndpoints,
 } from './messages.ts';
 import type { AppNamespace } from './namespace.ts';
 import { RulesTable } from './rules_table.ts';
 import type { SegmentManager } from './segment_manager.ts';
-import { type ListenerState, type Session, SessionPool, SessionState } from './session.ts';
+import { type Session, SessionPool, SessionState } from './session.ts';
 import { type SessionHost, type Transport, TransportProto } from './transport.ts';
+import { transportAttributeName } from './transport_attributes.ts';
 import { TransportSessions } from './transport_sessions.ts';
-
-const DEFAULT_BACKLOG = 511;
-/** What two applications of one stack can use without any transport. */
-const CUT_THROUGH_PROTOS: ReadonlySet<number> = new Set([TransportProto.tcp, TransportProto.udp, TransportProto.ct]);
 
 export class SessionLayer implements SessionHost {
   readonly pool = new SessionPool();
@@ -49,14 +46,15 @@ export class SessionLayer implements SessionHost {
   readonly transportSessions: TransportSessions;
   private readonly ct: CtTransport;
   private readonly global = new Map<number, LookupTables>();
-  private readonly applications: Map<number, Application>;
-  private readonly drain: (worker: AppWorker) => void;
+  readonly applications: ReadonlyMap<number, Application>;
   /** Connects whose listener is full. */
   private readonly deferred = new DeferredConnects();
   /** The listener that had no room when `route` last said so. */
   private fullListener: Session | null = null;
   private retrying = false;
-  private readonly ports = new LocalPorts();
+  private readonly drain: (worker: AppWorker) => void;
+  readonly ports = new LocalPorts();
+  private readonly listeners: Listeners;
   private readonly message = newMessage();
   private readonly anyV4 = new Endpoint();
   private readonly anyV6: Endpoint;
@@ -64,7 +62,6 @@ export class SessionLayer implements SessionHost {
   /** `drain` handles what a worker has in its queue: called when an answer depends on messages that were sent lazily. */
   constructor(segments: SegmentManager, applications: Map<number, Application>, drain: (worker: AppWorker) => void) {
     this.applications = applications;
-    this.drain = drain;
     this.ct = new CtTransport(this.pool, segments, (session) => this.removeFromTables(session));
     this.transports.set(TransportProto.ct, this.ct);
     this.transportSessions = new TransportSessions(
@@ -73,6 +70,8 @@ export class SessionLayer implements SessionHost {
       (session) => this.transportOf(session),
       (session) => this.removeFromTables(session),
     );
+    this.drain = drain;
+    this.listeners = new Listeners(this, drain);
     this.anyV6 = Endpoint.parse('::', 0)!;
     this.anyV6.isV4 = false;
   }
@@ -100,7 +99,7 @@ export class SessionLayer implements SessionHost {
         this.connect(worker, message);
         return;
       case Request.listen:
-        this.listen(worker, message);
+        this.listeners.listen(worker, message);
         return;
       case Request.accepted:
         this.accepted(this.owned(worker, message));
@@ -116,6 +115,13 @@ export class SessionLayer implements SessionHost {
         const session = this.owned(worker, message);
         if (session === null || session.connection === null) return;
         this.closeByApp(session, (message[MessageWord.flags] & MessageFlag.reset) !== 0);
+        return;
+      }
+      case Request.attribute: {
+        const session = this.owned(worker, message);
+        const name = transportAttributeName(message[MessageWord.attribute]);
+        if (session === null || session.connection === null || name === undefined) return;
+        this.transportOf(session).attribute?.(session, name, message[MessageWord.value]);
         return;
       }
       case Request.unlisten: {
@@ -156,13 +162,13 @@ export class SessionLayer implements SessionHost {
   findListener(proto: number, fib: number, local: Endpoint, remote: Endpoint): Session | null {
     const action = this.globalRules.lookup(proto, local, remote);
     if (action?.kind === 'deny') return null;
-    if (action?.kind === 'redirect') return this.listenerOf(action.appIndex, proto);
+    if (action?.kind === 'redirect') return this.listeners.ofApplication(action.appIndex, proto);
     const index = this.globalTables(fib).findListener(proto, local, true);
     return index < 0 ? null : this.pool.at(index);
   }
 
   acceptNotify(listener: Session, connection: unknown, local: Endpoint, remote: Endpoint): Session | null {
-    const target = listener.accept === null ? null : this.chooseWorker(listener);
+    const target = listener.accept === null ? null : this.listeners.chooseWorker(listener);
     if (target === null) return null;
     const session = this.transportSessions.accept(listener, target, connection, local, remote);
     if (session !== null) target.worker.app.namespace.local.addSession(session.proto, local, remote, session.index);
@@ -202,83 +208,16 @@ export class SessionLayer implements SessionHost {
     }
   }
 
-  private listen(worker: AppWorker, message: Int32Array): void {
-    const { namespace, options } = worker.app;
-    const proto = messageProto(message);
-    const local = readLocal(message, new Endpoint());
-    const v6only = (message[MessageWord.flags] & MessageFlag.v6only) !== 0;
-    const context = message[MessageWord.context];
-    const tables = this.tablesFor(namespace, options.scopeLocal, options.scopeGlobal);
-    if (!CUT_THROUGH_PROTOS.has(proto) && !this.transports.has(proto)) {
-      this.bound(worker, context, null, SessionError.noSupport);
-      return;
-    }
-    if (local.port === 0 && !this.ports.forListener(proto, local, tables)) {
-      this.bound(worker, context, null, SessionError.noPort);
-      return;
-    }
-    for (const table of tables) {
-      const index = table.findExactListener(proto, local);
-      if (index < 0) continue;
-      const existing = this.pool.at(index);
-      // Further workers of the same application share the listener.
-      const shared = existing.worker?.app === worker.app && !existing.accept!.workers.some((entry) => entry.worker === worker);
-      if (!shared) this.bound(worker, context, null, SessionError.portInUse);
-      else {
-        existing.accept!.workers.push({ worker, context });
-        worker.sessions++;
-        this.bound(worker, context, existing, SessionError.none);
-      }
-      return;
-    }
-    const session = this.pool.alloc();
-    session.worker = worker;
-    session.proto = proto;
-    session.transport = proto;
-    session.state = SessionState.listening;
-    session.context = context;
-    session.local.copyFrom(local);
-    session.remote.copyFrom(local.isV4 ? this.anyV4 : this.anyV6);
-    session.accept = {
-      workers: [{ worker, context }],
-      next: 0,
-      backlog: message[MessageWord.backlog] > 0 ? message[MessageWord.backlog] : DEFAULT_BACKLOG,
-      waiting: 0,
-      v6only,
-      connectionless: (message[MessageWord.flags] & MessageFlag.connectionless) !== 0,
-      local: options.scopeLocal,
-      global: options.scopeGlobal,
-    };
-    const transport = options.scopeGlobal ? this.transports.get(proto) : undefined;
-    const code = transport === undefined ? SessionError.none : transport.listen(session);
-    if (code !== SessionError.none) {
-      this.pool.release(session);
-      this.bound(worker, context, null, code);
-      return;
-    }
-    worker.sessions++;
-    for (const table of tables) table.addListener(proto, session.local, session.index, !v6only);
-    this.bound(worker, context, session, SessionError.none);
-    transport?.listening?.(session);
+  private unlisten(listener: Session, worker: AppWorker): void {
+    if (this.listeners.unlisten(listener, worker)) this.retryWaiting(listener);
   }
 
-  private unlisten(listener: Session, worker: AppWorker): void {
-    const accept = listener.accept;
-    if (accept === null) return;
-    const at = accept.workers.findIndex((entry) => entry.worker === worker);
-    if (at < 0) return;
-    accept.workers.splice(at, 1);
-    worker.sessions--;
-    if (accept.workers.length > 0) {
-      listener.worker = accept.workers[0].worker;
-      return;
-    }
-    const { namespace } = worker.app;
-    for (const table of this.tablesFor(namespace, accept.local, accept.global))
-      table.deleteListener(listener.proto, listener.local);
-    if (accept.global) this.transports.get(listener.proto)?.unlisten(listener);
-    for (const session of this.pool.all()) if (session.listener === listener) session.listener = null;
-    this.pool.release(listener);
+  private accepted(session: Session | null): void {
+    const listener = session?.listener;
+    if (!session || !listener) return;
+    if (listener.accept !== null) listener.accept.waiting--;
+    session.listener = null;
+    if (session.state === SessionState.accepting) session.state = SessionState.ready;
     this.retryWaiting(listener);
   }
 
@@ -319,7 +258,11 @@ export class SessionLayer implements SessionHost {
     this.retrying = true;
     this.deferred.retry(listener, (session) => {
       const code = this.route(session);
-      if (code === SessionError.backlog) return false;
+      if (code === SessionError.backlog) {
+        if (this.fullListener === listener) return false;
+        // It has come to wait for another one meanwhile.
+        if (this.deferred.add(this.fullListener!, session, performance.now())) return true;
+      }
       if (code === SessionError.none) this.connects++;
       else this.refuse(session, code);
       return true;
@@ -337,7 +280,9 @@ export class SessionLayer implements SessionHost {
     const action = namespace.rules.lookup(proto, remote.isV4 ? this.anyV4 : this.anyV6, remote);
     if (action?.kind === 'deny') return SessionError.denied;
     const find = (): Session | null =>
-      action?.kind === 'redirect' ? this.listenerOf(action.appIndex, proto) : this.findLocal(namespace, options, proto, remote);
+      action?.kind === 'redirect'
+        ? this.listeners.ofApplication(action.appIndex, proto)
+        : this.findLocal(namespace, options, proto, remote);
     let listener = find();
     if (listener !== null) {
       // Who has stopped to listen before this connect was made may have said so in a queue that was not looked at yet.
@@ -345,7 +290,7 @@ export class SessionLayer implements SessionHost {
       listener = find();
     }
     if (listener !== null) {
-      const target = this.chooseWorker(listener);
+      const target = this.listeners.chooseWorker(listener);
       if (target === null) {
         this.fullListener = listener;
         return SessionError.backlog;
@@ -374,38 +319,6 @@ export class SessionLayer implements SessionHost {
     return this.transports.size === 1 || this.localAddresses.has(`${fib}/${address.ip}`);
   }
 
-  private listenerOf(appIndex: number, proto: number): Session | null {
-    if (!this.applications.has(appIndex)) return null;
-    for (const session of this.pool.all()) {
-      if (session.accept !== null && session.proto === proto && session.worker!.app.index === appIndex) return session;
-    }
-    return null;
-  }
-
-  /** The next of the listener's workers, round robin; null when too many connections wait already, or their queues are full. */
-  private chooseWorker(listener: Session): ListenerState['workers'][number] | null {
-    const accept = listener.accept!;
-    if (accept.waiting >= accept.backlog) {
-      // Acceptances are sent lazily: they may be waiting in the queues.
-      for (const entry of [...accept.workers]) this.drain(entry.worker);
-      if (listener.accept !== accept || accept.waiting >= accept.backlog) return null;
-    }
-    for (let i = 0; i < accept.workers.length; i++) {
-      accept.next = (accept.next + 1) % accept.workers.length;
-      if (!accept.workers[accept.next].worker.overloaded) return accept.workers[accept.next];
-    }
-    return null;
-  }
-
-  private accepted(session: Session | null): void {
-    if (session === null || session.listener === null) return;
-    const { listener } = session;
-    if (listener.accept !== null) listener.accept.waiting--;
-    session.listener = null;
-    if (session.state === SessionState.accepting) session.state = SessionState.ready;
-    this.retryWaiting(listener);
-  }
-
   /** Local address and port of a cut-through client, unique as a 5-tuple while there are free ports. */
   private chooseLocal(session: Session, namespace: AppNamespace): boolean {
     const { local, remote, proto } = session;
@@ -422,13 +335,6 @@ export class SessionLayer implements SessionHost {
     return true;
   }
 
-  private tablesFor(namespace: AppNamespace, local: boolean, global: boolean): LookupTables[] {
-    const tables: LookupTables[] = [];
-    if (local) tables.push(namespace.local);
-    if (global) tables.push(this.globalTables(namespace.fib));
-    return tables;
-  }
-
   private owned(worker: AppWorker, message: Int32Array): Session | null {
     const session = this.pool.get(message[MessageWord.session], message[MessageWord.generation]);
     if (session === null) return null;
@@ -442,20 +348,6 @@ export class SessionLayer implements SessionHost {
 
   private removeFromTables(session: Session): void {
     session.worker!.app.namespace.local.deleteSession(session.proto, session.local, session.remote);
-  }
-
-  private bound(worker: AppWorker, context: number, session: Session | null, code: number): void {
-    const { message } = this;
-    message.fill(0);
-    message[MessageWord.type] = Notice.bound;
-    message[MessageWord.context] = context;
-    message[MessageWord.flags] = messageFlags(session?.local.isV4 ? MessageFlag.v4 : 0, session?.proto ?? 0, code);
-    if (session !== null) {
-      message[MessageWord.session] = session.index;
-      message[MessageWord.generation] = session.generation;
-      writeEndpoints(message, session.local, session.remote);
-    } else this.countError(code);
-    worker.send(message);
   }
 
   private refuse(session: Session, code: number): void {
@@ -474,7 +366,7 @@ export class SessionLayer implements SessionHost {
     this.pool.release(session);
   }
 
-  private countError(code: number): void {
+  countError(code: number): void {
     this.errorCounts.set(code, (this.errorCounts.get(code) ?? 0) + 1);
   }
 }

@@ -49,7 +49,7 @@ export interface Transport {
   appWriteEvent?(session: Session): void;
   /** The application has made the room in the receive FIFO that was asked for. */
   appReadEvent?(session: Session): void;
-  /** Reads (`value` undefined) or writes an attribute; undefined when it has none of that name. */
+  /** Reads (`value` undefined) or sets an attribute of `transport_attributes.ts`; undefined when it has none of that name. */
   attribute?(session: Session, name: string, value?: number): number | undefined;
   /** One line, or more with a higher `verbose`, for `show session`. */
   format(session: Session, verbose: number): string;

@@ -1,9 +1,11 @@
 /**
  * Session attributes (VPP: `VPPCOM_ATTR_*`): what each one reads and sets. Attributes that only mean something to a network transport
- * are kept with the session and handed to the transport when there is one; on a cut-through session they read back as they were set.
+ * are kept with the session and handed to its transport, now or when it is connected; accepted sessions have those of their listener. On a
+ * cut-through session they read back as they were set.
  */
 import { E } from '../../core/sys/libc.ts';
 import { TransportProto } from '../session/transport.ts';
+import { TRANSPORT_ATTRIBUTES, type TransportAttributeName } from '../session/transport_attributes.ts';
 import type { VclSession } from './session.ts';
 import { VclState } from './session.ts';
 
@@ -14,18 +16,40 @@ interface Attribute {
 }
 
 const MAX_SEGMENT_BYTES = 65_507;
-const stored = new WeakMap<VclSession, Map<string, number>>();
 
 function keep(name: string, initial = 0): Attribute {
   return {
-    get: (session) => stored.get(session)?.get(name) ?? initial,
+    get: (session) => session.attributes?.get(name) ?? initial,
     set: (session, value) => {
-      let values = stored.get(session);
-      if (values === undefined) stored.set(session, (values = new Map()));
-      values.set(name, value);
+      session.attributes ??= new Map();
+      session.attributes.set(name, value);
       return 0;
     },
   };
+}
+
+/** Of the session's transport. */
+function transport(name: TransportAttributeName, most: number, initial = 0): Attribute {
+  const { get, set } = keep(name, initial);
+  return {
+    get,
+    set: (session, value) => {
+      if (value < 0 || value > most) return -E.INVAL;
+      set!(session, value);
+      session.worker.setTransportAttribute(session, TRANSPORT_ATTRIBUTES[name], value);
+      return 0;
+    },
+  };
+}
+
+/** A session that has just been connected, or accepted from `listener`, gets what was set before. */
+export function applyAttributes(session: VclSession, listener: VclSession | null): void {
+  if (listener?.attributes) session.attributes = new Map(listener.attributes);
+  if (session.attributes === null) return;
+  for (const [name, value] of session.attributes) {
+    const number: number | undefined = TRANSPORT_ATTRIBUTES[name as TransportAttributeName];
+    if (number !== undefined) session.worker.setTransportAttribute(session, number, value);
+  }
 }
 
 /** O_NONBLOCK, as in VPP's flags attribute. */
@@ -79,12 +103,13 @@ export const ATTRIBUTES = {
   reuseaddr: keep('reuseaddr'),
   reuseport: keep('reuseport'),
   broadcast: keep('broadcast'),
-  keepalive: keep('keepalive'),
-  tcpNodelay: keep('tcpNodelay', 1),
-  tcpKeepidle: keep('tcpKeepidle'),
-  tcpKeepintvl: keep('tcpKeepintvl'),
-  tcpUserMss: keep('tcpUserMss'),
-  dscp: keep('dscp'),
+  keepalive: transport('keepalive', 1),
+  tcpNodelay: transport('tcpNodelay', 1, 1),
+  tcpKeepidle: transport('tcpKeepidle', 32_767),
+  tcpKeepintvl: transport('tcpKeepintvl', 32_767),
+  tcpKeepcnt: transport('tcpKeepcnt', 127),
+  tcpUserMss: transport('tcpUserMss', 65_535),
+  dscp: transport('dscp', 63),
   vrf: keep('vrf'),
 } as const satisfies Record<string, Attribute>;
 

@@ -57,6 +57,18 @@ export class ControlChannel {
     this.about(type, session.stackIndex, session.stackGeneration, flags, lazy);
   }
 
+  /** Sets an attribute of the session's transport. */
+  attribute(session: VclSession, number: number, value: number): void {
+    const { message } = this;
+    message.fill(0);
+    message[MessageWord.type] = Request.attribute;
+    message[MessageWord.session] = session.stackIndex;
+    message[MessageWord.generation] = session.stackGeneration;
+    message[MessageWord.attribute] = number;
+    message[MessageWord.value] = value;
+    this.send();
+  }
+
   /** An answer about the session that the notice `to` names. */
   answer(type: number, to: Int32Array, flags = 0): void {
     this.about(type, to[MessageWord.session], to[MessageWord.generation], flags, false);

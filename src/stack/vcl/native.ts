@@ -129,11 +129,15 @@ export function sessionConnect(sh: number, address: EndpointAddress): number {
 export function sessionRead(sh: number, target: Uint8Array, offset = 0, length = target.length - offset): number {
   const session = find(sh);
   if (session === null) return -E.BADF;
-  const take = (): number =>
-    session.proto === TransportProto.udp ? session.readDatagram(target, offset, length) : session.read(target, offset, length);
-  let n = take();
-  if (n === -E.AGAIN && !session.nonBlocking) blockOnFifo(() => (n = take()) !== -E.AGAIN);
+  let n = take(session, target, offset, length);
+  if (n === -E.AGAIN && !session.nonBlocking) blockOnFifo(() => (n = take(session, target, offset, length)) !== -E.AGAIN);
   return n;
+}
+
+function take(session: VclSession, target: Uint8Array, offset: number, length: number): number {
+  return session.proto === TransportProto.udp
+    ? session.readDatagram(target, offset, length)
+    : session.read(target, offset, length);
 }
 
 /** Blocking: writes all, unless the session fails on the way. A datagram is written whole or not at all. */
@@ -221,13 +225,13 @@ export function sessionRecvfrom(sh: number, target: Uint8Array, from: EndpointAd
   const bound = session.datagrams === null ? openDatagrams(sh, session) : 0;
   if (bound < 0) return bound;
   const { datagrams } = session;
-  const take = (): number => datagrams!.receiveFrom(target, 0, target.length, sender);
-  let n = take();
+  const receive = (): number => datagrams!.receiveFrom(target, 0, target.length, sender);
+  let n = receive();
   if (n === -E.AGAIN) {
     worker().poll();
-    n = take();
+    n = receive();
   }
-  if (n === -E.AGAIN && !session.nonBlocking) block(() => (n = take()) !== -E.AGAIN);
+  if (n === -E.AGAIN && !session.nonBlocking) block(() => (n = receive()) !== -E.AGAIN);
   if (n >= 0) {
     from.ip = sender.ip;
     from.port = sender.port;

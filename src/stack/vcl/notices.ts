@@ -11,6 +11,7 @@ import {
   readLocal,
   readRemote,
 } from '../session/messages.ts';
+import { applyAttributes } from './attributes.ts';
 import type { ControlChannel } from './control_channel.ts';
 import type { SegmentEnds } from './segment_ends.ts';
 import { Ready, VclSession, VclState } from './session.ts';
@@ -124,6 +125,7 @@ export class NoticeHandler {
     }
     const session = this.worker.createSession(messageProto(message));
     this.adopt(session, message, end);
+    applyAttributes(session, listener);
     listener.acceptQueue.push(session);
     listener.raise(Ready.in);
     if (session.readable > 0) session.raise(Ready.in);
@@ -146,6 +148,7 @@ export class NoticeHandler {
       return;
     }
     this.adopt(session, message, end);
+    applyAttributes(session, null);
     session.raise(session.readable > 0 ? Ready.in | Ready.out : Ready.out);
   }
 

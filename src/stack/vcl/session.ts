@@ -62,6 +62,8 @@ export class VclSession {
   ringOnAccept = false;
   /** Of a bound datagram session: its peers. */
   datagrams: DatagramEndpoint | null = null;
+  /** Set by the application and only kept here: see `attributes.ts`. */
+  attributes: Map<string, number> | null = null;
   /** Its name in requests whose answer is still to come. */
   context = 0;
   /** The stack's name of it. */
@@ -78,6 +80,11 @@ export class VclSession {
     this.worker = worker;
     this.proto = proto;
     this.sh = sh;
+  }
+
+  /** Its bytes pass through the stack to a transport; else straight to another application. */
+  get hasTransport(): boolean {
+    return this.end !== null && this.end.bellFd === null;
   }
 
   /** Joins the session to its slot: from here on bytes can move. */

@@ -2,14 +2,15 @@
  * `net.Socket` on a VCL session: a real `stream.Duplex` with net's properties, methods and events, on which http, http2, tls, undici and
  * ws run as on a kernel socket.
  *
- * Differences: there is no `_handle`; options of the kernel's TCP (`setNoDelay`, `setKeepAlive`, `setTypeOfService`) are accepted and mean
- * nothing between two applications of one machine; names other than `localhost` go through `dns.lookup` or the `lookup` option.
+ * Differences: there is no `_handle`; `setNoDelay` and `setKeepAlive` go to the transport, and mean nothing between two applications of one
+ * machine; names other than `localhost` go through `dns.lookup` or the `lookup` option.
  */
 import { lookup as dnsLookup, type LookupAddress } from 'node:dns';
 import { isIP, type LookupFunction } from 'node:net';
 import { Duplex } from 'node:stream';
 import { E } from '../../core/sys/libc.ts';
 import { TransportProto } from '../session/transport.ts';
+import { type AttributeName, attribute } from './attributes.ts';
 import { socketError } from './net_error.ts';
 import { Ready, type SessionObserver, type VclSession, VclState } from './session.ts';
 import type { VclWorker } from './worker.ts';
@@ -44,6 +45,7 @@ export class Socket extends Duplex implements SessionObserver {
   private readonly worker: VclWorker;
   private session: VclSession | null = null;
   private written = 0;
+  private readonly wanted = new Map<AttributeName, number>();
   private wantsData = false;
   private pending: { chunks: Uint8Array[]; at: number; offset: number; callback: WriteCallback } | null = null;
   private final: WriteCallback | null = null;
@@ -147,12 +149,13 @@ export class Socket extends Duplex implements SessionObserver {
     return this;
   }
 
-  setNoDelay(): this {
-    return this;
+  setNoDelay(noDelay = true): this {
+    return this.setAttribute('tcpNodelay', noDelay ? 1 : 0);
   }
 
-  setKeepAlive(): this {
-    return this;
+  setKeepAlive(enable = false, initialDelayMs = 0): this {
+    if (enable && initialDelayMs >= 1000) this.setAttribute('tcpKeepidle', Math.min(Math.floor(initialDelayMs / 1000), 32_767));
+    return this.setAttribute('keepalive', enable ? 1 : 0);
   }
 
   ref(): this {
@@ -240,12 +243,20 @@ export class Socket extends Duplex implements SessionObserver {
     }
   }
 
+  /** Now, or when there is a session. */
+  private setAttribute(name: AttributeName, value: number): this {
+    if (this.session !== null) attribute(this.session, name, value);
+    else if (!this.destroyed) this.wanted.set(name, value);
+    return this;
+  }
+
   private start(ip: string, port: number, options: ConnectOptions): void {
     if (this.destroyed) return;
     this.worker.useEventLoop();
     const session = this.worker.createSession(TransportProto.tcp);
     this.session = session;
     session.observer = this;
+    for (const [name, value] of this.wanted) attribute(session, name, value);
     const bound = options.localAddress !== undefined || options.localPort !== undefined;
     const valid =
       session.remote.set(ip, port) && (!bound || session.local.set(options.localAddress ?? '', options.localPort ?? 0));

@@ -179,6 +179,11 @@ export class VclWorker {
     return 0;
   }
 
+  /** For `attributes.ts`. Before there is a transport it does nothing. */
+  setTransportAttribute(session: VclSession, number: number, value: number): void {
+    if (session.hasTransport) this.control.attribute(session, number, value);
+  }
+
   /** Forgets the session. With unread data, or `reset`, the peer sees a reset; else what was written is still delivered. */
   close(session: VclSession, reset = false): void {
     if (session.sh < 0) return;

@@ -330,6 +330,11 @@ test('clear session resets both applications', async () => {
 test('unknown commands fail, help lists what there is', async () => {
   assert.deepEqual(await stack.command('make coffee'), { ok: false, text: "unknown command 'make coffee', try 'help'" });
   assert.ok((await stack.command('help')).text.includes('show segment-manager'));
+  for (const line of ['session sdl add 10.0.0.0/8', 'show session sdl']) {
+    const refused = await stack.command(line);
+    assert.equal(refused.ok, false);
+    assert.match(refused.text, /session rule add/);
+  }
 });
 
 test('when an application goes, its peers are reset and nothing is left', async () => {

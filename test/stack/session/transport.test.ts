@@ -16,6 +16,8 @@ import { Endpoint } from '../../../src/stack/session/endpoint.ts';
 import { SessionError } from '../../../src/stack/session/errors.ts';
 import type { Session } from '../../../src/stack/session/session.ts';
 import { type SessionHost, type Transport, TransportProto } from '../../../src/stack/session/transport.ts';
+import { attribute } from '../../../src/stack/vcl/attributes.ts';
+import { type VclSession, VclState } from '../../../src/stack/vcl/session.ts';
 
 const CHUNK = 1460;
 
@@ -36,6 +38,8 @@ class WireTransport implements Transport {
   readonly ip: string;
   private readonly packet = new Uint8Array(CHUNK);
   private nextPort = 40_000;
+  /** Of sessions by their local port. */
+  readonly attributes = new Map<number, Record<string, number>>();
 
   constructor(host: SessionHost, ip: string) {
     this.host = host;
@@ -47,6 +51,12 @@ class WireTransport implements Transport {
   }
 
   unlisten(): void {}
+
+  attribute(session: Session, name: string, value?: number): number | undefined {
+    const all = this.attributes.get(session.local.port) ?? {};
+    if (value !== undefined) this.attributes.set(session.local.port, { ...all, [name]: value });
+    return value ?? all[name];
+  }
 
   connect(session: Session): number {
     if (this.other === null) return SessionError.noRoute;
@@ -156,6 +166,7 @@ class WireTransport implements Transport {
 }
 
 let directory: string;
+let wires: WireTransport[];
 let stacks: HostStack[];
 let left: VclNet;
 let right: VclNet;
@@ -163,7 +174,7 @@ let right: VclNet;
 before(async () => {
   directory = mkdtempSync(join(tmpdir(), 'sluice-wire-'));
   stacks = ['left', 'right'].map((name) => new HostStack({ runtimeDir: join(directory, name) }));
-  const wires = stacks.map((stack, i) => new WireTransport(stack.layer, `10.0.0.${i + 1}`));
+  wires = stacks.map((stack, i) => new WireTransport(stack.layer, `10.0.0.${i + 1}`));
   wires[0].other = wires[1];
   wires[1].other = wires[0];
   for (const [i, stack] of stacks.entries()) {
@@ -215,6 +226,33 @@ test('a target of this stack is cut through, another one is not', async () => {
   assert.equal(far.remoteAddress, '10.0.0.1');
   assert.equal(far.localAddress, '10.0.0.2');
   server.close();
+});
+
+const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+test('attributes reach the transport: set before, while and after it connects, and inherited from the listener', async () => {
+  const worker = right.worker;
+  const listener = worker.createSession(TransportProto.tcp);
+  listener.local.set('10.0.0.2', 85);
+  assert.equal(worker.listen(listener, 10), 0);
+  assert.equal(attribute(listener, 'tcpUserMss', 900), 0);
+  while (listener.state !== VclState.listening) await nextTurn();
+  const socket = left.createSocket().setKeepAlive(true, 7000);
+  socket.connect(85, '10.0.0.2').setNoDelay(false);
+  await once(socket, 'connect');
+  socket.setNoDelay(true);
+  let accepted: VclSession | null = null;
+  while ((accepted = worker.accept(listener)) === null) await nextTurn();
+  const far = wires[1].attributes;
+  const near = wires[0].attributes;
+  while (far.get(85) === undefined || near.get(socket.localPort!)?.['tcpNodelay'] !== 1) await nextTurn();
+  assert.deepEqual(far.get(85), { tcpUserMss: 900 });
+  assert.deepEqual(near.get(socket.localPort!), { tcpKeepidle: 7, keepalive: 1, tcpNodelay: 1 });
+  assert.equal(attribute(accepted, 'tcpUserMss'), 900);
+  assert.equal(attribute(accepted, 'dscp', 64), -22);
+  worker.close(accepted);
+  worker.close(listener);
+  socket.destroy();
 });
 
 test('nobody listening there is refused; a rule can deny what comes in', async () => {
