@@ -3,6 +3,7 @@ import { ConfigError } from '../config/error.ts';
 import { fileAccessLogFactory } from '../extensions/access_loggers/file.ts';
 import { stderrAccessLogFactory } from '../extensions/access_loggers/stderr.ts';
 import { stdoutAccessLogFactory } from '../extensions/access_loggers/stdout.ts';
+import { wasmAccessLogFactory } from '../extensions/access_loggers/wasm.ts';
 import type { AccessLog, AccessLogManager } from './access_log.ts';
 import {
   type AccessLogFilter,
@@ -31,7 +32,13 @@ export interface AccessLogConfigFactory {
   create(config: Record<string, unknown>, filter: AccessLogFilter | null, context: AccessLogFactoryContext): AccessLog;
 }
 
-const FACTORIES: readonly AccessLogConfigFactory[] = [fileAccessLogFactory, stdoutAccessLogFactory, stderrAccessLogFactory];
+/** Made at first use: the modules of some of them import this one. */
+const factories = (): readonly AccessLogConfigFactory[] => [
+  fileAccessLogFactory,
+  stdoutAccessLogFactory,
+  stderrAccessLogFactory,
+  wasmAccessLogFactory,
+];
 
 /** Throws ConfigError. `path` is that of the list. */
 export function createAccessLogs(
@@ -46,10 +53,12 @@ export function createAccessLogs(
 export function createAccessLog(config: AccessLogConfig, context: AccessLogFactoryContext, path = ''): AccessLog {
   const child = (field: string): string => (path === '' ? field : `${path}.${field}`);
   const type = config.typedConfig?.['@type'] ?? '';
-  const factory = FACTORIES.find(({ typeName }) => typeName === type);
+  const factory = factories().find(({ typeName }) => typeName === type);
   if (factory === undefined || config.typedConfig === undefined) {
     throw new ConfigError(
-      `Didn't find a registered implementation for '${config.name ?? ''}' with type URL: '${type}' (access loggers: ${FACTORIES.map(({ name }) => name).join(', ')})`,
+      `Didn't find a registered implementation for '${config.name ?? ''}' with type URL: '${type}' (access loggers: ${factories()
+        .map(({ name }) => name)
+        .join(', ')})`,
       { path: child('typed_config') },
     );
   }

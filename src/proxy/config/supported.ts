@@ -312,6 +312,9 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
 
   // ---- wasm
   'envoy.extensions.filters.http.wasm.v3.Wasm': 'config',
+  'envoy.extensions.filters.network.wasm.v3.Wasm': 'config',
+  'envoy.extensions.access_loggers.wasm.v3.WasmAccessLog': 'config',
+  'envoy.extensions.wasm.v3.WasmService': 'config singleton',
   'envoy.extensions.wasm.v3.PluginConfig': `
     name root_id vm_config configuration fail_open failure_policy reload_config capability_restriction_config
     allow_on_headers_stop_iteration`,
@@ -345,6 +348,7 @@ const PER_ROUTE = `
  */
 export const EXTENSION_POINTS: Record<string, string> = {
   'envoy.config.bootstrap.v3.Bootstrap.bootstrap_extensions': `
+    envoy.extensions.wasm.v3.WasmService
     envoy.extensions.network.socket_interface.v3.DefaultSocketInterface
     envoy.extensions.vcl.v3alpha.VclSocketInterface
     sluice.extensions.vcl.v1.HostStackSocketInterface`,
@@ -360,6 +364,7 @@ export const EXTENSION_POINTS: Record<string, string> = {
     envoy.extensions.filters.network.direct_response.v3.Config
     envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit
     envoy.extensions.filters.network.sni_cluster.v3.SniCluster
+    envoy.extensions.filters.network.wasm.v3.Wasm
     ${HCM}`,
   'envoy.config.core.v3.TransportSocket.typed_config': 'envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer',
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter.typed_config': `
@@ -397,7 +402,8 @@ export const EXTENSION_POINTS: Record<string, string> = {
   'envoy.config.accesslog.v3.AccessLog.typed_config': `
     envoy.extensions.access_loggers.file.v3.FileAccessLog
     envoy.extensions.access_loggers.stream.v3.StdoutAccessLog
-    envoy.extensions.access_loggers.stream.v3.StderrAccessLog`,
+    envoy.extensions.access_loggers.stream.v3.StderrAccessLog
+    envoy.extensions.access_loggers.wasm.v3.WasmAccessLog`,
   'envoy.config.core.v3.SubstitutionFormatString.formatters': `
     envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery
     envoy.extensions.formatter.metadata.v3.Metadata`,

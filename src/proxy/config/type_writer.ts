@@ -50,11 +50,18 @@ class TypeWriter {
     const short = (type: DescMessage | DescEnum) => type.typeName.slice(type.file.proto.package.length + 1).replaceAll('.', '');
     const uses = new Map<string, number>();
     for (const type of types) uses.set(short(type), (uses.get(short(type)) ?? 0) + 1);
+    const prefixed = (type: DescMessage | DescEnum, depth: number): string =>
+      type.file.proto.package
+        .split('.')
+        .slice(-1 - depth, -1)
+        .map((part) => part.replace(/(^|_)([a-z])/g, (_match, _start, letter: string) => letter.toUpperCase()))
+        .join('') + short(type);
+    const longUses = new Map<string, number>();
+    for (const type of types) longUses.set(prefixed(type, 1), (longUses.get(prefixed(type, 1)) ?? 0) + 1);
     for (const type of types) {
       const name = short(type);
-      const part = type.file.proto.package.split('.').at(-2) ?? '';
-      const prefix = part.replace(/(^|_)([a-z])/g, (_match, _start, letter: string) => letter.toUpperCase());
-      this.names.set(type.typeName, uses.get(name) === 1 && name !== 'Config' ? name : prefix + name);
+      const long = longUses.get(prefixed(type, 1)) === 1 ? prefixed(type, 1) : prefixed(type, 2);
+      this.names.set(type.typeName, uses.get(name) === 1 && name !== 'Config' ? name : long);
     }
     const taken = new Set(this.names.values());
     if (taken.size !== this.names.size) throw new Error('two types have the same name');

@@ -16,7 +16,7 @@ export interface Bootstrap {
   statsConfig?: StatsConfig;
   statsFlushInterval?: number;
   statsFlushOnAdmin?: boolean;
-  bootstrapExtensions: TypedExtensionConfig<({ '@type': 'envoy.extensions.network.socket_interface.v3.DefaultSocketInterface' } & DefaultSocketInterface) | ({ '@type': 'envoy.extensions.vcl.v3alpha.VclSocketInterface' } & VclSocketInterface) | ({ '@type': 'sluice.extensions.vcl.v1.HostStackSocketInterface' } & HostStackSocketInterface)>[];
+  bootstrapExtensions: TypedExtensionConfig<({ '@type': 'envoy.extensions.wasm.v3.WasmService' } & WasmService) | ({ '@type': 'envoy.extensions.network.socket_interface.v3.DefaultSocketInterface' } & DefaultSocketInterface) | ({ '@type': 'envoy.extensions.vcl.v3alpha.VclSocketInterface' } & VclSocketInterface) | ({ '@type': 'sluice.extensions.vcl.v1.HostStackSocketInterface' } & HostStackSocketInterface)>[];
   defaultSocketInterface: string;
   applicationLogConfig?: BootstrapApplicationLogConfig;
   statsServerVersionOverride?: number;
@@ -602,7 +602,7 @@ export interface FilterChainMatch {
 /** envoy.config.listener.v3.Filter */
 export interface Filter {
   name: string;
-  typedConfig?: ({ '@type': 'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy' } & TcpProxy) | ({ '@type': 'envoy.extensions.filters.network.echo.v3.Echo' } & Echo) | ({ '@type': 'envoy.extensions.filters.network.direct_response.v3.Config' } & DirectResponseConfig) | ({ '@type': 'envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit' } & ConnectionLimit) | ({ '@type': 'envoy.extensions.filters.network.sni_cluster.v3.SniCluster' } & SniCluster) | ({ '@type': 'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager' } & HttpConnectionManager);
+  typedConfig?: ({ '@type': 'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy' } & TcpProxy) | ({ '@type': 'envoy.extensions.filters.network.echo.v3.Echo' } & Echo) | ({ '@type': 'envoy.extensions.filters.network.direct_response.v3.Config' } & DirectResponseConfig) | ({ '@type': 'envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit' } & ConnectionLimit) | ({ '@type': 'envoy.extensions.filters.network.sni_cluster.v3.SniCluster' } & SniCluster) | ({ '@type': 'envoy.extensions.filters.network.wasm.v3.Wasm' } & NetworkWasmWasm) | ({ '@type': 'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager' } & HttpConnectionManager);
 }
 
 /** envoy.config.listener.v3.ListenerFilter */
@@ -804,7 +804,7 @@ export interface ResponseMapper {
 /** envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter */
 export interface HttpFilter {
   name: string;
-  typedConfig?: ({ '@type': 'envoy.extensions.filters.http.router.v3.Router' } & Router) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.Buffer' } & Buffer) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutation' } & HeaderMutationHeaderMutation) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScript' } & TypeScript) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & Wasm);
+  typedConfig?: ({ '@type': 'envoy.extensions.filters.http.router.v3.Router' } & Router) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.Buffer' } & Buffer) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutation' } & HeaderMutationHeaderMutation) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScript' } & TypeScript) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm);
   isOptional: boolean;
   disabled: boolean;
 }
@@ -896,7 +896,7 @@ export interface RouteConfiguration {
   maxDirectResponseBodySizeBytes?: number;
   ignorePortInHostMatching: boolean;
   ignorePathParametersInPathMatching: boolean;
-  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & FilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & Wasm)>;
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & FilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
   metadata?: CoreMetadata;
 }
 
@@ -910,7 +910,7 @@ export interface VirtualHost {
   requestHeadersToRemove: string[];
   responseHeadersToAdd: HeaderValueOption[];
   responseHeadersToRemove: string[];
-  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & FilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & Wasm)>;
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & FilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
   includeRequestAttemptCount: boolean;
   includeAttemptCountInResponse: boolean;
   retryPolicy?: RetryPolicy;
@@ -929,7 +929,7 @@ export interface Route {
   directResponse?: DirectResponseAction;
   metadata?: CoreMetadata;
   decorator?: Decorator;
-  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & FilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & Wasm)>;
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & FilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
   requestHeadersToAdd: HeaderValueOption[];
   requestHeadersToRemove: string[];
   responseHeadersToAdd: HeaderValueOption[];
@@ -946,7 +946,7 @@ export interface Decorator {
 
 /** envoy.config.route.v3.FilterConfig */
 export interface FilterConfig {
-  config?: ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & Wasm);
+  config?: ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm);
   isOptional: boolean;
   disabled: boolean;
 }
@@ -1075,7 +1075,7 @@ export interface WeightedClusterClusterWeight {
   requestHeadersToRemove: string[];
   responseHeadersToAdd: HeaderValueOption[];
   responseHeadersToRemove: string[];
-  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & FilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & Wasm)>;
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & FilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
   hostRewriteLiteral?: string;
 }
 
@@ -1381,7 +1381,7 @@ export interface EndpointHealthCheckConfig {
 export interface AccessLog {
   name: string;
   filter?: AccessLogFilter;
-  typedConfig?: ({ '@type': 'envoy.extensions.access_loggers.file.v3.FileAccessLog' } & FileAccessLog) | ({ '@type': 'envoy.extensions.access_loggers.stream.v3.StdoutAccessLog' } & StdoutAccessLog) | ({ '@type': 'envoy.extensions.access_loggers.stream.v3.StderrAccessLog' } & StderrAccessLog);
+  typedConfig?: ({ '@type': 'envoy.extensions.access_loggers.file.v3.FileAccessLog' } & FileAccessLog) | ({ '@type': 'envoy.extensions.access_loggers.stream.v3.StdoutAccessLog' } & StdoutAccessLog) | ({ '@type': 'envoy.extensions.access_loggers.stream.v3.StderrAccessLog' } & StderrAccessLog) | ({ '@type': 'envoy.extensions.access_loggers.wasm.v3.WasmAccessLog' } & WasmAccessLog);
 }
 
 /** envoy.config.accesslog.v3.AccessLogFilter */
@@ -1493,8 +1493,24 @@ export type ReqWithoutQuery = Record<never, never>;
 export type MetadataMetadata = Record<never, never>;
 
 /** envoy.extensions.filters.http.wasm.v3.Wasm */
-export interface Wasm {
+export interface HttpWasmWasm {
   config?: PluginConfig;
+}
+
+/** envoy.extensions.filters.network.wasm.v3.Wasm */
+export interface NetworkWasmWasm {
+  config?: PluginConfig;
+}
+
+/** envoy.extensions.access_loggers.wasm.v3.WasmAccessLog */
+export interface WasmAccessLog {
+  config?: PluginConfig;
+}
+
+/** envoy.extensions.wasm.v3.WasmService */
+export interface WasmService {
+  config?: PluginConfig;
+  singleton: boolean;
 }
 
 /** envoy.extensions.wasm.v3.PluginConfig */

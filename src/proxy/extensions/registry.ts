@@ -18,6 +18,7 @@ import { factory as echo } from './network_filters/echo/config.ts';
 import { createHttpConnectionManagerFactory } from './network_filters/http_connection_manager/config.ts';
 import { factory as sniCluster } from './network_filters/sni_cluster/config.ts';
 import { factory as tcpProxy } from './network_filters/tcp_proxy/config.ts';
+import { factory as networkWasm } from './network_filters/wasm/config.ts';
 import { factory as vcl } from './socket_interfaces/vcl/config.ts';
 
 function byType<F extends { readonly typeName: string }>(factories: readonly F[]): ReadonlyMap<string, F> {
@@ -33,6 +34,7 @@ export const NETWORK_FILTERS = byType<NetworkFilterConfigFactory>([
   createHttpConnectionManagerFactory(HTTP_FILTERS),
   sniCluster,
   tcpProxy,
+  networkWasm,
 ]);
 
 export const LISTENER_FILTERS = byType<ListenerFilterConfigFactory>([httpInspector, originalDst, proxyProtocol, tlsInspector]);

@@ -1,5 +1,6 @@
 /** The main thread's view of its workers. */
 import { Worker } from 'node:worker_threads';
+import { processSharedMemory } from '../../wasm/shared/shared_memory.ts';
 import type { FromWorker, ToWorker, WorkerInit } from './worker_protocol.ts';
 
 /**
@@ -17,6 +18,8 @@ export class WorkerPool {
   /** `onFailure`: a worker ended or failed although nobody asked it to. */
   constructor(onFailure: (message: string) => void) {
     this.onFailure = onFailure;
+    // Made here, so that all workers have the same.
+    processSharedMemory();
   }
 
   get size(): number {

@@ -11,6 +11,7 @@ import { Store } from '../../core/stats/store.ts';
 import { AccessLogManagerImpl } from '../access_log/manager.ts';
 import { ConfigError } from '../config/error.ts';
 import type { Bootstrap } from '../config/types.gen.ts';
+import { startWasmServices } from '../extensions/bootstrap/wasm/config.ts';
 import { LISTENER_EXTENSIONS } from '../extensions/registry.ts';
 import { AsyncClient } from '../http/async_client.ts';
 import { ConnectionHandler } from '../network/connection_handler.ts';
@@ -117,6 +118,7 @@ export class WorkerRuntime {
       onDestroy: () => {},
     };
     this.handler = new ConnectionHandler({ context, extensions: LISTENER_EXTENSIONS, createServerConnection });
+    startWasmServices(init.bootstrap.bootstrapExtensions ?? [], context);
     this.listeners = (init.bootstrap.staticResources?.listeners ?? []) as unknown as ListenerProto[];
   }
 

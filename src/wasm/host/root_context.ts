@@ -20,6 +20,14 @@ export interface PluginInfo {
   readonly allowOnHeadersStopIteration: boolean;
 }
 
+/** A stream that has ended, for access loggers. */
+export interface LogSource {
+  readonly requestHeaders: HostHeaderMap | null;
+  readonly responseHeaders: HostHeaderMap | null;
+  readonly responseTrailers: HostHeaderMap | null;
+  property(path: string): PropertyValue;
+}
+
 export class RootContext extends Context {
   readonly plugin: PluginInfo;
   readonly callouts: Callouts;
@@ -39,6 +47,7 @@ export class RootContext extends Context {
   private timer: HostTimer | null = null;
   private tickMs = 0;
   private donePending = false;
+  private logSource: LogSource | null = null;
   private deleted = false;
 
   constructor(wasm: Wasm, plugin: PluginInfo) {
@@ -98,8 +107,32 @@ export class RootContext extends Context {
     return valid && !wasm.failed;
   }
 
+  /** Of an access logger: a stream has ended. */
+  log(source: LogSource): void {
+    const { wasm } = this;
+    // Something that the module did ended the stream: it cannot be told now, and later the stream is gone.
+    if (wasm.depth > 0) return;
+    this.logSource = source;
+    wasm.call1(this, 'proxy_on_log', this.id);
+    this.logSource = null;
+  }
+
   override get logging(): boolean {
-    return false;
+    return this.logSource !== null;
+  }
+
+  override headerMap(type: number): HostHeaderMap | null {
+    const source = this.logSource;
+    if (source === null) return super.headerMap(type);
+    if (type === MapType.HttpRequestHeaders) return source.requestHeaders;
+    if (type === MapType.HttpResponseHeaders) return source.responseHeaders;
+    return type === MapType.HttpResponseTrailers ? source.responseTrailers : super.headerMap(type);
+  }
+
+  override property(path: string): PropertyValue {
+    const own = this.ownProperty(path);
+    if (own !== undefined) return own;
+    return this.logSource === null ? this.wasm.environment.property(path) : this.logSource.property(path);
   }
 
   calloutMap(type: number): HostHeaderMap | null {

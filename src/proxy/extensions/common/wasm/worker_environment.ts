@@ -5,6 +5,8 @@ import type { Scope } from '../../../../core/stats/stats.ts';
 import type { Callouts, ForeignResult, HostEnvironment, HostTimer } from '../../../../wasm/host/environment.ts';
 import type { PropertyValue } from '../../../../wasm/host/property_value.ts';
 import { WasmHost } from '../../../../wasm/plugin/wasm_host.ts';
+import { processSharedMemory } from '../../../../wasm/shared/shared_memory.ts';
+import { SharedMemoryState } from '../../../../wasm/shared/shared_memory_state.ts';
 import { LocalSharedState, type SharedState } from '../../../../wasm/shared/shared_state.ts';
 import type { FactoryContext, Logger } from '../../../server/factory_context.ts';
 import { WorkerCallouts } from './callouts.ts';
@@ -39,7 +41,7 @@ class WorkerEnvironment implements HostEnvironment {
     this.logger = context.logger('wasm');
     const post = (callback: () => void): void => this.post(callback);
     // On the main thread configurations are only tried.
-    this.shared = isMainThread ? new LocalSharedState(post) : new LocalSharedState(post);
+    this.shared = isMainThread ? new LocalSharedState(post) : new SharedMemoryState(processSharedMemory(), post);
   }
 
   get logLevel(): number {
