@@ -1176,6 +1176,7 @@ export interface Cluster {
   circuitBreakers?: CircuitBreakers;
   commonHttpProtocolOptions?: CoreHttpProtocolOptions;
   httpProtocolOptions?: Http1ProtocolOptions;
+  http2ProtocolOptions?: Http2ProtocolOptions;
   typedExtensionProtocolOptions: Record<string, ({ '@type': 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions' } & HttpHttpProtocolOptions) | ({ '@type': 'envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions' } & TcpProtocolOptions)>;
   dnsRefreshRate?: number;
   dnsFailureRefreshRate?: ClusterRefreshRate;
@@ -1319,11 +1320,13 @@ export interface HttpHttpProtocolOptions {
 /** envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig */
 export interface HttpProtocolOptionsExplicitHttpConfig {
   httpProtocolOptions?: Http1ProtocolOptions;
+  http2ProtocolOptions?: Http2ProtocolOptions;
 }
 
 /** envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig */
 export interface HttpProtocolOptionsUseDownstreamHttpConfig {
   httpProtocolOptions?: Http1ProtocolOptions;
+  http2ProtocolOptions?: Http2ProtocolOptions;
 }
 
 /** envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions */

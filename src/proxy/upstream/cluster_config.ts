@@ -3,10 +3,13 @@
  * (Envoy: ClusterInfoImpl, ClusterImplBase). Runs on the main thread for validation and on each worker.
  *
  * Left out, and therefore refused: EDS and custom cluster types, ring hash, maglev, subsets, locality-aware balancing, slow start, health
- * checks, outlier detection, TLS and other transport sockets, HTTP/2, preconnecting, several addresses per endpoint.
+ * checks, outlier detection, TLS and other transport sockets, preconnecting, several addresses per endpoint.
  */
 import { ConfigError } from '../config/error.ts';
 import type { Http1Settings } from '../http/http1/settings.ts';
+import type { KeepaliveSettings } from '../http/http2/keepalive.ts';
+import { http2SettingsOf, keepaliveOf, type PlainHttp2ProtocolOptions } from '../http/http2/protocol_options.ts';
+import type { Http2Settings } from '../http/http2/settings.ts';
 import { type Address, ipAddress } from '../network/address.ts';
 import type { ConnectOptions } from '../network/io_handle.ts';
 import { configuredSocketInterface } from '../network/socket_interfaces.ts';
@@ -46,7 +49,12 @@ export interface HttpSettings {
   readonly maxConnectionDurationMs: number;
   /** 0: unlimited. */
   readonly maxRequestsPerConnection: number;
+  /** `downstream`: that of the request's downstream connection. `auto`: by ALPN. */
+  readonly protocol: 'http1' | 'http2' | 'downstream' | 'auto';
   readonly http1: Http1Settings;
+  readonly http2: Http2Settings;
+  /** Null: no PINGs on HTTP/2 connections. */
+  readonly keepalive: KeepaliveSettings | null;
 }
 
 export interface ClusterSettings {
@@ -139,7 +147,6 @@ const UNSUPPORTED = {
   transportSocketMatches: 'transport_socket_matches',
   edsClusterConfig: 'eds_cluster_config',
   healthChecks: 'health_checks',
-  http2ProtocolOptions: 'http2_protocol_options',
   upstreamHttpProtocolOptions: 'upstream_http_protocol_options',
   outlierDetection: 'outlier_detection',
   lbSubsetConfig: 'lb_subset_config',
@@ -254,12 +261,12 @@ function thresholds(own: PlainThresholds | undefined, perHost: PlainThresholds |
 interface PlainHttpUpstream {
   explicitHttpConfig?: {
     httpProtocolOptions?: PlainHttp1ProtocolOptions;
-    http2ProtocolOptions?: unknown;
+    http2ProtocolOptions?: PlainHttp2ProtocolOptions;
     http3ProtocolOptions?: unknown;
   };
   useDownstreamProtocolConfig?: {
     httpProtocolOptions?: PlainHttp1ProtocolOptions;
-    http2ProtocolOptions?: unknown;
+    http2ProtocolOptions?: PlainHttp2ProtocolOptions;
     http3ProtocolOptions?: unknown;
   };
   autoConfig?: unknown;
@@ -278,14 +285,15 @@ function parseHttp(config: PlainCluster, at: (field: string) => string): HttpSet
     ? 'common_http_protocol_options'
     : config.httpProtocolOptions
       ? 'http_protocol_options'
-      : '';
+      : config.http2ProtocolOptions
+        ? 'http2_protocol_options'
+        : '';
   if (typed && older !== '') {
     throw new ConfigError(`${older} has no effect beside typed_extension_protocol_options[${HTTP_OPTIONS}]`, { path: at(older) });
   }
   const where = (field: string): string => at(`typed_extension_protocol_options[${HTTP_OPTIONS}].${field}`);
   const chosen = typed?.explicitHttpConfig ?? typed?.useDownstreamProtocolConfig;
   const chosenName = typed?.explicitHttpConfig ? 'explicit_http_config' : 'use_downstream_protocol_config';
-  if (chosen?.http2ProtocolOptions) throw unsupported('HTTP/2', where(`${chosenName}.http2_protocol_options`));
   if (chosen?.http3ProtocolOptions) throw unsupported('HTTP/3', where(`${chosenName}.http3_protocol_options`));
   if (typed?.autoConfig) throw unsupported('auto_config', where('auto_config'));
   if (typed?.httpFilters && typed.httpFilters.length > 0) throw unsupported('upstream http_filters', where('http_filters'));
@@ -299,7 +307,18 @@ function parseHttp(config: PlainCluster, at: (field: string) => string): HttpSet
     const field = 'common_http_protocol_options.max_stream_duration';
     throw unsupported('max_stream_duration', typed ? where(field) : at(field));
   }
+  const http2 = typed ? chosen?.http2ProtocolOptions : config.http2ProtocolOptions;
+  const http2Path = typed ? where(`${chosenName}.http2_protocol_options`) : at('http2_protocol_options');
+  let protocol: HttpSettings['protocol'] = http2 === undefined ? 'http1' : 'http2';
+  if (typed?.useDownstreamProtocolConfig) protocol = 'downstream';
   return {
+    protocol,
+    http2: http2SettingsOf(http2, http2Path, {
+      ...(common?.maxResponseHeadersKb === undefined ? {} : { maxHeadersKb: common.maxResponseHeadersKb }),
+      ...(common?.maxHeadersCount === undefined ? {} : { maxHeadersCount: common.maxHeadersCount }),
+      streamBufferLimit: config.perConnectionBufferLimitBytes || 1 << 20,
+    }),
+    keepalive: keepaliveOf(http2),
     idleTimeoutMs: common?.idleTimeout ?? 3_600_000,
     maxConnectionDurationMs: common?.maxConnectionDuration ?? 0,
     maxRequestsPerConnection: common?.maxRequestsPerConnection ?? config.maxRequestsPerConnection ?? 0,

@@ -1,6 +1,7 @@
 /** A cluster's settings, stats and circuit breakers on one thread (Envoy: ClusterInfoImpl). */
 import type { Scope } from '../../core/stats/stats.ts';
 import { type Http1Stats, http1Stats } from '../http/http1/settings.ts';
+import { type Http2Stats, http2Stats } from '../http/http2/settings.ts';
 import type { FractionalPercent, Runtime, RuntimeSnapshot } from '../runtime/runtime.ts';
 import type { Protocol } from '../stream_info/stream_info.ts';
 import type { ClusterSettings } from './cluster_config.ts';
@@ -23,9 +24,10 @@ export class ClusterInfoImpl implements ClusterInfo {
   readonly statsScope: Scope;
   readonly stats: ClusterStats;
   readonly metadata: Record<string, Record<string, unknown>>;
-  readonly upstreamHttpProtocol: Protocol = 'HTTP/1.1';
+  readonly upstreamHttpProtocol: Protocol;
   readonly maxRequestsPerConnection: number;
   private codecStats: Http1Stats | null = null;
+  private codec2Stats: Http2Stats | null = null;
   private readonly context: ClusterInfoContext;
   private readonly maintenanceKey: string;
   /** Of which `maintenanceConfigured` tells whether the key is there. */
@@ -41,6 +43,7 @@ export class ClusterInfoImpl implements ClusterInfo {
     this.connectTimeoutMs = settings.connectTimeoutMs;
     this.perConnectionBufferLimitBytes = settings.perConnectionBufferLimitBytes;
     this.metadata = settings.metadata;
+    this.upstreamHttpProtocol = settings.http.protocol === 'http2' ? 'HTTP/2' : 'HTTP/1.1';
     this.maxRequestsPerConnection = settings.http.maxRequestsPerConnection;
     this.context = context;
     this.maintenanceKey = `upstream.maintenance_mode.${settings.name}`;
@@ -68,6 +71,12 @@ export class ClusterInfoImpl implements ClusterInfo {
   get http1Stats(): Http1Stats {
     this.codecStats ??= http1Stats(this.statsScope);
     return this.codecStats;
+  }
+
+  /** `http2.*`, as `http1Stats`. */
+  get http2Stats(): Http2Stats {
+    this.codec2Stats ??= http2Stats(this.statsScope);
+    return this.codec2Stats;
   }
 
   resourceManager(priority: ResourcePriority): ResourceManagerImpl {

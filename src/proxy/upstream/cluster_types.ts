@@ -3,6 +3,7 @@
  * unset messages and wrappers undefined. What else a Cluster may carry reaches `cluster_config.ts` too and is refused there.
  */
 
+import type { PlainHttp2ProtocolOptions } from '../http/http2/protocol_options.ts';
 import type { PlainHttp1ProtocolOptions } from './http1_settings.ts';
 
 export interface PlainSocketAddress {
@@ -119,6 +120,7 @@ export interface PlainCluster {
   circuitBreakers?: { thresholds?: PlainThresholds[]; perHostThresholds?: PlainThresholds[] };
   commonHttpProtocolOptions?: PlainHttpProtocolOptions;
   httpProtocolOptions?: PlainHttp1ProtocolOptions;
+  http2ProtocolOptions?: PlainHttp2ProtocolOptions;
   typedExtensionProtocolOptions?: Record<string, object>;
   dnsRefreshRate?: number;
   dnsFailureRefreshRate?: { baseInterval?: number; maxInterval?: number };

@@ -1,12 +1,12 @@
 /**
- * What all connection pools have in common: one stream per connection, a queue of streams that wait, connections made on demand
- * (Envoy: source/common/conn_pool/conn_pool_base.cc).
+ * What all connection pools have in common: a queue of streams that wait, connections made on demand (Envoy:
+ * source/common/conn_pool/conn_pool_base.cc). A connection carries one stream; pools of multiplexed connections count for themselves.
  *
  * A pool serves one host, priority and protocol on one worker. A free connection is taken last-in first-out; the oldest waiting stream
  * gets the connection that becomes free. When an attempt to connect fails, every waiting stream fails with it.
  * A connection that closes always runs `closed` once, from its event, however it came to close.
  *
- * Left out: preconnecting, several streams per connection.
+ * Left out: preconnecting.
  */
 import { SysError } from '../../core/sys/libc.ts';
 import { type Connection, ConnectionEvent } from '../network/connection.ts';
@@ -48,10 +48,10 @@ export abstract class ConnPoolBase {
   protected readonly context: UpstreamContext;
   protected readonly resources: ResourceManagerImpl;
   protected readonly ready = new LinkedList<ActiveClient>();
-  /** Connections with a stream. */
-  private readonly busy = new LinkedList<ActiveClient>();
-  private readonly connecting = new LinkedList<ActiveClient>();
-  private readonly pending = new LinkedList<PendingStream>();
+  /** Connections that take no further stream now. */
+  protected readonly busy = new LinkedList<ActiveClient>();
+  protected readonly connecting = new LinkedList<ActiveClient>();
+  protected readonly pending = new LinkedList<PendingStream>();
   private draining = false;
   private gone = false;
   private readonly onGone: (pool: ConnPoolBase) => void;
@@ -112,12 +112,17 @@ export abstract class ConnPoolBase {
 
   /** Keeps the pool, but no connection that exists now is used again. */
   drainConnections(): void {
-    for (const client of this.ready.toArray()) client.close();
+    for (const client of this.ready.toArray()) this.retire(client);
     for (const client of this.busy.toArray()) this.drainClient(client);
     if (this.pending.size === 0) for (const client of this.connecting.toArray()) client.close();
   }
 
   // --- for subclasses ---
+
+  /** Streams that a connection is expected to carry at a time. */
+  protected get streamsPerConnection(): number {
+    return 1;
+  }
 
   protected abstract createClient(connection: Connection): ActiveClient;
   protected abstract readonly cancelClosesExcess: boolean;
@@ -152,6 +157,10 @@ export abstract class ConnPoolBase {
     } else {
       client.state = ClientState.Busy;
     }
+    this.countStream();
+  }
+
+  protected countStream(): void {
     this.stats.upstreamRqTotal.inc();
     this.stats.upstreamRqActive.inc();
     this.host.stats.rqTotal.inc();
@@ -176,6 +185,10 @@ export abstract class ConnPoolBase {
   private uncountStream(client: ActiveClient): void {
     if (!client.active) return;
     client.active = false;
+    this.uncountOne();
+  }
+
+  protected uncountOne(): void {
     this.stats.upstreamRqActive.dec();
     this.host.stats.rqActive.dec();
     this.resources.requests.dec();
@@ -183,9 +196,21 @@ export abstract class ConnPoolBase {
 
   // --- for clients and pending streams ---
 
-  /** After its stream this connection closes. */
+  /** After its streams this connection closes. */
   drainClient(client: ActiveClient): void {
     if (client.state === ClientState.Busy) client.state = ClientState.Draining;
+    else if (client.state === ClientState.Ready) this.retire(client);
+  }
+
+  /** A connection that could take a stream gets none any more: it closes now, or when the last on it is over. */
+  private retire(client: ActiveClient): void {
+    if (!client.active) {
+      client.close();
+      return;
+    }
+    this.ready.remove(client);
+    this.busy.pushFront(client);
+    client.state = ClientState.Draining;
   }
 
   onClientConnected(client: ActiveClient): void {
@@ -256,19 +281,19 @@ export abstract class ConnPoolBase {
   }
 
   /** A connection is free: the oldest waiting stream gets it. */
-  private serveFirst(client: ActiveClient): void {
-    // More than one turn only when a stream is refused by the circuit breaker and leaves the connection free.
+  protected serveFirst(client: ActiveClient): void {
+    // With one stream to a connection, more than one turn only when the circuit breaker refuses one and leaves the connection free.
     for (let stream = this.pending.first; stream !== null && client.state === ClientState.Ready; stream = this.pending.first) {
       this.removePending(stream);
       stream.serve(client);
     }
     if (client.state !== ClientState.Ready) return;
-    client.startIdle();
+    if (!client.active) client.startIdle();
     this.closeUnusedWhenDraining();
   }
 
-  private createConnections(): void {
-    while (this.pending.size > this.connecting.size) {
+  protected createConnections(): void {
+    while (this.pending.size > this.connecting.size * this.streamsPerConnection) {
       const allowed = this.canCreateConnection();
       if (!allowed) this.stats.upstreamCxOverflow.inc();
       // Without any connection nothing would ever serve those that wait: one is made against the limit.
@@ -322,9 +347,9 @@ export abstract class ConnPoolBase {
     this.resources.connections.dec();
   }
 
-  private closeUnusedWhenDraining(): void {
+  protected closeUnusedWhenDraining(): void {
     if (!this.draining || this.gone) return;
-    for (const client of this.ready.toArray()) client.close();
+    for (const client of this.ready.toArray()) this.retire(client);
     for (const client of this.busy.toArray()) this.drainClient(client);
     if (this.pending.size === 0) for (const client of this.connecting.toArray()) client.close();
     if (!this.idle || this.gone) return;

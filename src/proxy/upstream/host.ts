@@ -7,6 +7,7 @@ import type { HealthStatus, Locality } from './endpoint_config.ts';
 import { HostStats } from './host_stats.ts';
 import type { HostDescription } from './host_update.ts';
 import type { Http1ConnPool } from './http1_conn_pool.ts';
+import type { Http2ConnPool } from './http2_conn_pool.ts';
 import type { TcpConnPool } from './tcp_conn_pool.ts';
 import type { Host } from './upstream.ts';
 
@@ -25,8 +26,9 @@ export class HostImpl implements Host {
   metadata: Record<string, Record<string, unknown>> = {};
   healthStatus: HealthStatus = 'UNKNOWN';
   health: HostHealth = HostHealth.Healthy;
+  /** By ResourcePriority: HTTP/1 first, then HTTP/2. */
+  readonly httpPools: (Http1ConnPool | Http2ConnPool | null)[] = [null, null, null, null];
   /** By ResourcePriority. */
-  readonly httpPools: [Http1ConnPool | null, Http1ConnPool | null] = [null, null];
   readonly tcpPools: [TcpConnPool | null, TcpConnPool | null] = [null, null];
   /** ORIGINAL_DST: chosen since the last clean-up. */
   used = true;

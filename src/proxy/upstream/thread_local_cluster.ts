@@ -7,6 +7,7 @@ import type { ConnPoolBase } from './conn_pool_base.ts';
 import { HostImpl } from './host.ts';
 import { type HostUpdate, hostKey } from './host_update.ts';
 import { Http1ConnPool } from './http1_conn_pool.ts';
+import { Http2ConnPool } from './http2_conn_pool.ts';
 import type { LoadBalancer } from './lb/load_balancer.ts';
 import { prioritySetOf } from './priority_set.ts';
 import { TcpConnPool } from './tcp_conn_pool.ts';
@@ -19,10 +20,14 @@ import type {
 } from './upstream.ts';
 import type { UpstreamContext } from './upstream_context.ts';
 
+/** In `HostImpl.httpPools`. */
+const FIRST_HTTP2 = 2;
+
 export class ThreadLocalClusterImpl implements ThreadLocalCluster {
   readonly info: ClusterInfoImpl;
   private readonly context: UpstreamContext;
   private readonly balancer: LoadBalancer;
+  private readonly http1Only: boolean;
   private byKey = new Map<string, HostImpl>();
   private all: readonly HostImpl[] = [];
   /** Pools of hosts that are gone, until their last connection ends. */
@@ -32,6 +37,13 @@ export class ThreadLocalClusterImpl implements ThreadLocalCluster {
     this.info = info;
     this.context = context;
     this.balancer = balancer;
+    this.http1Only = info.settings.http.protocol === 'http1';
+  }
+
+  /** Place in `HostImpl.httpPools`. */
+  private poolSlot(priority: ResourcePriority, context: LoadBalancerContext | null): number {
+    if (this.info.settings.http.protocol !== 'downstream') return priority + FIRST_HTTP2;
+    return context?.downstreamConnection()?.streamInfo.protocol === 'HTTP/2' ? priority + FIRST_HTTP2 : priority;
   }
 
   hosts(): readonly HostImpl[] {
@@ -75,7 +87,8 @@ export class ThreadLocalClusterImpl implements ThreadLocalCluster {
       this.info.stats.upstreamCxNoneHealthy.inc();
       return null;
     }
-    return host.httpPools[priority] ?? this.createHttpPool(host, priority);
+    const slot = this.http1Only ? priority : this.poolSlot(priority, context);
+    return host.httpPools[slot] ?? this.createHttpPool(host, priority, slot);
   }
 
   tcpConnPool(priority: ResourcePriority, context: LoadBalancerContext | null): TcpConnectionPool | null {
@@ -124,13 +137,14 @@ export class ThreadLocalClusterImpl implements ThreadLocalCluster {
     }
   }
 
-  private createHttpPool(host: HostImpl, priority: ResourcePriority): Http1ConnPool | null {
+  private createHttpPool(host: HostImpl, priority: ResourcePriority, slot: number): Http1ConnPool | Http2ConnPool | null {
     if (!this.roomForPool(priority)) return null;
-    const pool = new Http1ConnPool(this.context, this.info, host, priority, (gone) => {
-      if (host.httpPools[priority] === gone) host.httpPools[priority] = null;
+    const Pool = slot < FIRST_HTTP2 ? Http1ConnPool : Http2ConnPool;
+    const pool = new Pool(this.context, this.info, host, priority, (gone) => {
+      if (host.httpPools[slot] === gone) host.httpPools[slot] = null;
       this.drainingPools.delete(gone);
     });
-    host.httpPools[priority] = pool;
+    host.httpPools[slot] = pool;
     return pool;
   }
 
@@ -149,7 +163,7 @@ export class ThreadLocalClusterImpl implements ThreadLocalCluster {
     const limit = this.info.resourceManager(priority).connectionPools;
     if (limit.canCreate()) return true;
     for (const host of this.all) {
-      for (const pool of [host.httpPools[priority], host.tcpPools[priority]]) {
+      for (const pool of [host.httpPools[priority], host.httpPools[priority + FIRST_HTTP2], host.tcpPools[priority]]) {
         if (pool?.idle) {
           pool.drain();
           if (limit.canCreate()) return true;

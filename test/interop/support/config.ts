@@ -116,6 +116,31 @@ export function upstreamHttp1(options: Json, common: Json = {}): Json {
   };
 }
 
+/** `cluster` extra: HTTP/2 towards the upstream. */
+export function upstreamHttp2(options: Json = {}, common: Json = {}): Json {
+  return {
+    typed_extension_protocol_options: {
+      'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
+        '@type': `${TYPES}extensions.upstreams.http.v3.HttpProtocolOptions`,
+        common_http_protocol_options: common,
+        explicit_http_config: { http2_protocol_options: options },
+      },
+    },
+  };
+}
+
+/** `cluster` extra: whatever the client speaks. */
+export function upstreamAsDownstream(http1: Json = {}, http2: Json = {}): Json {
+  return {
+    typed_extension_protocol_options: {
+      'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
+        '@type': `${TYPES}extensions.upstreams.http.v3.HttpProtocolOptions`,
+        use_downstream_protocol_config: { http_protocol_options: http1, http2_protocol_options: http2 },
+      },
+    },
+  };
+}
+
 /** A route by prefix to a cluster. */
 export function route(prefix: string, target: string, action: Json = {}): Json {
   return { match: { prefix }, route: { cluster: target, ...action } };

@@ -138,7 +138,6 @@ test('what cannot work is refused with its path', () => {
     [{ ...one, type: 'ORIGINAL_DST', lbPolicy: 'CLUSTER_PROVIDED' }, 'load_assignment', /no load assignment/],
     [{ ...one, healthChecks: [{}] }, 'health_checks', /not supported/],
     [{ ...one, outlierDetection: {} }, 'outlier_detection', /not supported/],
-    [{ ...one, http2ProtocolOptions: {} }, 'http2_protocol_options', /not supported/],
     [{ ...one, transportSocket: { name: 'envoy.transport_sockets.tls' } }, 'transport_socket', /tls is not supported/],
     [
       { ...one, commonLbConfig: { localityWeightedLbConfig: {} } },
@@ -147,9 +146,9 @@ test('what cannot work is refused with its path', () => {
     ],
     [{ ...one, roundRobinLbConfig: { slowStartConfig: {} } }, 'round_robin_lb_config.slow_start_config', /not supported/],
     [
-      typed({ explicitHttpConfig: { http2ProtocolOptions: {} } }),
-      `typed_extension_protocol_options[${HTTP}].explicit_http_config.http2_protocol_options`,
-      /HTTP\/2/,
+      typed({ explicitHttpConfig: { http2ProtocolOptions: { hpackTableSize: 65536 } } }),
+      `typed_extension_protocol_options[${HTTP}].explicit_http_config.http2_protocol_options.hpack_table_size`,
+      /not supported/,
     ],
     [typed({ autoConfig: {} }), `typed_extension_protocol_options[${HTTP}].auto_config`, /not supported/],
     [

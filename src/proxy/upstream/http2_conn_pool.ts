@@ -1,0 +1,243 @@
+/**
+ * HTTP/2 connections to one host: many requests on each (Envoy: source/common/http/http2/conn_pool.cc and codec_client.cc).
+ *
+ * A connection takes streams up to the lower of `max_concurrent_streams` and what the peer's SETTINGS say; only then another one is
+ * made. After GOAWAY, `max_requests_per_connection` or `max_connection_duration` it takes no more, and closes with its last stream.
+ */
+import type { SliceBuffer } from '../../core/buffer/slice_buffer.ts';
+import { type ResponseDecoder, StreamResetReason } from '../http/codec.ts';
+import { type Http2ClientCallbacks, Http2ClientConnection } from '../http/http2/client_connection.ts';
+import type { Http2Transport } from '../http/http2/connection.ts';
+import { Keepalive } from '../http/http2/keepalive.ts';
+import { type Connection, FilterStatus, type ReadFilter } from '../network/connection.ts';
+import type { Protocol } from '../stream_info/stream_info.ts';
+import { ActiveClient, ClientState } from './active_client.ts';
+import { ConnPoolBase, PendingStream } from './conn_pool_base.ts';
+import type { HostImpl } from './host.ts';
+import { type Cancellable, type HttpConnectionPool, type HttpPoolCallbacks, PoolFailureReason } from './upstream.ts';
+
+/** Stream numbers of a connection are odd and end at 2^31 (Envoy: MAX_STREAMS). */
+const MAX_STREAMS = 1 << 29;
+
+export class Http2ConnPool extends ConnPoolBase implements HttpConnectionPool {
+  readonly protocol: Protocol = 'HTTP/2';
+  protected readonly cancelClosesExcess = false;
+  /** What connections of this host allowed last: how many streams to expect of one that is not up yet. */
+  private knownLimit = Number.MAX_SAFE_INTEGER;
+
+  get idleTimeoutMs(): number {
+    return this.cluster.settings.http.idleTimeoutMs;
+  }
+
+  protected get maxConnectionDurationMs(): number {
+    return this.cluster.settings.http.maxConnectionDurationMs;
+  }
+
+  protected override get streamsPerConnection(): number {
+    return Math.max(1, Math.min(this.cluster.settings.http.http2.maxConcurrentStreams, this.knownLimit));
+  }
+
+  newStream(decoder: ResponseDecoder, callbacks: HttpPoolCallbacks): Cancellable | null {
+    const client = this.ready.first;
+    if (client === null) return this.enqueue(new Http2PendingStream(this, decoder, callbacks));
+    this.attach(client as Http2Client, decoder, callbacks);
+    return null;
+  }
+
+  /** Gives a place on a connection to a stream. */
+  attach(client: Http2Client, decoder: ResponseDecoder, callbacks: HttpPoolCallbacks): void {
+    if (!this.resources.requests.canCreate()) {
+      this.stats.upstreamRqPendingOverflow.inc();
+      callbacks.onPoolFailure(PoolFailureReason.Overflow, '', this.host);
+      return;
+    }
+    client.activeStreams++;
+    client.active = true;
+    client.streams++;
+    if (--client.remaining === 0) {
+      this.stats.upstreamCxMaxRequests.inc();
+      this.drainClient(client);
+    } else if (client.activeStreams >= client.codec.streamLimit) {
+      this.ready.remove(client);
+      this.busy.pushFront(client);
+      client.state = ClientState.Busy;
+    }
+    this.countStream();
+    client.keepalive?.onStream();
+    callbacks.onPoolReady(client.codec.newStream(decoder), this.host, client.connection, this.protocol);
+  }
+
+  /** A stream of `client` is over. */
+  onStreamClosed(client: Http2Client): void {
+    client.activeStreams--;
+    client.active = client.activeStreams > 0;
+    this.uncountOne();
+    if (client.state === ClientState.Closed || client.closing) return;
+    if (client.state === ClientState.Draining) {
+      if (!client.active) client.close();
+      return;
+    }
+    this.updateRoom(client);
+  }
+
+  /** The peer's SETTINGS arrived or changed. */
+  onStreamLimit(client: Http2Client): void {
+    this.knownLimit = client.codec.streamLimit;
+    this.updateRoom(client);
+    this.createConnections();
+  }
+
+  private updateRoom(client: Http2Client): void {
+    const room = client.activeStreams < client.codec.streamLimit;
+    if (client.state === ClientState.Ready && !room) {
+      this.ready.remove(client);
+      this.busy.pushFront(client);
+      client.state = ClientState.Busy;
+    } else if (client.state === ClientState.Busy && room) {
+      this.busy.remove(client);
+      this.ready.pushFront(client);
+      client.state = ClientState.Ready;
+    }
+    if (client.state === ClientState.Ready) this.serveFirst(client);
+  }
+
+  onGoAway(client: Http2Client): void {
+    this.stats.upstreamCxCloseNotify.inc();
+    this.drainClient(client);
+  }
+
+  protected createClient(connection: Connection): ActiveClient {
+    this.stats.upstreamCxHttp2Total.inc();
+    return new Http2Client(this, connection);
+  }
+}
+
+class Http2PendingStream extends PendingStream {
+  readonly decoder: ResponseDecoder;
+  readonly callbacks: HttpPoolCallbacks;
+  private readonly http: Http2ConnPool;
+
+  constructor(pool: Http2ConnPool, decoder: ResponseDecoder, callbacks: HttpPoolCallbacks) {
+    super(pool);
+    this.http = pool;
+    this.decoder = decoder;
+    this.callbacks = callbacks;
+  }
+
+  fail(reason: PoolFailureReason, transportFailureReason: string, host: HostImpl): void {
+    this.callbacks.onPoolFailure(reason, transportFailureReason, host);
+  }
+
+  serve(client: ActiveClient): void {
+    this.http.attach(client as Http2Client, this.decoder, this.callbacks);
+  }
+}
+
+export class Http2Client extends ActiveClient implements ReadFilter, Http2Transport, Http2ClientCallbacks {
+  readonly codec: Http2ClientConnection;
+  readonly keepalive: Keepalive | null;
+  activeStreams = 0;
+  /** The connection is going down: its streams end with it. */
+  closing = false;
+  private readonly http: Http2ConnPool;
+  private protocolError = false;
+  private readDisables = 0;
+
+  constructor(pool: Http2ConnPool, connection: Connection) {
+    const max = pool.cluster.maxRequestsPerConnection;
+    super(pool, connection, max > 0 ? Math.min(max, MAX_STREAMS) : MAX_STREAMS);
+    this.http = pool;
+    const settings = pool.cluster.settings.http;
+    this.codec = new Http2ClientConnection(this, pool.dispatcher.slab, this, settings.http2, pool.cluster.http2Stats);
+    this.keepalive = settings.keepalive === null ? null : new Keepalive(pool.dispatcher, settings.keepalive, () => this.close());
+    connection.addReadFilter(this);
+  }
+
+  // --- Http2Transport ---
+
+  get writeBufferBytes(): number {
+    return this.connection.writeBufferBytes;
+  }
+
+  write(data: SliceBuffer): void {
+    this.connection.write(data, false);
+  }
+
+  readDisable(disable: boolean): void {
+    if (disable) this.readDisables++;
+    else if (this.readDisables > 0) this.readDisables--;
+    else return;
+    this.connection.readDisable(disable);
+  }
+
+  /** A client never sends for nobody: what is left of a request whose response is complete is reset. */
+  watchFlush(): void {}
+
+  onPingAck(): void {
+    this.keepalive?.onAck();
+  }
+
+  onEnd(): void {
+    this.keepalive?.stop();
+  }
+
+  // --- Http2ClientCallbacks ---
+
+  onStreamClosed(): void {
+    this.http.onStreamClosed(this);
+  }
+
+  onStreamLimit(): void {
+    if (!this.closing && this.state !== ClientState.Closed) this.http.onStreamLimit(this);
+  }
+
+  onGoAway(): void {
+    if (!this.closing && this.state !== ClientState.Closed) this.http.onGoAway(this);
+  }
+
+  // --- ReadFilter ---
+
+  initializeReadFilterCallbacks(): void {}
+
+  onNewConnection(): FilterStatus {
+    return FilterStatus.Continue;
+  }
+
+  onData(data: SliceBuffer): FilterStatus {
+    this.countReceived(data.length);
+    const error = this.codec.dispatch(data);
+    this.countBuffered(data.length);
+    if (this.connection.state !== 'open') return FilterStatus.StopIteration;
+    if (error !== null) {
+      this.protocolError = true;
+      this.pool.stats.upstreamCxProtocolError.inc();
+      this.close();
+    }
+    return FilterStatus.StopIteration;
+  }
+
+  // --- connection events ---
+
+  onConnected(): void {
+    this.codec.start();
+    this.codec.flush();
+    this.keepalive?.start(this.codec);
+  }
+
+  onAboveWriteBufferHighWatermark(): void {
+    this.codec.onUnderlyingConnectionAboveWriteBufferHighWatermark();
+  }
+
+  onBelowWriteBufferLowWatermark(): void {
+    this.codec.onUnderlyingConnectionBelowWriteBufferLowWatermark();
+  }
+
+  onClosed(): void {
+    this.closing = true;
+    this.incomplete = this.activeStreams > 0;
+    const reason = this.protocolError ? StreamResetReason.ProtocolError : StreamResetReason.ConnectionTermination;
+    this.codec.onConnectionClosed(reason, this.connection.transportFailureReason);
+  }
+
+  afterClosed(): void {}
+}
