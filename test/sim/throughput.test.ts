@@ -29,10 +29,20 @@ test('bbr does not take random loss for congestion', () => {
   assert.ok(total > 0.8 * 20, `${total}`);
 });
 
-for (const cc of ['newreno', 'cubic'] as const)
+for (const cc of ['newreno', 'cubic', 'bbr'] as const)
   test(`four ${cc} flows share a bottleneck`, () => {
     const { flows, total } = runPath({ ...path, rttMs: 20, cc, loss: 0, flows: 4, seconds: 20 });
     const jain = total ** 2 / (flows.length * flows.reduce((sum, f) => sum + f * f, 0));
     assert.ok(jain > 0.85, `${flows.map((f) => f.toFixed(1))}`);
     assert.ok(total > 0.9 * 20);
   });
+
+test('four bbr flows share shallow and deep buffers', () => {
+  for (const rttMs of [20, 40])
+    for (const queueBdp of [0.5, 1, 2]) {
+      const { flows, total } = runPath({ ...path, rttMs, queueBdp, cc: 'bbr', loss: 0, flows: 4, seconds: 16 });
+      const jain = total ** 2 / (flows.length * flows.reduce((sum, f) => sum + f * f, 0));
+      assert.ok(jain > 0.9, `rtt ${rttMs} buffer ${queueBdp}: ${flows.map((f) => f.toFixed(1))}`);
+      assert.ok(total > 0.85 * 20, `${total}`);
+    }
+});

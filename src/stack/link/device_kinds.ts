@@ -17,6 +17,7 @@ export interface DeviceFields {
   threaded?: boolean;
   mac?: string;
   peer?: string;
+  faults?: { keepOffload?: boolean };
 }
 
 export interface OpenedDevice {
@@ -87,7 +88,12 @@ export function parseMac(value: string): Uint8Array | null {
 
 function openTun(kind: 'tun' | 'tap', fields: DeviceFields, { memory }: OpenContext): OpenedDevice {
   const { name, mtu, offload = true, threaded } = fields;
-  const device = new TunDevice({ name, kind, mtu, offload, threaded, mac: macOf(fields) }, memory);
+  // Behind fault injection each packet is to have its own fate.
+  const whole = fields.faults === undefined || fields.faults.keepOffload === true;
+  const device = new TunDevice(
+    { name, kind, mtu, offload: whole && offload, coalesce: whole, threaded, mac: macOf(fields) },
+    memory,
+  );
   return { device, fds: [device.fd], hasHostSide: true };
 }
 

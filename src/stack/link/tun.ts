@@ -36,6 +36,8 @@ export interface TunOptions {
   mac?: Uint8Array;
   /** Many packets per system call; by default where the kernel lets us. */
   ring?: boolean;
+  /** Without segmentation offload: merge segments that arrive together (the default). */
+  coalesce?: boolean;
   /** The kernel takes our packets in a thread of its own: by default without segmentation offload, where packets are many. */
   threaded?: boolean;
 }
@@ -89,7 +91,8 @@ export class TunDevice implements Device, TunRingOwner {
     this.mac = options.kind === 'tap' ? (options.mac ?? new Uint8Array([2, 0x53, 0x4c, 0, 0, 1])) : null;
     this.memory = memory;
     this.readBytes = this.segments ? MAX_READ : Math.max(SMALL_READ, this.mtu + ETHERNET_HEADER + VNET_HEADER_BYTES + 16);
-    this.coalescer = this.segments ? null : new Coalescer(options.kind === 'tap' ? ETHERNET_HEADER : 0);
+    const merge = !this.segments && options.coalesce !== false;
+    this.coalescer = !merge ? null : new Coalescer(options.kind === 'tap' ? ETHERNET_HEADER : 0);
     this.ring = options.ring === false ? null : this.openRing();
   }
 

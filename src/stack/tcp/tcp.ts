@@ -70,6 +70,7 @@ export class Tcp {
   private timeWaitHead = 0;
   private timeWaitCount = 0;
   private nextPort: number;
+  private turn = 0;
   private challengeWindowUs = -1e12;
   private challengesLeft = 0;
   private cookiesUntilUs = 0;
@@ -132,7 +133,11 @@ export class Tcp {
     const batch = this.dirty;
     if (batch.length === 0) return;
     this.dirty = [];
-    for (const c of batch) {
+    // Another one is first each time: who comes last finds the queues behind the stack full more often.
+    this.turn = (this.turn + 0x9e3779b1) >>> 0;
+    const first = this.turn % batch.length;
+    for (let i = 0; i < batch.length; i++) {
+      const c = batch[first + i < batch.length ? first + i : first + i - batch.length];
       c.scheduled = false;
       const { events } = c;
       c.events = 0;

@@ -28,7 +28,11 @@ export class Bbr implements CongestionControl {
   private cycle = 2;
   private cycleAtUs = 0;
   private probeRttDoneUs = 0;
+  private probeRttRound = false;
   private priorCwnd = 0;
+  /** First round of a recovery: what is delivered may be replaced, and no more. */
+  private conserving = false;
+  private wasInRecovery = false;
 
   onAck(): void {}
 
@@ -49,7 +53,8 @@ export class Bbr implements CongestionControl {
       this.minRttAtUs = nowUs;
     }
     if (roundStart && !sample.appLimited) this.checkFullPipe();
-    this.updateMode(state, expired, nowUs);
+    if (this.conserving && (roundStart || !inRecovery)) this.conserving = false;
+    this.updateMode(state, sample, roundStart, expired, nowUs);
     this.setPacing(state);
     this.setWindow(state, sample, inRecovery);
   }
@@ -69,21 +74,14 @@ export class Bbr implements CongestionControl {
     } else if (++this.fullRounds >= 3) this.filled = true;
   }
 
-  private updateMode(state: CcState, minRttExpired: boolean, nowUs: number): void {
+  private updateMode(state: CcState, sample: RateSample, roundStart: boolean, minRttExpired: boolean, nowUs: number): void {
     if (this.mode === 'startup' && this.filled) this.mode = 'drain';
-    if (this.mode === 'drain' && state.pipe <= this.target(1)) {
-      this.mode = 'probeBw';
-      this.cycle = 2;
-      this.cycleAtUs = nowUs;
-    }
+    if (this.mode === 'drain' && state.pipe <= this.flight(state, 1)) this.enterProbeBw(state, nowUs);
     if (this.mode === 'probeBw' && nowUs - this.cycleAtUs > this.minRttUs) {
-      const gain = CYCLE[this.cycle];
-      const stay = gain > 1 && state.pipe < this.target(gain) && nowUs - this.cycleAtUs < 2 * this.minRttUs;
-      if (!stay) {
-        this.cycle = (this.cycle + 1) % CYCLE.length;
-        this.cycleAtUs = nowUs;
-      }
-    }
+      // A probe lasts until it has filled the pipe or was too much: a flow with a small share needs several round trips for that.
+      const probing = CYCLE[this.cycle] > 1 && sample.lostBytes === 0 && state.pipe < this.flight(state, CYCLE[this.cycle]);
+      if (!probing) this.nextPhase(nowUs);
+    } else if (this.mode === 'probeBw' && CYCLE[this.cycle] < 1 && state.pipe <= this.flight(state, 1)) this.nextPhase(nowUs);
     if (this.mode !== 'probeRtt' && minRttExpired && this.filled) {
       this.mode = 'probeRtt';
       this.priorCwnd = state.cwnd;
@@ -91,13 +89,31 @@ export class Bbr implements CongestionControl {
     }
     if (this.mode !== 'probeRtt') return;
     if (this.probeRttDoneUs === 0) {
-      if (state.pipe <= 4 * state.mss) this.probeRttDoneUs = nowUs + PROBE_RTT_US;
-    } else if (nowUs >= this.probeRttDoneUs) {
-      this.minRttAtUs = nowUs;
-      state.cwnd = Math.max(state.cwnd, this.priorCwnd);
-      this.mode = this.filled ? 'probeBw' : 'startup';
-      this.cycleAtUs = nowUs;
+      if (state.pipe > 4 * state.mss) return;
+      this.probeRttDoneUs = nowUs + PROBE_RTT_US;
+      this.probeRttRound = false;
+      this.roundEndDelivered = sample.totalDelivered;
+      return;
     }
+    if (roundStart) this.probeRttRound = true;
+    if (!this.probeRttRound || nowUs < this.probeRttDoneUs) return;
+    this.minRttAtUs = nowUs;
+    state.cwnd = Math.max(state.cwnd, this.priorCwnd);
+    if (this.filled) this.enterProbeBw(state, nowUs);
+    else this.mode = 'startup';
+  }
+
+  /** Begins anywhere in the cycle but at its drain, so that flows do not probe in step; the sequence number is random enough. */
+  private enterProbeBw(state: CcState, nowUs: number): void {
+    this.mode = 'probeBw';
+    const place = (state.sndNxt >>> 4) % (CYCLE.length - 1);
+    this.cycle = place === 1 ? CYCLE.length - 1 : place;
+    this.cycleAtUs = nowUs;
+  }
+
+  private nextPhase(nowUs: number): void {
+    this.cycle = (this.cycle + 1) % CYCLE.length;
+    this.cycleAtUs = nowUs;
   }
 
   private get pacingGain(): number {
@@ -124,6 +140,15 @@ export class Bbr implements CongestionControl {
     return Number.isFinite(this.minRttUs) ? gain * this.bandwidth * this.minRttUs : Number.POSITIVE_INFINITY;
   }
 
+  /**
+   * Bytes that fill the pipe at `gain`: the bandwidth-delay product, and slack of three bursts for delayed acknowledgments and segmentation
+   * offload, two segments more while probing. Without the slack a flow with a small share could never show that there is more.
+   */
+  private flight(state: CcState, gain: number): number {
+    const burst = Math.max(state.mss, Math.min(65_536, state.pacingRate * 1000));
+    return this.target(gain) + 3 * burst + (this.mode === 'probeBw' && gain > 1 ? 2 * state.mss : 0);
+  }
+
   private setWindow(state: CcState, sample: RateSample, inRecovery: boolean): void {
     const floor = 4 * state.mss;
     if (this.mode === 'probeRtt') {
@@ -131,9 +156,15 @@ export class Bbr implements CongestionControl {
       return;
     }
     const gain = this.mode === 'probeBw' ? 2 : HIGH_GAIN;
-    // Three segments of slack each way: delayed acknowledgments and TSO must not starve the pipe.
-    const target = this.target(gain) + 3 * Math.max(state.mss, Math.min(65_536, state.pacingRate * 1000));
-    if (inRecovery && sample.lostBytes > 0) state.cwnd = Math.max(state.cwnd - sample.lostBytes, floor);
+    const target = this.flight(state, gain);
+    if (sample.lostBytes > 0) state.cwnd = Math.max(state.cwnd - sample.lostBytes, state.mss);
+    if (inRecovery && !this.wasInRecovery) {
+      this.conserving = true;
+      this.roundEndDelivered = sample.totalDelivered;
+      state.cwnd = state.pipe + sample.delivered;
+    }
+    this.wasInRecovery = inRecovery;
+    if (this.conserving) state.cwnd = Math.max(state.cwnd, state.pipe + sample.delivered);
     else if (this.filled) state.cwnd = Math.min(state.cwnd + sample.delivered, target);
     else if (state.cwnd < target || sample.totalDelivered < 10 * state.mss) state.cwnd += sample.delivered;
     state.cwnd = Math.max(Math.floor(state.cwnd), floor);
