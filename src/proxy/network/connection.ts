@@ -29,6 +29,10 @@ export interface ConnectionCallbacks {
   onBelowWriteBufferLowWatermark?(): void;
 }
 
+export interface BytesSentListener {
+  onBytesSent(bytes: number): void;
+}
+
 export const FilterStatus = { Continue: 0, StopIteration: 1 } as const;
 export type FilterStatus = (typeof FilterStatus)[keyof typeof FilterStatus];
 
@@ -133,8 +137,8 @@ export interface Connection {
   setBufferLimits(limitBytes: number): void;
   readonly bufferLimit: number;
   setDelayedCloseTimeout(timeoutMs: number): void;
-  /** Called with the bytes the kernel took, for idle timers. */
-  addBytesSentCallback(callback: (bytes: number) => void): void;
+  /** Tells `listener` how many bytes the kernel took, for idle timers and stats. */
+  addBytesSentListener(listener: BytesSentListener): void;
   setSocketOption(level: number, name: number, value: number): number;
   getSocketOptionBytes(level: number, name: number, length: number): Uint8Array | null;
   lastRoundTripTimeMs(): number | undefined;

@@ -15,6 +15,7 @@ import { E, errnoName, strerror } from '../../core/sys/libc.ts';
 import { StreamInfo } from '../stream_info/stream_info.ts';
 import type { Address } from './address.ts';
 import {
+  type BytesSentListener,
   type Connection,
   type ConnectionCallbacks,
   ConnectionCloseType,
@@ -104,7 +105,7 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
   private filters: readonly ActiveReadFilter[] = [];
   private writeFilters: WriteFilter[] | null = null;
   private callbacks: readonly ConnectionCallbacks[] = [];
-  private bytesSentCallbacks: readonly ((bytes: number) => void)[] | null = null;
+  private bytesSentListeners: readonly BytesSentListener[] | null = null;
   private disableCount = 0;
   private halfClose = false;
   private readEnd = false;
@@ -290,8 +291,8 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
     this.delayedCloseTimeoutMs = timeoutMs;
   }
 
-  addBytesSentCallback(callback: (bytes: number) => void): void {
-    this.bytesSentCallbacks = [...(this.bytesSentCallbacks ?? []), callback];
+  addBytesSentListener(listener: BytesSentListener): void {
+    this.bytesSentListeners = [...(this.bytesSentListeners ?? []), listener];
   }
 
   setSocketOption(level: number, name: number, value: number): number {
@@ -361,7 +362,8 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
   }
 
   onWritten(bytes: number, pending: number): void {
-    if (this.bytesSentCallbacks !== null) for (const callback of this.bytesSentCallbacks) callback(bytes);
+    const listeners = this.bytesSentListeners;
+    if (listeners !== null) for (let i = 0; i < listeners.length; i++) listeners[i].onBytesSent(bytes);
     if (this.state === 'closing') {
       if (pending === 0) {
         if (this.closeAfterFlush === 1) this.closeNow(ConnectionEvent.LocalClose, false);

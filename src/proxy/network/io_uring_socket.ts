@@ -6,7 +6,13 @@
 import type { SliceBuffer as SliceBufferType } from '../../core/buffer/slice_buffer.ts';
 import { SliceBuffer } from '../../core/buffer/slice_buffer.ts';
 import type { Dispatcher, SchedulableCallback, Timer } from '../../core/event/dispatcher.ts';
-import { RECV_BUFFER_GROUP, RingDispatcher, type RingSender, type RingTarget } from '../../core/event/ring_dispatcher.ts';
+import {
+  OP_LATE,
+  RECV_BUFFER_GROUP,
+  RingDispatcher,
+  type RingSender,
+  type RingTarget,
+} from '../../core/event/ring_dispatcher.ts';
 import {
   IORING_ACCEPT_MULTISHOT,
   IORING_CQE_F_BUFFER,
@@ -54,7 +60,7 @@ export class IoUringSocketInterface implements SocketInterface {
   }
 
   createSocket(dispatcher: Dispatcher, options: ConnectOptions): IoHandle {
-    return new IoUringSocket(asRing(dispatcher), openClientSocket(options));
+    return new IoUringSocket(asRing(dispatcher), openClientSocket(options), false);
   }
 }
 
@@ -89,6 +95,7 @@ class IoUringSocket extends KernelSocket implements IoHandle, RingTarget, RingSe
   pendingBytes = 0;
   private readonly dispatcher: RingDispatcher;
   private readonly slot: number;
+  private readonly recvOp: number;
   private callbacks: IoHandleCallbacks | null = null;
   private reading = false;
   private receiving = false;
@@ -103,8 +110,10 @@ class IoUringSocket extends KernelSocket implements IoHandle, RingTarget, RingSe
   private finWanted = false;
   private argument: { memory: NativeMemory; offset: number } | null = null;
 
-  constructor(dispatcher: RingDispatcher, fd: number) {
+  /** `accepted`: what this side receives is delivered after what connections of our own receive. */
+  constructor(dispatcher: RingDispatcher, fd: number, accepted: boolean) {
     super(fd);
+    this.recvOp = accepted ? OP_RECV | OP_LATE : OP_RECV;
     this.dispatcher = dispatcher;
     this.slot = dispatcher.register(this);
   }
@@ -166,7 +175,7 @@ class IoUringSocket extends KernelSocket implements IoHandle, RingTarget, RingSe
     if (reset) sys.setResetOnClose(this.fd);
     if (this.dispatcher.outstanding(this.slot) > 0) {
       // The connection ends now; operations under way end with it, and their buffers come back with their completions.
-      if (this.receiving) this.dispatcher.cancel(this.slot, OP_RECV);
+      if (this.receiving) this.dispatcher.cancel(this.slot, this.recvOp);
       if (this.sending) this.dispatcher.cancel(this.slot, OP_SEND);
       else if (this.argument !== null) this.dispatcher.cancel(this.slot, OP_CONNECT);
     }
@@ -176,7 +185,7 @@ class IoUringSocket extends KernelSocket implements IoHandle, RingTarget, RingSe
   }
 
   onCompletion(op: number, result: number, flags: number): void {
-    if (op === OP_RECV) this.onReceived(result, flags);
+    if (op === this.recvOp) this.onReceived(result, flags);
     else if (op === OP_SEND) this.onSent(result);
     else this.onConnected(result);
   }
@@ -189,7 +198,16 @@ class IoUringSocket extends KernelSocket implements IoHandle, RingTarget, RingSe
   private receive(): void {
     if (this.receiving || !this.isOpen) return;
     this.receiving = true;
-    this.dispatcher.ring.prepare(RECV_WORD, this.fd, 0, 0, 0, 0, this.dispatcher.userData(this.slot, OP_RECV), RECV_BUFFER_GROUP);
+    this.dispatcher.ring.prepare(
+      RECV_WORD,
+      this.fd,
+      0,
+      0,
+      0,
+      0,
+      this.dispatcher.userData(this.slot, this.recvOp),
+      RECV_BUFFER_GROUP,
+    );
   }
 
   private onReceived(result: number, flags: number): void {
@@ -213,7 +231,7 @@ class IoUringSocket extends KernelSocket implements IoHandle, RingTarget, RingSe
         this.waiting.push(offset, result);
         if (this.waiting.length > MAX_WAITING_BYTES && this.receiving && !this.cancelling) {
           this.cancelling = true;
-          this.dispatcher.cancel(this.slot, OP_RECV);
+          this.dispatcher.cancel(this.slot, this.recvOp);
         }
         if (this.reading) this.scheduleDelivery();
       }
@@ -302,14 +320,12 @@ class IoUringSocket extends KernelSocket implements IoHandle, RingTarget, RingSe
     const count = Math.min(slices, MAX_IOVECS);
     unsent.pinned = count;
     let w = (argument.offset + MSGHDR_SIZE) >> 2;
-    let length = 0;
     for (let i = 0; i < count; i++, w += 4) {
       const address = unsent.slab.address + unsent.offsetAt(i);
       words[w] = address | 0;
       words[w + 1] = (address / 0x1_0000_0000) | 0;
       words[w + 2] = unsent.lengthAt(i);
       words[w + 3] = 0;
-      length += unsent.lengthAt(i);
     }
     const h = argument.offset >> 2;
     const iov = base + MSGHDR_SIZE;
@@ -387,7 +403,7 @@ class IoUringListenSocket implements ListenSocket, RingTarget {
     }
     const waiting = this.waiting;
     this.waiting = [];
-    for (const fd of waiting) this.onAccept(new IoUringSocket(this.dispatcher, fd));
+    for (const fd of waiting) this.onAccept(new IoUringSocket(this.dispatcher, fd, true));
     this.arm();
   }
 
@@ -406,7 +422,7 @@ class IoUringListenSocket implements ListenSocket, RingTarget {
     if (result >= 0) {
       if (this.closed) sys.closeFd(result);
       else if (!this.accepting) this.waiting.push(result);
-      else this.onAccept(new IoUringSocket(this.dispatcher, result));
+      else this.onAccept(new IoUringSocket(this.dispatcher, result, true));
     }
     if (this.armed || this.closed || !this.accepting) return;
     if (result >= 0 || result === -E.CANCELED || isTransientAcceptError(-result)) this.arm();

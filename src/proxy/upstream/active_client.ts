@@ -5,14 +5,20 @@
  * have been idle long enough, and looks.
  */
 import type { Timer } from '../../core/event/dispatcher.ts';
-import { type Connection, type ConnectionCallbacks, ConnectionCloseType, ConnectionEvent } from '../network/connection.ts';
+import {
+  type BytesSentListener,
+  type Connection,
+  type ConnectionCallbacks,
+  ConnectionCloseType,
+  ConnectionEvent,
+} from '../network/connection.ts';
 import type { ConnPoolBase } from './conn_pool_base.ts';
 import type { Links } from './linked_list.ts';
 
 export const ClientState = { Connecting: 0, Ready: 1, Busy: 2, Draining: 3, Closed: 4 } as const;
 export type ClientState = (typeof ClientState)[keyof typeof ClientState];
 
-export abstract class ActiveClient implements Links<ActiveClient>, ConnectionCallbacks {
+export abstract class ActiveClient implements Links<ActiveClient>, ConnectionCallbacks, BytesSentListener {
   prev: ActiveClient | null = null;
   next: ActiveClient | null = null;
   state: ClientState = ClientState.Connecting;
@@ -43,7 +49,7 @@ export abstract class ActiveClient implements Links<ActiveClient>, ConnectionCal
     this.timer.enableTimer(pool.cluster.connectTimeoutMs);
     connection.setBufferLimits(pool.cluster.perConnectionBufferLimitBytes);
     connection.addConnectionCallbacks(this);
-    connection.addBytesSentCallback((bytes) => this.onBytesSent(bytes));
+    connection.addBytesSentListener(this);
   }
 
   /** Called when the connection is up, before any stream. */
@@ -75,7 +81,7 @@ export abstract class ActiveClient implements Links<ActiveClient>, ConnectionCal
   /** No stream is on it now. A timer that is still armed from an earlier idle time looks at `idleSinceMs` when it fires. */
   startIdle(): void {
     if (this.pool.idleTimeoutMs === 0) return;
-    this.idleSinceMs = this.pool.dispatcher.nowMs;
+    this.idleSinceMs = Math.floor(this.pool.dispatcher.nowMs);
     if (!this.timer.enabled) this.timer.enableTimer(this.pool.idleTimeoutMs);
   }
 
@@ -101,7 +107,7 @@ export abstract class ActiveClient implements Links<ActiveClient>, ConnectionCal
     this.rxBuffered = length;
   }
 
-  private onBytesSent(bytes: number): void {
+  onBytesSent(bytes: number): void {
     this.pool.stats.upstreamCxTxBytesTotal.add(bytes);
     const pending = this.connection.state === 'closed' ? 0 : this.connection.writeBufferBytes;
     if (pending === this.txBuffered || this.state === ClientState.Closed) return;

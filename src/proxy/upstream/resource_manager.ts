@@ -37,7 +37,7 @@ export class ResourceManagerImpl implements ResourceManager {
     const resource = (i: number, max: number): CountedResource => {
       const remaining = thresholds.trackRemaining ? gauges.gauge(`remaining_${REMAINING[i]}`) : null;
       if (first && remaining !== null) remaining.add(max);
-      return new CountedResource(cells, i, max, gauges.gauge(`${RESOURCES[i]}_open`), remaining);
+      return new CountedResource(cells, i, shared === null, max, gauges.gauge(`${RESOURCES[i]}_open`), remaining);
     };
     this.connections = resource(0, thresholds.maxConnections);
     this.pendingRequests = resource(1, thresholds.maxPendingRequests);
@@ -56,11 +56,14 @@ class CountedResource implements Resource {
   readonly max: number;
   private readonly cells: Int32Array;
   private readonly cell: number;
+  /** No other thread counts: plain additions do, which V8 compiles in place. */
+  private readonly alone: boolean;
   private readonly open: Gauge;
   private readonly remaining: Gauge | null;
 
-  constructor(cells: Int32Array, cell: number, max: number, open: Gauge, remaining: Gauge | null) {
+  constructor(cells: Int32Array, cell: number, alone: boolean, max: number, open: Gauge, remaining: Gauge | null) {
     this.cells = cells;
+    this.alone = alone;
     this.cell = cell;
     this.max = max;
     this.open = open;
@@ -76,13 +79,13 @@ class CountedResource implements Resource {
   }
 
   inc(): void {
-    const before = Atomics.add(this.cells, this.cell, 1);
+    const before = this.alone ? this.cells[this.cell]++ : Atomics.add(this.cells, this.cell, 1);
     if (before + 1 === this.max) this.open.inc();
     if (this.remaining !== null && before < this.max) this.remaining.dec();
   }
 
   dec(): void {
-    const before = Atomics.sub(this.cells, this.cell, 1);
+    const before = this.alone ? this.cells[this.cell]-- : Atomics.sub(this.cells, this.cell, 1);
     if (before === this.max && this.max > 0) this.open.dec();
     if (this.remaining !== null && before <= this.max) this.remaining.inc();
   }

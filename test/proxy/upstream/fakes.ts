@@ -227,8 +227,8 @@ export class FakeConnection implements Connection {
 
   setDelayedCloseTimeout(): void {}
 
-  addBytesSentCallback(callback: (bytes: number) => void): void {
-    this.bytesSent.push(callback);
+  addBytesSentListener(listener: { onBytesSent(bytes: number): void }): void {
+    this.bytesSent.push((bytes) => listener.onBytesSent(bytes));
   }
 
   setSocketOption(): number {

@@ -7,7 +7,7 @@
  * Left out: HTTP/3, tracing, overload actions.
  */
 import type { SliceBuffer } from '../../../core/buffer/slice_buffer.ts';
-import type { ConnectionCallbacks, ReadFilter, ReadFilterCallbacks } from '../../network/connection.ts';
+import type { BytesSentListener, ConnectionCallbacks, ReadFilter, ReadFilterCallbacks } from '../../network/connection.ts';
 import { type Connection, ConnectionCloseType, ConnectionEvent, FilterStatus } from '../../network/connection.ts';
 import type { Protocol, ResponseFlag } from '../../stream_info/stream_info.ts';
 import {
@@ -37,7 +37,7 @@ interface KeepAliveAware extends ServerConnection {
   readonly requestKeepsAlive?: boolean;
 }
 
-export class ConnectionManagerImpl implements ReadFilter, ConnectionCallbacks, ServerConnectionCallbacks {
+export class ConnectionManagerImpl implements ReadFilter, ConnectionCallbacks, BytesSentListener, ServerConnectionCallbacks {
   readonly config: ConnectionManagerConfig;
   private readCallbacks: ReadFilterCallbacks | null = null;
   /** Null before the first byte, and while the connection waits for its next request. */
@@ -78,7 +78,7 @@ export class ConnectionManagerImpl implements ReadFilter, ConnectionCallbacks, S
     const stats = config.stats;
     const connection = callbacks.connection;
     connection.addConnectionCallbacks(this);
-    connection.addBytesSentCallback((bytes) => stats.downstreamCxTxBytesTotal.add(bytes));
+    connection.addBytesSentListener(this);
     connection.setDelayedCloseTimeout(config.delayedCloseTimeoutMs);
     this.startMs = config.dispatcher.nowMs;
     stats.downstreamCxTotal.inc();
@@ -87,6 +87,10 @@ export class ConnectionManagerImpl implements ReadFilter, ConnectionCallbacks, S
       stats.downstreamCxSslTotal.inc();
       stats.downstreamCxSslActive.inc();
     }
+  }
+
+  onBytesSent(bytes: number): void {
+    this.config.stats.downstreamCxTxBytesTotal.add(bytes);
   }
 
   onNewConnection(): FilterStatus {

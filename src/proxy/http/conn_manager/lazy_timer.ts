@@ -1,11 +1,12 @@
 /**
  * A deadline that moves often and rarely passes: setting it is one comparison and one store. The timer below it is armed only when
  * it would fire too late; when it fires too early it is armed again for what is left. Used for idle and route timeouts, which are set
- * per request and almost never fire.
+ * per request and almost never fire. Deadlines are whole milliseconds: small integers, which V8 stores in the object itself, where a
+ * fraction would be a number in a box of its own (measured: 6 % of the user time of a proxied request, together with StreamInfo's).
  */
 import type { Dispatcher, Timer } from '../../../core/event/dispatcher.ts';
 
-const NEVER = Number.POSITIVE_INFINITY;
+const NEVER = 0x7fff_ffff;
 /** A timer that fires this much before its deadline counts as on time. */
 const EARLY_MS = 0.5;
 
@@ -27,7 +28,7 @@ export class LazyTimer {
 
   /** `callback` runs once, `delayMs` from now, unless the deadline is moved or cleared before. */
   set(delayMs: number): void {
-    const deadline = this.dispatcher.nowMs + delayMs;
+    const deadline = Math.ceil(this.dispatcher.nowMs + delayMs);
     this.deadlineMs = deadline;
     if (deadline < this.armedUntilMs) this.arm(delayMs);
   }

@@ -75,7 +75,6 @@ export class Router implements StreamDecoderFilter, LoadBalancerContext, Downstr
   /** The whole request was received. */
   requestComplete = false;
   private requestCompleteMs = -1;
-  private startMs = 0;
   private responseStarted = false;
   private retryPending = false;
   private isRetry = false;
@@ -110,7 +109,6 @@ export class Router implements StreamDecoderFilter, LoadBalancerContext, Downstr
     const stats = config.stats;
     const streamInfo = callbacks.streamInfo;
     this.requestHeaders = headers;
-    this.startMs = callbacks.dispatcher.nowMs;
     stats.rqTotal.inc();
     const route = callbacks.route();
     if (route === null) {

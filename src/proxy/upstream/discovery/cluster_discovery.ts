@@ -51,7 +51,9 @@ export class ClusterDiscovery {
       const usesDns = cluster.type === 'STRICT_DNS' || cluster.type === 'LOGICAL_DNS';
       return new DiscoveredCluster(cluster, stats, environment, usesDns ? makeResolver(cluster.dns) : null);
     });
-    this.shared = { resources: Object.fromEntries(settings.map((cluster) => [cluster.name, createSharedResources()])) };
+    // One worker alone needs no shared counts.
+    const counted = options.workers === 1 ? [] : settings;
+    this.shared = { resources: Object.fromEntries(counted.map((cluster) => [cluster.name, createSharedResources()])) };
     const manager = options.scope.scope('cluster_manager.');
     manager.counter('cluster_added').add(settings.length);
     manager.gauge('active_clusters').set(settings.length);

@@ -121,8 +121,8 @@ export class FakeConnection implements Connection {
 
   setDelayedCloseTimeout(): void {}
 
-  addBytesSentCallback(callback: (bytes: number) => void): void {
-    this.sent.push(callback);
+  addBytesSentListener(listener: { onBytesSent(bytes: number): void }): void {
+    this.sent.push((bytes) => listener.onBytesSent(bytes));
   }
 
   setSocketOption(): number {

@@ -242,7 +242,7 @@ export class FakeConnection implements Connection {
     this.delayedCloseTimeoutMs = timeoutMs;
   }
 
-  addBytesSentCallback(): void {}
+  addBytesSentListener(): void {}
 
   setSocketOption(): number {
     return 0;

@@ -181,8 +181,8 @@ export class TcpProxyFilter implements ReadFilter, ConnectionCallbacks, TcpPoolC
     this.lastActivityMs = connection.dispatcher.nowMs;
     if (settings.idleTimeoutMs > 0 && this.idleTimer !== null && !this.idleTimer.enabled)
       this.idleTimer.enableTimer(settings.idleTimeoutMs);
-    connection.addBytesSentCallback((bytes) => this.onDownstreamBytesSent(bytes));
-    upstream.addBytesSentCallback((bytes) => this.upstreamSide.onBytesSent(bytes));
+    connection.addBytesSentListener({ onBytesSent: (bytes) => this.onDownstreamBytesSent(bytes) });
+    upstream.addBytesSentListener(this.upstreamSide);
     connection.readDisable(false);
     if (settings.flushAccessLogOnConnected) this.log('TcpUpstreamConnected');
   }
