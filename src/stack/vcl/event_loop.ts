@@ -5,9 +5,9 @@ import { duplicateDescriptor } from '../../core/sys/thread_descriptors.ts';
 export interface EventLoop {
   /**
    * Runs `callback` whenever the hearing end `fd` of a doorbell becomes readable, or has no ringer any more, until it is closed;
-   * edge-triggered will do. `emptied`: the loop has read the bell. It does not keep the loop alive until `ref`.
+   * edge-triggered will do. With exactly `true`: the loop has emptied the bell. It does not keep the loop alive until `ref`.
    */
-  watch(fd: number, callback: (emptied?: boolean) => void): LoopWatch;
+  watch(fd: number, callback: (emptied?: unknown) => void): LoopWatch;
   /** Runs `callback` once, soon, after other work of the loop has had its turn. */
   schedule(callback: () => void): void;
   /** The most events to handle before other work has its turn. */

@@ -80,7 +80,7 @@ export class WakeSet {
 
   private watch(fd: number): LoopWatch {
     return this.loop!.watch(fd, (emptied) => {
-      if (!emptied && !emptyDoorbell(fd) && fd === this.stackBell) this.stackGone = true;
+      if (emptied !== true && !emptyDoorbell(fd) && fd === this.stackBell) this.stackGone = true;
       this.onWake();
     });
   }
