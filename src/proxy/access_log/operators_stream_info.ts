@@ -8,6 +8,7 @@ import { RESPONSE_FLAGS, type StreamInfo } from '../stream_info/stream_info.ts';
 import { dateFormatter } from './date_formatter.ts';
 import { type Operator, type OperatorDefinition, Syntax, simple, type TextValue, truncate } from './operator.ts';
 import { METADATA_OPERATORS } from './operators_metadata.ts';
+import { TLS_OPERATORS } from './operators_tls.ts';
 
 type Get = (info: StreamInfo) => TextValue;
 type GetAddress = (info: StreamInfo) => Address | null;
@@ -25,8 +26,7 @@ export const STREAM_INFO_OPERATORS: Record<string, OperatorDefinition> = {
   RESPONSE_TX_DURATION: simple((_, info) => elapsed(info.firstUpstreamRxByteMs, info.lastDownstreamTxByteMs, 1e6)),
   UPSTREAM_CONNECTION_POOL_READY_DURATION: duration((info) => info.upstreamPoolReadyMs),
   COMMON_DURATION: { syntax: Syntax.ParamsRequired, create: commonDuration },
-  // Known only with TLS and QUIC.
-  DOWNSTREAM_HANDSHAKE_DURATION: simple(() => undefined),
+  DOWNSTREAM_HANDSHAKE_DURATION: duration((info) => info.downstreamHandshakeCompleteMs),
   ROUNDTRIP_DURATION: simple(() => undefined),
 
   BYTES_RECEIVED: of((info) => info.bytesReceived),
@@ -85,7 +85,7 @@ export const STREAM_INFO_OPERATORS: Record<string, OperatorDefinition> = {
   UNIQUE_ID: simple(() => randomUUID()),
   STREAM_ID: of((info) => some(info.streamId)),
   ...METADATA_OPERATORS,
-  ...tlsOperators(),
+  ...TLS_OPERATORS,
 };
 
 function of(get: Get): OperatorDefinition {
@@ -133,6 +133,7 @@ const TIME_POINTS: Record<string, (info: StreamInfo) => number> = {
   DS_RX_END: (info) => info.lastDownstreamRxByteMs,
   US_CX_BEG: (info) => info.upstreamConnectStartMs,
   US_CX_END: (info) => info.upstreamConnectCompleteMs,
+  US_HS_END: (info) => info.upstreamHandshakeCompleteMs,
   US_TX_BEG: (info) => info.firstUpstreamTxByteMs,
   US_TX_END: (info) => info.lastUpstreamTxByteMs,
   US_RX_BEG: (info) => info.firstUpstreamRxByteMs,
@@ -140,7 +141,7 @@ const TIME_POINTS: Record<string, (info: StreamInfo) => number> = {
   DS_TX_BEG: (info) => info.firstDownstreamTxByteMs,
   DS_TX_END: (info) => info.lastDownstreamTxByteMs,
 };
-/** US_HS_END, US_RX_BODY_BEG and names that filters would set: moments that never come here. */
+/** US_RX_BODY_BEG and names that filters would set: moments that never come here. */
 const NEVER = (): number => -1;
 
 const PRECISIONS: Record<string, number> = { ms: 1e6, us: 1e3, ns: 1 };
@@ -195,32 +196,4 @@ function addresses(name: string, get: GetAddress): Record<string, OperatorDefini
       return address?.kind === 'ip' ? address.port : undefined;
     }),
   };
-}
-
-/** Facts of TLS connections. A plain connection has none of them. */
-function tlsOperators(): Record<string, OperatorDefinition> {
-  const names = ['TLS_JA3_FINGERPRINT', 'TLS_JA4_FINGERPRINT'];
-  for (const name of ['TLS_CIPHER', 'TLS_VERSION', 'TLS_SESSION_ID', 'PEER_ISSUER', 'PEER_CERT', 'PEER_SUBJECT']) {
-    names.push(`UPSTREAM_${name}`, `DOWNSTREAM_${name}`);
-  }
-  for (const end of ['PEER', 'LOCAL']) {
-    for (const kind of ['URI', 'DNS', 'IP']) names.push(`UPSTREAM_${end}_${kind}_SAN`);
-    for (const kind of ['URI', 'DNS', 'IP', 'EMAIL', 'OTHERNAME']) names.push(`DOWNSTREAM_${end}_${kind}_SAN`);
-  }
-  names.push('DOWNSTREAM_LOCAL_SUBJECT');
-  for (const fact of [
-    'FINGERPRINT_256',
-    'FINGERPRINT_1',
-    'SERIAL',
-    'CHAIN_FINGERPRINTS_256',
-    'CHAIN_FINGERPRINTS_1',
-    'CHAIN_SERIALS',
-  ]) {
-    names.push(`DOWNSTREAM_PEER_${fact}`);
-  }
-  const operators = Object.fromEntries(names.map((name) => [name, simple(() => undefined)]));
-  for (const name of ['UPSTREAM_PEER_CERT_V', 'DOWNSTREAM_PEER_CERT_V']) {
-    for (const end of ['_START', '_END']) operators[name + end] = time(() => Number.NaN, false);
-  }
-  return operators;
 }

@@ -125,7 +125,31 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.config.listener.v3.ListenerFilterChainMatchPredicate': 'or_match and_match not_match any_match destination_port_range',
   'envoy.config.listener.v3.ListenerFilterChainMatchPredicate.MatchSet': 'rules',
   'envoy.type.v3.Int32Range': 'start end',
+
+  // ---- transport sockets
   'envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer': '',
+  'envoy.extensions.transport_sockets.starttls.v3.StartTlsConfig': 'cleartext_socket_config tls_socket_config',
+  'envoy.extensions.transport_sockets.starttls.v3.UpstreamStartTlsConfig': 'cleartext_socket_config tls_socket_config',
+  'envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext': `
+    common_tls_context require_client_certificate session_ticket_keys disable_stateless_session_resumption
+    disable_stateful_session_resumption session_timeout ocsp_staple_policy full_scan_certs_on_sni_mismatch prefer_client_ciphers`,
+  'envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext':
+    'common_tls_context sni auto_host_sni auto_sni_san_validation max_session_keys',
+  'envoy.extensions.transport_sockets.tls.v3.CommonTlsContext':
+    'tls_params tls_certificates validation_context alpn_protocols key_log',
+  'envoy.extensions.transport_sockets.tls.v3.TlsParameters': `
+    tls_minimum_protocol_version tls_maximum_protocol_version cipher_suites ecdh_curves signature_algorithms
+    compliance_policies`,
+  'envoy.extensions.transport_sockets.tls.v3.TlsCertificate': `
+    certificate_chain private_key pkcs12 watched_directory password ocsp_staple`,
+  'envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys': 'keys',
+  'envoy.extensions.transport_sockets.tls.v3.TlsKeyLog': 'path',
+  'envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext': `
+    trusted_ca system_root_certs watched_directory verify_certificate_spki verify_certificate_hash match_typed_subject_alt_names
+    match_subject_alt_names crl allow_expired_certificate trust_chain_verification only_verify_leaf_cert_crl max_verify_depth`,
+  'envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.SystemRootCerts': '',
+  'envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher': 'san_type matcher oid',
+  'envoy.config.core.v3.WatchedDirectory': 'path',
 
   // ---- listener filters
   'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector':
@@ -368,7 +392,12 @@ export const EXTENSION_POINTS: Record<string, string> = {
     envoy.extensions.filters.network.sni_cluster.v3.SniCluster
     envoy.extensions.filters.network.wasm.v3.Wasm
     ${HCM}`,
-  'envoy.config.core.v3.TransportSocket.typed_config': 'envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer',
+  'envoy.config.core.v3.TransportSocket.typed_config': `
+    envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer
+    envoy.extensions.transport_sockets.starttls.v3.StartTlsConfig
+    envoy.extensions.transport_sockets.starttls.v3.UpstreamStartTlsConfig
+    envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+    envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext`,
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter.typed_config': `
     envoy.extensions.filters.http.router.v3.Router
     envoy.extensions.filters.http.buffer.v3.Buffer
@@ -418,6 +447,8 @@ export const FIRST_SUPPORTED_WINS: ReadonlySet<string> = new Set(['envoy.config.
 export const SUPPORTED_ENUM_VALUES: Record<string, string> = {
   [`${HCM}.CodecType`]: 'AUTO HTTP1 HTTP2',
   'envoy.config.core.v3.SocketAddress.Protocol': 'TCP',
+  'envoy.extensions.transport_sockets.tls.v3.TlsParameters.TlsProtocol': 'TLS_AUTO TLSv1_2 TLSv1_3',
+  'envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext.OcspStaplePolicy': 'LENIENT_STAPLING',
   'envoy.config.cluster.v3.Cluster.DiscoveryType': 'STATIC STRICT_DNS LOGICAL_DNS ORIGINAL_DST',
   'envoy.config.cluster.v3.Cluster.LbPolicy': 'ROUND_ROBIN LEAST_REQUEST RANDOM CLUSTER_PROVIDED LOAD_BALANCING_POLICY_CONFIG',
 };

@@ -347,7 +347,7 @@ export interface TypedExtensionConfig<T> {
 /** envoy.config.core.v3.TransportSocket */
 export interface TransportSocket {
   name: string;
-  typedConfig?: ({ '@type': 'envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer' } & RawBuffer);
+  typedConfig?: ({ '@type': 'envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer' } & RawBuffer) | ({ '@type': 'envoy.extensions.transport_sockets.starttls.v3.StartTlsConfig' } & StartTlsConfig) | ({ '@type': 'envoy.extensions.transport_sockets.starttls.v3.UpstreamStartTlsConfig' } & UpstreamStartTlsConfig) | ({ '@type': 'envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext' } & DownstreamTlsContext) | ({ '@type': 'envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext' } & UpstreamTlsContext);
 }
 
 /** envoy.config.core.v3.BackoffStrategy */
@@ -634,6 +634,110 @@ export interface Int32Range {
 
 /** envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer */
 export type RawBuffer = Record<never, never>;
+
+/** envoy.extensions.transport_sockets.starttls.v3.StartTlsConfig */
+export interface StartTlsConfig {
+  cleartextSocketConfig?: RawBuffer;
+  tlsSocketConfig?: DownstreamTlsContext;
+}
+
+/** envoy.extensions.transport_sockets.starttls.v3.UpstreamStartTlsConfig */
+export interface UpstreamStartTlsConfig {
+  cleartextSocketConfig?: RawBuffer;
+  tlsSocketConfig?: UpstreamTlsContext;
+}
+
+/** envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext */
+export interface DownstreamTlsContext {
+  commonTlsContext?: CommonTlsContext;
+  requireClientCertificate?: boolean;
+  sessionTicketKeys?: TlsSessionTicketKeys;
+  disableStatelessSessionResumption?: boolean;
+  disableStatefulSessionResumption: boolean;
+  sessionTimeout?: number;
+  ocspStaplePolicy: DownstreamTlsContextOcspStaplePolicy;
+  fullScanCertsOnSniMismatch?: boolean;
+  preferClientCiphers: boolean;
+}
+
+/** envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext */
+export interface UpstreamTlsContext {
+  commonTlsContext?: CommonTlsContext;
+  sni: string;
+  autoHostSni: boolean;
+  autoSniSanValidation: boolean;
+  maxSessionKeys?: number;
+}
+
+/** envoy.extensions.transport_sockets.tls.v3.CommonTlsContext */
+export interface CommonTlsContext {
+  tlsParams?: TlsParameters;
+  tlsCertificates: TlsCertificate[];
+  validationContext?: CertificateValidationContext;
+  alpnProtocols: string[];
+  keyLog?: TlsKeyLog;
+}
+
+/** envoy.extensions.transport_sockets.tls.v3.TlsParameters */
+export interface TlsParameters {
+  tlsMinimumProtocolVersion: TlsParametersTlsProtocol;
+  tlsMaximumProtocolVersion: TlsParametersTlsProtocol;
+  cipherSuites: string[];
+  ecdhCurves: string[];
+  signatureAlgorithms: string[];
+  compliancePolicies: TlsParametersCompliancePolicy[];
+}
+
+/** envoy.extensions.transport_sockets.tls.v3.TlsCertificate */
+export interface TlsCertificate {
+  certificateChain?: DataSource;
+  privateKey?: DataSource;
+  pkcs12?: DataSource;
+  watchedDirectory?: WatchedDirectory;
+  password?: DataSource;
+  ocspStaple?: DataSource;
+}
+
+/** envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys */
+export interface TlsSessionTicketKeys {
+  keys: DataSource[];
+}
+
+/** envoy.extensions.transport_sockets.tls.v3.TlsKeyLog */
+export interface TlsKeyLog {
+  path: string;
+}
+
+/** envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext */
+export interface CertificateValidationContext {
+  trustedCa?: DataSource;
+  systemRootCerts?: CertificateValidationContextSystemRootCerts;
+  watchedDirectory?: WatchedDirectory;
+  verifyCertificateSpki: string[];
+  verifyCertificateHash: string[];
+  matchTypedSubjectAltNames: SubjectAltNameMatcher[];
+  matchSubjectAltNames: StringMatcher[];
+  crl?: DataSource;
+  allowExpiredCertificate: boolean;
+  trustChainVerification: CertificateValidationContextTrustChainVerification;
+  onlyVerifyLeafCertCrl: boolean;
+  maxVerifyDepth?: number;
+}
+
+/** envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.SystemRootCerts */
+export type CertificateValidationContextSystemRootCerts = Record<never, never>;
+
+/** envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher */
+export interface SubjectAltNameMatcher {
+  sanType: SubjectAltNameMatcherSanType;
+  matcher?: StringMatcher;
+  oid: string;
+}
+
+/** envoy.config.core.v3.WatchedDirectory */
+export interface WatchedDirectory {
+  path: string;
+}
 
 /** envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector */
 export interface TlsInspector {
@@ -1585,6 +1689,21 @@ export type TrafficDirection = 'UNSPECIFIED' | 'INBOUND' | 'OUTBOUND';
 
 /** envoy.config.listener.v3.FilterChainMatch.ConnectionSourceType */
 export type FilterChainMatchConnectionSourceType = 'ANY' | 'SAME_IP_OR_LOOPBACK' | 'EXTERNAL';
+
+/** envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext.OcspStaplePolicy */
+export type DownstreamTlsContextOcspStaplePolicy = 'LENIENT_STAPLING';
+
+/** envoy.extensions.transport_sockets.tls.v3.TlsParameters.TlsProtocol */
+export type TlsParametersTlsProtocol = 'TLS_AUTO' | 'TLSv1_2' | 'TLSv1_3';
+
+/** envoy.extensions.transport_sockets.tls.v3.TlsParameters.CompliancePolicy */
+export type TlsParametersCompliancePolicy = 'FIPS_202205';
+
+/** envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.TrustChainVerification */
+export type CertificateValidationContextTrustChainVerification = 'VERIFY_TRUST_CHAIN' | 'ACCEPT_UNTRUSTED';
+
+/** envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher.SanType */
+export type SubjectAltNameMatcherSanType = 'SAN_TYPE_UNSPECIFIED' | 'EMAIL' | 'DNS' | 'URI' | 'IP_ADDRESS' | 'OTHER_NAME';
 
 /** envoy.config.core.v3.ProxyProtocolConfig.Version */
 export type ProxyProtocolConfigVersion = 'V1' | 'V2';

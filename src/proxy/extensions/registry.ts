@@ -2,6 +2,7 @@
 import type { ListenerExtensions } from '../network/listener_extensions.ts';
 import type { ListenerFilterConfigFactory } from '../network/listener_filter.ts';
 import type { SocketInterfaceFactory } from '../network/socket_interfaces.ts';
+import type { TransportSocketConfigFactory } from '../network/transport_socket_config.ts';
 import type { HttpFilterConfigFactory, NetworkFilterConfigFactory } from '../server/factory_context.ts';
 import { factory as buffer } from './http_filters/buffer/config.ts';
 import { factory as headerMutation } from './http_filters/header_mutation/config.ts';
@@ -20,6 +21,12 @@ import { factory as sniCluster } from './network_filters/sni_cluster/config.ts';
 import { factory as tcpProxy } from './network_filters/tcp_proxy/config.ts';
 import { factory as networkWasm } from './network_filters/wasm/config.ts';
 import { factory as vcl } from './socket_interfaces/vcl/config.ts';
+import { factory as rawBuffer } from './transport_sockets/raw_buffer/config.ts';
+import {
+  downstreamFactory as downstreamStartTls,
+  upstreamFactory as upstreamStartTls,
+} from './transport_sockets/starttls/config.ts';
+import { downstreamFactory as downstreamTls, upstreamFactory as upstreamTls } from './transport_sockets/tls/config.ts';
 
 function byType<F extends { readonly typeName: string }>(factories: readonly F[]): ReadonlyMap<string, F> {
   return new Map(factories.map((factory) => [factory.typeName, factory]));
@@ -40,8 +47,12 @@ export const NETWORK_FILTERS = byType<NetworkFilterConfigFactory>([
 export const LISTENER_FILTERS = byType<ListenerFilterConfigFactory>([httpInspector, originalDst, proxyProtocol, tlsInspector]);
 
 export const SOCKET_INTERFACES: readonly SocketInterfaceFactory[] = [vcl];
+export const DOWNSTREAM_TRANSPORT_SOCKETS = byType<TransportSocketConfigFactory>([rawBuffer, downstreamStartTls, downstreamTls]);
+
+export const UPSTREAM_TRANSPORT_SOCKETS = byType<TransportSocketConfigFactory>([rawBuffer, upstreamStartTls, upstreamTls]);
 
 export const LISTENER_EXTENSIONS: ListenerExtensions = {
   networkFilter: (typeName) => NETWORK_FILTERS.get(typeName),
   listenerFilter: (typeName) => LISTENER_FILTERS.get(typeName),
+  downstreamTransportSocket: (typeName) => DOWNSTREAM_TRANSPORT_SOCKETS.get(typeName),
 };

@@ -89,7 +89,7 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
   readonly dispatcher: Dispatcher;
   readonly streamInfo = new StreamInfo();
   readonly remoteAddress: Address;
-  readonly requestedServerName: string;
+  private readonly detectedServerName: string;
   state: 'open' | 'closing' | 'closed' = 'open';
   connecting: boolean;
   transportFailureReason = '';
@@ -136,7 +136,7 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
     this.remoteAddress = remote;
     this.isClient = server === null;
     this.connecting = this.isClient;
-    this.requestedServerName = server?.requestedServerName ?? '';
+    this.detectedServerName = server?.requestedServerName ?? '';
     this.detectedProtocol = server?.nextProtocol ?? '';
     this.readBuffer = new SliceBuffer(dispatcher.slab);
     const info = this.streamInfo;
@@ -148,7 +148,7 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
       info.downstreamDirectRemoteAddress = remote;
       info.downstreamLocalAddress = local;
       info.downstreamDirectLocalAddress = local;
-      info.requestedServerName = this.requestedServerName;
+      info.requestedServerName = this.detectedServerName;
       if (transport === null) {
         if (server.initialData) this.readBuffer.move(server.initialData);
         this.readEnd = server.initialEnd === true;
@@ -160,6 +160,10 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
 
   get nextProtocol(): string {
     return this.transport !== null && this.transport.protocol !== '' ? this.transport.protocol : this.detectedProtocol;
+  }
+
+  get requestedServerName(): string {
+    return this.detectedServerName !== '' || this.transport === null ? this.detectedServerName : (this.transport.ssl?.sni ?? '');
   }
 
   get ssl(): SslConnectionInfo | null {
@@ -412,7 +416,11 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
     if (this.isClient) {
       info.upstreamConnectCompleteMs = transport.connectedMs;
       if (transport.ssl !== null) info.upstreamHandshakeCompleteMs = this.dispatcher.nowMs;
-    } else if (transport.ssl !== null) info.downstreamHandshakeCompleteMs = this.dispatcher.nowMs;
+    } else if (transport.ssl !== null) {
+      info.downstreamHandshakeCompleteMs = this.dispatcher.nowMs;
+      info.downstreamSsl = transport.ssl;
+      if (info.requestedServerName === '') info.requestedServerName = transport.ssl.sni;
+    }
   }
 
   private offerToFilters(from: number): void {

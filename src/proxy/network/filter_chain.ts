@@ -10,6 +10,8 @@ import {
   type ListenerExtensions,
   rejectUnsupported,
 } from './listener_extensions.ts';
+import type { TransportSocketFactory } from './transport_socket.ts';
+import { createTransportSocketFactory } from './transport_socket_config.ts';
 
 /** `envoy.config.listener.v3.FilterChain`. */
 export interface FilterChainConfig {
@@ -29,6 +31,10 @@ export type NetworkFilterFactory = (connection: Connection) => void;
 export interface FilterChain {
   readonly name: string;
   readonly networkFilterFactories: readonly NetworkFilterFactory[];
+  /** Null: plain text. */
+  readonly transportSocket: TransportSocketFactory | null;
+  /** 0: none. */
+  readonly transportSocketConnectTimeoutMs: number;
 }
 
 /** Throws ConfigError: unknown extensions, terminal filters in the wrong place, what is not supported. */
@@ -38,7 +44,14 @@ export function buildFilterChain(
   extensions: ListenerExtensions,
 ): FilterChain {
   rejectUnsupported(config, { onDemandConfiguration: 'on_demand_configuration' });
-  atPath('transport_socket', () => checkTransportSocket(config.transportSocket));
+  const transportSocket = atPath('transport_socket', () =>
+    createTransportSocketFactory(config.transportSocket, (type) => extensions.downstreamTransportSocket(type), {
+      statsScope: context.listenerScope,
+      workerIndex: context.workerIndex,
+      logger: context.logger('connection'),
+      onDestroy: (callback) => context.onDestroy(callback),
+    }),
+  );
   const last = config.filters.length - 1;
   const networkFilterFactories = config.filters.map((filter, i) =>
     atPath(`filters[${i}]`, () => {
@@ -47,7 +60,12 @@ export function buildFilterChain(
       return atPath('typed_config', () => factory.create(typedConfig, context));
     }),
   );
-  return { name: config.name, networkFilterFactories };
+  return {
+    name: config.name,
+    networkFilterFactories,
+    transportSocket,
+    transportSocketConnectTimeoutMs: config.transportSocketConnectTimeout ?? 0,
+  };
 }
 
 /** The last filter must be terminal and no other may be. */
@@ -62,13 +80,4 @@ export function checkTerminal(name: string, type: string, kind: string, isTermin
       `Error: non-terminal filter named ${name} of type ${type} is the last filter in a ${kind} filter chain.`,
     );
   }
-}
-
-const RAW_BUFFER = 'envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer';
-
-function checkTransportSocket(config: ExtensionConfig | undefined): void {
-  if (config === undefined) return;
-  const type = config.typedConfig?.['@type'];
-  if (type === RAW_BUFFER || (type === undefined && config.name === 'envoy.transport_sockets.raw_buffer')) return;
-  throw new ConfigError(`the transport socket '${config.name}' with type URL '${type ?? ''}' is not supported`);
 }

@@ -160,6 +160,7 @@ export class ActiveListener {
       requestedServerName: socket.requestedServerName,
       initialData: data,
       initialEnd: ended,
+      transportSocket: chain.transportSocket,
     });
     const info = connection.streamInfo;
     noteAddresses(info, socket);
@@ -173,6 +174,11 @@ export class ActiveListener {
       info.downstreamTransportFailureReason = early.downstreamTransportFailureReason;
     }
     connection.setBufferLimits(this.config.perConnectionBufferLimitBytes);
+    if (chain.transportSocketConnectTimeoutMs > 0) {
+      connection.setTransportSocketConnectTimeout(chain.transportSocketConnectTimeoutMs, () =>
+        this.stats.downstream_cx_transport_socket_connect_timeout.inc(),
+      );
+    }
     for (const factory of chain.networkFilterFactories) factory(connection);
     // A filter may have answered already: then it is being flushed, not open.
     if (!connection.initializeReadFilters() && connection.state === 'open') {

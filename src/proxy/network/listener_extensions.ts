@@ -15,11 +15,13 @@ import type {
 import type { ClusterManager } from '../upstream/upstream.ts';
 import type { SocketInterface } from './io_handle.ts';
 import type { ListenerFilterConfigFactory } from './listener_filter.ts';
+import type { TransportSocketConfigFactory } from './transport_socket_config.ts';
 
 /** Found by the full name of the configuration's message type. */
 export interface ListenerExtensions {
   networkFilter(typeName: string): NetworkFilterConfigFactory | undefined;
   listenerFilter(typeName: string): ListenerFilterConfigFactory | undefined;
+  downstreamTransportSocket(typeName: string): TransportSocketConfigFactory | undefined;
 }
 
 /** `name` plus one of the ways to configure an extension. */

@@ -27,6 +27,8 @@ export interface TransportSocket extends IoHandle {
 
 /** What one client connection wants otherwise than its cluster's configuration says (Envoy: TransportSocketOptions). */
 export interface TransportSocketOptions {
+  /** The endpoint's, for `auto_host_sni`; '' for none. */
+  readonly hostName: string;
   /** Server name to send instead of the configured one; '' for that. */
   readonly serverNameOverride: string;
   /** Names of which the peer's certificate must have one, in place of the configured SAN matchers; empty for those. */
@@ -41,8 +43,6 @@ export interface TransportSocketOptions {
 export interface TransportSocketFactory {
   /** False: plain text unless something starts TLS. */
   readonly secure: boolean;
-  /** True: connections of different `serverNameOverride` must not share a pool. */
-  readonly usesServerName: boolean;
   /** Takes over `handle`. */
   create(dispatcher: Dispatcher, handle: IoHandle, options: TransportSocketOptions | null): TransportSocket;
 }

@@ -10,6 +10,7 @@ import { chooseBackend, type IoBackend } from '../../core/event/create_dispatche
 import type { Timer } from '../../core/event/dispatcher.ts';
 import { type Logger, type LogSettings, LogSink } from '../../core/log/logger.ts';
 import { createStatsMemory, Store } from '../../core/stats/store.ts';
+import { shareTicketSecret } from '../../core/tls/ticket_keys.ts';
 import { AccessLogManagerImpl } from '../access_log/manager.ts';
 import { ConfigError } from '../config/error.ts';
 import { ConfigErrors } from '../config/errors.ts';
@@ -248,6 +249,7 @@ export class Server {
     this.store = new Store({ memory: this.memory, thread: 0, rejects: statsRejects(bootstrap), ...statsTags(bootstrap) });
     this.stats = new ServerStats(this.store, options.concurrency, this.loaded);
     this.runtime = createRuntime(bootstrap.layeredRuntime?.layers, { serviceCluster: localInfo(bootstrap, options).clusterName });
+    shareTicketSecret();
     this.pool = new WorkerPool((message) => {
       this.log.critical(message);
       this.end(1);

@@ -12,7 +12,7 @@ import { AccessLogManagerImpl } from '../access_log/manager.ts';
 import { ConfigError } from '../config/error.ts';
 import type { Bootstrap } from '../config/types.gen.ts';
 import { startWasmServices } from '../extensions/bootstrap/wasm/config.ts';
-import { LISTENER_EXTENSIONS } from '../extensions/registry.ts';
+import { LISTENER_EXTENSIONS, UPSTREAM_TRANSPORT_SOCKETS } from '../extensions/registry.ts';
 import { AsyncClient } from '../http/async_client.ts';
 import { ConnectionHandler } from '../network/connection_handler.ts';
 import { createClientConnection, createServerConnection } from '../network/connection_impl.ts';
@@ -79,6 +79,8 @@ export class WorkerRuntime {
         runtime: this.runtime,
         random,
         workerIndex: init.index,
+        transportSockets: (typeName) => UPSTREAM_TRANSPORT_SOCKETS.get(typeName),
+        logger: (name) => this.log.logger(name),
       },
       {
         clusters: (init.bootstrap.staticResources?.clusters ?? []) as unknown as PlainCluster[],

@@ -3,7 +3,7 @@
  * (Envoy: ClusterInfoImpl, ClusterImplBase). Runs on the main thread for validation and on each worker.
  *
  * Left out, and therefore refused: EDS and custom cluster types, ring hash, maglev, subsets, locality-aware balancing, slow start, health
- * checks, outlier detection, TLS and other transport sockets, preconnecting, several addresses per endpoint.
+ * checks, outlier detection, transport socket matches, preconnecting, several addresses per endpoint.
  */
 import { ConfigError } from '../config/error.ts';
 import type { Http1Settings } from '../http/http1/settings.ts';
@@ -13,6 +13,7 @@ import type { Http2Settings } from '../http/http2/settings.ts';
 import { type Address, ipAddress } from '../network/address.ts';
 import type { ConnectOptions } from '../network/io_handle.ts';
 import { configuredSocketInterface } from '../network/socket_interfaces.ts';
+import type { TransportSocketMessage } from '../network/transport_socket_config.ts';
 import { type DnsSettings, parseDns } from './cluster_config_dns.ts';
 import { type LbSettings, parseLbPolicy } from './cluster_config_lb.ts';
 import {
@@ -77,6 +78,8 @@ export interface ClusterSettings {
   readonly socketOptions: SocketOptions;
   readonly metadata: Record<string, Record<string, unknown>>;
   readonly endpoints: readonly EndpointSettings[];
+  /** Built per worker; undefined: plain text. */
+  readonly transportSocket: TransportSocketMessage | undefined;
   readonly dns: DnsSettings;
   readonly originalDst: { readonly headerName: string; readonly portOverride: number; readonly cleanupIntervalMs: number } | null;
   readonly waitForWarmOnInit: boolean;
@@ -122,6 +125,7 @@ export function parseCluster(given: PlainCluster, path = '', defaultBind?: Plain
     socketOptions: socketOptions.filter((option) => option.level === SOL_SOCKET),
     metadata: config.metadata?.filterMetadata ?? {},
     endpoints: parseEndpoints(config, type, at),
+    transportSocket: config.transportSocket as TransportSocketMessage | undefined,
     dns: parseDns(config, type, at),
     originalDst: type === 'ORIGINAL_DST' ? originalDst(config, at) : null,
     waitForWarmOnInit: config.waitForWarmOnInit ?? true,
@@ -184,14 +188,6 @@ function refuseUnsupported(config: Record<string, unknown>, at: (field: string) 
   }
   if (connection?.happyEyeballsConfig) {
     throw unsupported('happy_eyeballs_config', at('upstream_connection_options.happy_eyeballs_config'));
-  }
-  const socket = cluster.transportSocket;
-  const socketType = typeNameOf(socket?.typedConfig);
-  if (socket !== undefined && socketType !== '' && !socketType.endsWith('.raw_buffer.v3.RawBuffer')) {
-    throw unsupported(`transport socket ${socketType}`, at('transport_socket'));
-  }
-  if (socket !== undefined && socketType === '' && socket.name !== 'envoy.transport_sockets.raw_buffer') {
-    throw unsupported(`transport socket ${socket.name}`, at('transport_socket'));
   }
 }
 

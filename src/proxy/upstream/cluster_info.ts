@@ -2,17 +2,24 @@
 import type { Scope } from '../../core/stats/stats.ts';
 import { type Http1Stats, http1Stats } from '../http/http1/settings.ts';
 import { type Http2Stats, http2Stats } from '../http/http2/settings.ts';
+import type { TransportSocketFactory } from '../network/transport_socket.ts';
+import { createTransportSocketFactory } from '../network/transport_socket_config.ts';
 import type { FractionalPercent, Runtime, RuntimeSnapshot } from '../runtime/runtime.ts';
+import type { Logger } from '../server/factory_context.ts';
 import type { Protocol } from '../stream_info/stream_info.ts';
 import type { ClusterSettings } from './cluster_config.ts';
 import { ClusterStats } from './cluster_stats.ts';
 import { ResourceManagerImpl } from './resource_manager.ts';
 import type { ClusterInfo, ResourcePriority } from './upstream.ts';
+import type { UpstreamContext } from './upstream_context.ts';
 
 export interface ClusterInfoContext {
   readonly scope: Scope;
   readonly runtime: Runtime | null;
   random(): number;
+  readonly workerIndex?: number;
+  readonly transportSockets?: UpstreamContext['transportSockets'];
+  readonly logger?: UpstreamContext['logger'];
 }
 
 export class ClusterInfoImpl implements ClusterInfo {
@@ -26,6 +33,9 @@ export class ClusterInfoImpl implements ClusterInfo {
   readonly metadata: Record<string, Record<string, unknown>>;
   readonly upstreamHttpProtocol: Protocol;
   readonly maxRequestsPerConnection: number;
+  /** Null: plain text. */
+  readonly transportSocket: TransportSocketFactory | null;
+  private readonly onClose: (() => void)[] = [];
   private codecStats: Http1Stats | null = null;
   private codec2Stats: Http2Stats | null = null;
   private readonly context: ClusterInfoContext;
@@ -49,10 +59,21 @@ export class ClusterInfoImpl implements ClusterInfo {
     this.maintenanceKey = `upstream.maintenance_mode.${settings.name}`;
     this.statsScope = context.scope.scope(clusterStatPrefix(settings.observabilityName));
     this.stats = new ClusterStats(this.statsScope);
+    this.transportSocket = createTransportSocketFactory(settings.transportSocket, (type) => context.transportSockets?.(type), {
+      statsScope: this.statsScope,
+      workerIndex: context.workerIndex ?? 0,
+      logger: context.logger?.('upstream') ?? NO_LOG,
+      onDestroy: (callback) => this.onClose.push(callback),
+    });
     this.resourceManagers = [
       new ResourceManagerImpl(this.statsScope, 0, settings.thresholds[0], sharedResources),
       new ResourceManagerImpl(this.statsScope, 1, settings.thresholds[1], sharedResources),
     ];
+  }
+
+  /** The cluster is gone. */
+  close(): void {
+    for (const callback of this.onClose.splice(0)) callback();
   }
 
   /** Runtime `upstream.maintenance_mode.<name>`: the share of requests that is answered 503 without asking a host. */
@@ -83,6 +104,17 @@ export class ClusterInfoImpl implements ClusterInfo {
     return this.resourceManagers[priority];
   }
 }
+
+const nothing = (): void => {};
+const NO_LOG: Logger = {
+  trace: nothing,
+  debug: nothing,
+  info: nothing,
+  warn: nothing,
+  error: nothing,
+  debugEnabled: false,
+  traceEnabled: false,
+};
 
 const NEVER: FractionalPercent = { numerator: 0, denominator: 'HUNDRED' };
 

@@ -5,6 +5,7 @@
  *     main:   const discovery = new ClusterDiscovery({ clusters, workers, scope, ... });  await discovery.start(post)
  *     worker: new ThreadLocalClusterManager(context, { clusters, shared: discovery.shared }); then applyHosts for each of `discovery.current()`
  */
+import { atPath } from '../network/listener_extensions.ts';
 import { parseCluster } from './cluster_config.ts';
 import { ClusterInfoImpl } from './cluster_info.ts';
 import type { PlainBindConfig, PlainCluster } from './cluster_types.ts';
@@ -38,7 +39,9 @@ export class ThreadLocalClusterManager implements ClusterManager {
   constructor(context: UpstreamContext, options: ClusterManagerOptions) {
     options.clusters.forEach((config, i) => {
       const settings = parseCluster(config, `static_resources.clusters[${i}]`, options.upstreamBindConfig);
-      const info = new ClusterInfoImpl(settings, context, options.shared?.resources[settings.name] ?? null);
+      const path = `static_resources.clusters[${i}].transport_socket`;
+      const shared = options.shared?.resources[settings.name] ?? null;
+      const info = atPath(path, () => new ClusterInfoImpl(settings, context, shared));
       this.clusters.set(settings.name, createCluster(info, context));
     });
   }

@@ -10,6 +10,7 @@
  */
 import { SysError } from '../../core/sys/libc.ts';
 import { type Connection, ConnectionEvent } from '../network/connection.ts';
+import type { TransportSocketOptions } from '../network/transport_socket.ts';
 import { type ActiveClient, ClientState } from './active_client.ts';
 import type { ClusterInfoImpl } from './cluster_info.ts';
 import type { ClusterStats } from './cluster_stats.ts';
@@ -126,6 +127,8 @@ export abstract class ConnPoolBase {
 
   protected abstract createClient(connection: Connection): ActiveClient;
   protected abstract readonly cancelClosesExcess: boolean;
+  /** What is offered by ALPN when configuration says nothing. */
+  protected abstract readonly applicationProtocols: readonly string[];
   protected abstract readonly maxConnectionDurationMs: number;
 
   /** Puts a stream into the queue and sees that a connection is under way. Null when it failed on the spot. */
@@ -302,6 +305,16 @@ export abstract class ConnPoolBase {
     }
   }
 
+  private transportOptions(): TransportSocketOptions {
+    return {
+      hostName: this.host.hostname,
+      serverNameOverride: '',
+      verifySubjectAltNames: [],
+      applicationProtocolOverride: [],
+      applicationProtocolFallback: this.applicationProtocols,
+    };
+  }
+
   private canCreateConnection(): boolean {
     const perHost = this.resources.maxConnectionsPerHost;
     if (perHost !== Number.MAX_SAFE_INTEGER && this.host.stats.cxActive.value >= perHost) return false;
@@ -313,12 +326,23 @@ export abstract class ConnPoolBase {
     const address = this.host.address;
     let connection: Connection;
     try {
-      connection = this.context.createClientConnection(this.dispatcher, this.context.socketInterface, {
+      const options = {
         address,
         socketInterface: settings.socketInterface,
         sourceAddress: settings.sourceAddress,
         socketOptions: address.kind === 'ip' ? settings.tcpSocketOptions : settings.socketOptions,
-      });
+      };
+      const transport = this.cluster.transportSocket;
+      connection =
+        transport === null
+          ? this.context.createClientConnection(this.dispatcher, this.context.socketInterface, options)
+          : this.context.createClientConnection(
+              this.dispatcher,
+              this.context.socketInterface,
+              options,
+              transport,
+              this.transportOptions(),
+            );
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
       if (error.syscall === 'bind') this.stats.bindErrors.inc();

@@ -25,9 +25,12 @@ import { ConnPoolBase, PendingStream } from './conn_pool_base.ts';
 import type { HostImpl } from './host.ts';
 import { type Cancellable, type HttpConnectionPool, type HttpPoolCallbacks, PoolFailureReason } from './upstream.ts';
 
+const HTTP1 = ['http/1.1'];
+
 export class Http1ConnPool extends ConnPoolBase implements HttpConnectionPool {
   readonly protocol: Protocol = 'HTTP/1.1';
   protected readonly cancelClosesExcess = false;
+  protected readonly applicationProtocols = HTTP1;
 
   get idleTimeoutMs(): number {
     return this.cluster.settings.http.idleTimeoutMs;

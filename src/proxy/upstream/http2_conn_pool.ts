@@ -19,9 +19,12 @@ import { type Cancellable, type HttpConnectionPool, type HttpPoolCallbacks, Pool
 /** Stream numbers of a connection are odd and end at 2^31 (Envoy: MAX_STREAMS). */
 const MAX_STREAMS = 1 << 29;
 
+const HTTP2 = ['h2'];
+
 export class Http2ConnPool extends ConnPoolBase implements HttpConnectionPool {
   readonly protocol: Protocol = 'HTTP/2';
   protected readonly cancelClosesExcess = false;
+  protected readonly applicationProtocols = HTTP2;
   /** What connections of this host allowed last: how many streams to expect of one that is not up yet. */
   private knownLimit = Number.MAX_SAFE_INTEGER;
 

@@ -18,6 +18,7 @@ import type {
 
 export class TcpConnPool extends ConnPoolBase implements TcpConnectionPool {
   protected readonly cancelClosesExcess = true;
+  protected readonly applicationProtocols: readonly string[] = [];
   protected readonly maxConnectionDurationMs = 0;
 
   get idleTimeoutMs(): number {

@@ -105,6 +105,7 @@ export class ThreadLocalClusterImpl implements ThreadLocalCluster {
     this.balancer.close?.();
     for (const host of this.all) for (const pool of poolsOf(host)) pool.closeAll();
     for (const pool of [...this.drainingPools]) pool.closeAll();
+    this.info.close();
   }
 
   /** Connections of this worker, those of removed hosts included. */

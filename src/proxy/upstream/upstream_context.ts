@@ -4,7 +4,9 @@ import type { Scope } from '../../core/stats/stats.ts';
 import type { Connection } from '../network/connection.ts';
 import type { ConnectOptions, SocketInterface } from '../network/io_handle.ts';
 import type { TransportSocketFactory, TransportSocketOptions } from '../network/transport_socket.ts';
+import type { TransportSocketConfigFactory } from '../network/transport_socket_config.ts';
 import type { Runtime } from '../runtime/runtime.ts';
+import type { Logger } from '../server/factory_context.ts';
 
 /** `proxy/network/connection_impl.ts`: `createClientConnection`. Throws SysError when no socket can be had or bound. */
 export type CreateClientConnection = (
@@ -27,4 +29,7 @@ export interface UpstreamContext {
   random(): number;
   /** From 0. */
   readonly workerIndex: number;
+  /** Transport sockets that configuration can name; absent: plain text only. */
+  readonly transportSockets?: (typeName: string) => TransportSocketConfigFactory | undefined;
+  readonly logger?: (name: string) => Logger;
 }

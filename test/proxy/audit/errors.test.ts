@@ -140,13 +140,16 @@ const CASES: [name: string, config: Json | string, expected: RegExp][] = [
         {
           ...up,
           transport_socket: {
-            name: 'envoy.transport_sockets.tls',
-            typed_config: { '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext' },
+            name: 'envoy.transport_sockets.alts',
+            typed_config: {
+              '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.alts.v3.Alts',
+              handshaker_service: 'a',
+            },
           },
         },
       ],
     ),
-    /transport_socket.*UpstreamTlsContext.* is not supported by Sluice yet$/,
+    /transport_socket.*Alts.* is not supported by Sluice yet$/,
   ],
   [
     'an unregistered type',

@@ -126,11 +126,11 @@ test('allowUnsupported: a warning, and the field or the extension is gone', () =
 
 test('allowUnsupported never turns TLS into plain text', () => {
   const options = { allowUnsupported: true };
-  const tls = (side: string) =>
-    `transport_socket: { name: tls, typed_config: { "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.${side}TlsContext } }`;
-  assert.match(errorsOf(withCluster(tls('Upstream')), options)[0], /UpstreamTlsContext\) is not supported by Sluice yet$/);
-  const chain = withHcm('').replace('- filters:', `- ${tls('Downstream')}\n      filters:`);
-  assert.match(errorsOf(chain, options)[0], /DownstreamTlsContext\) is not supported by Sluice yet$/);
+  const alts =
+    'transport_socket: { name: alts, typed_config: { "@type": type.googleapis.com/envoy.extensions.transport_sockets.alts.v3.Alts, handshaker_service: a } }';
+  assert.match(errorsOf(withCluster(alts), options)[0], /Alts\) is not supported by Sluice yet$/);
+  const chain = withHcm('').replace('- filters:', `- ${alts}\n      filters:`);
+  assert.match(errorsOf(chain, options)[0], /Alts\) is not supported by Sluice yet$/);
   assert.match(
     errorsOf(withCluster('transport_socket_matches: [{ name: any }]'), options)[0],
     /Cluster\.transport_socket_matches is not supported by Sluice yet$/,

@@ -13,6 +13,7 @@ import { factory as directResponse } from '../../../src/proxy/extensions/network
 import { factory as echo } from '../../../src/proxy/extensions/network_filters/echo/config.ts';
 import { factory as sniCluster } from '../../../src/proxy/extensions/network_filters/sni_cluster/config.ts';
 import { factory as tcpProxy } from '../../../src/proxy/extensions/network_filters/tcp_proxy/config.ts';
+import { DOWNSTREAM_TRANSPORT_SOCKETS } from '../../../src/proxy/extensions/registry.ts';
 import { ipAddress } from '../../../src/proxy/network/address.ts';
 import { ConnectionHandler } from '../../../src/proxy/network/connection_handler.ts';
 import { createClientConnection, createServerConnection } from '../../../src/proxy/network/connection_impl.ts';
@@ -33,6 +34,7 @@ export const LISTENER_FILTERS = [tlsInspector, httpInspector, proxyProtocol, ori
 export const EXTENSIONS: ListenerExtensions = {
   networkFilter: (type) => NETWORK_FILTERS.find(({ typeName }) => typeName === type),
   listenerFilter: (type) => LISTENER_FILTERS.find(({ typeName }) => typeName === type),
+  downstreamTransportSocket: (type) => DOWNSTREAM_TRANSPORT_SOCKETS.get(type),
 };
 
 export const ECHO: ExtensionConfig = { name: 'echo', typedConfig: { '@type': echo.typeName } };

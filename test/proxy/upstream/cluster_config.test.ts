@@ -138,7 +138,6 @@ test('what cannot work is refused with its path', () => {
     [{ ...one, type: 'ORIGINAL_DST', lbPolicy: 'CLUSTER_PROVIDED' }, 'load_assignment', /no load assignment/],
     [{ ...one, healthChecks: [{}] }, 'health_checks', /not supported/],
     [{ ...one, outlierDetection: {} }, 'outlier_detection', /not supported/],
-    [{ ...one, transportSocket: { name: 'envoy.transport_sockets.tls' } }, 'transport_socket', /tls is not supported/],
     [
       { ...one, commonLbConfig: { localityWeightedLbConfig: {} } },
       'common_lb_config.locality_weighted_lb_config',

@@ -118,6 +118,8 @@ export class ActiveStream
     info.downstreamLocalAddress = of.downstreamLocalAddress;
     info.downstreamDirectLocalAddress = of.downstreamDirectLocalAddress;
     info.requestedServerName = of.requestedServerName;
+    info.downstreamSsl = of.downstreamSsl;
+    info.downstreamHandshakeCompleteMs = of.downstreamHandshakeCompleteMs;
     info.filterChainName = of.filterChainName;
     info.listenerMetadata = of.listenerMetadata;
     encoder.stream.addCallbacks(this);

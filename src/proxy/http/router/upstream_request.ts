@@ -209,6 +209,7 @@ export class UpstreamRequest implements ResponseDecoder, StreamCallbacks, HttpPo
     info.upstreamPoolReadyMs = now;
     info.upstreamConnectionId = connection.id;
     info.upstreamLocalAddress = connection.localAddress;
+    info.upstreamSsl = connection.ssl;
     info.upstreamRemoteAddress = connection.remoteAddress;
     stream.addCallbacks(this);
     callbacks.addDownstreamWatermarkCallbacks(router);

@@ -4,10 +4,7 @@ import { type AddressInfo, createServer } from 'node:net';
 import { test } from 'node:test';
 import { type ConnectionOptions, connect } from 'node:tls';
 import fc from 'fast-check';
-import {
-  ClientHelloStatus,
-  parseClientHello,
-} from '../../../../src/proxy/extensions/listener_filters/tls_inspector/client_hello.ts';
+import { ClientHelloStatus, parseClientHello } from '../../../../src/core/tls/client_hello.ts';
 import { factory } from '../../../../src/proxy/extensions/listener_filters/tls_inspector/config.ts';
 import { ListenerFilterStatus } from '../../../../src/proxy/network/listener_filter.ts';
 import { cut, FilterHarness } from './support.ts';

@@ -6,6 +6,7 @@
  */
 import type { SliceBuffer } from '../../../../core/buffer/slice_buffer.ts';
 import type { Counter, Histogram, Scope } from '../../../../core/stats/stats.ts';
+import { type ClientHello, ClientHelloStatus, parseClientHello } from '../../../../core/tls/client_hello.ts';
 import { ConfigError } from '../../../config/error.ts';
 import {
   type ListenerFilter,
@@ -14,7 +15,6 @@ import {
   ListenerFilterStatus,
 } from '../../../network/listener_filter.ts';
 import type { FactoryContext, TypedConfig } from '../../../server/factory_context.ts';
-import { type ClientHello, ClientHelloStatus, parseClientHello } from './client_hello.ts';
 
 /** `envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector`. */
 interface TlsInspectorConfig {

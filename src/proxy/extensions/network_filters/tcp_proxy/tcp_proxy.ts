@@ -173,10 +173,12 @@ export class TcpProxyFilter implements ReadFilter, ConnectionCallbacks, TcpPoolC
     upstream.enableHalfClose(true);
     info.upstreamHost = host;
     info.upstreamLocalAddress = upstream.localAddress;
+    info.upstreamSsl = upstream.ssl;
     info.upstreamRemoteAddress = upstream.remoteAddress;
     info.upstreamConnectionId = upstream.id;
     info.upstreamConnectStartMs = upstream.streamInfo.upstreamConnectStartMs;
     info.upstreamConnectCompleteMs = upstream.streamInfo.upstreamConnectCompleteMs;
+    info.upstreamHandshakeCompleteMs = upstream.streamInfo.upstreamHandshakeCompleteMs;
     info.upstreamPoolReadyMs = connection.dispatcher.nowMs;
     this.lastActivityMs = connection.dispatcher.nowMs;
     if (settings.idleTimeoutMs > 0 && this.idleTimer !== null && !this.idleTimer.enabled)
