@@ -4,6 +4,7 @@ import { Scratch } from './memory.ts';
 import { AF_INET, SOCK_CLOEXEC, SOCK_DGRAM } from './socket.ts';
 
 const SIOCGIFMTU = 0x8921;
+const SIOCGIFHWADDR = 0x8927;
 const SIOCGIFINDEX = 0x8933;
 const SIOCSIFTXQLEN = 0x8943;
 const IFNAMSIZ = 16;
@@ -14,14 +15,18 @@ let scratch: Scratch | null = null;
 export interface InterfaceInfo {
   index: number;
   mtu: number;
+  /** Its link-layer address. */
+  mac: Uint8Array;
 }
 
 /** Throws SysError (ENODEV) when there is none of that name in this network namespace. */
 export function interfaceInfo(name: string): InterfaceInfo {
-  return withSocket((fd) => ({
-    index: ask(fd, name, SIOCGIFINDEX, 'SIOCGIFINDEX'),
-    mtu: ask(fd, name, SIOCGIFMTU, 'SIOCGIFMTU'),
-  }));
+  return withSocket((fd) => {
+    const index = ask(fd, name, SIOCGIFINDEX, 'SIOCGIFINDEX');
+    const mtu = ask(fd, name, SIOCGIFMTU, 'SIOCGIFMTU');
+    ask(fd, name, SIOCGIFHWADDR, 'SIOCGIFHWADDR');
+    return { index, mtu, mac: scratch!.memory.u8.slice(IFNAMSIZ + 2, IFNAMSIZ + 8) };
+  });
 }
 
 /** Packets that wait in the interface's queue at most. False when the kernel refused. */

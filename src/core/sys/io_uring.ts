@@ -21,6 +21,7 @@ const IORING_ENTER_GETEVENTS = 1;
 const IORING_OFF_SQES = 0x1000_0000;
 const IORING_REGISTER_BUFFERS = 0;
 const IORING_REGISTER_FILES = 2;
+const IORING_UNREGISTER_FILES = 3;
 const IORING_REGISTER_PBUF_RING = 22;
 
 /** Operations used here; numbers of <linux/io_uring.h>. */
@@ -286,6 +287,11 @@ export class Ring {
     const code = this.register(IORING_REGISTER_BUFFERS, argument.pointer, 1);
     argument.unmap();
     return code;
+  }
+
+  /** Lets go of the registered descriptor, which the ring's mappings would keep open beyond `close`. */
+  unregisterFile(): void {
+    this.register(IORING_UNREGISTER_FILES, 0n, 0);
   }
 
   private register(what: number, argument: bigint, count: number): number {

@@ -20,7 +20,7 @@ export interface NetworkConfig {
 
 export interface DeviceConfig {
   kind: string;
-  /** As the host shows it; `tun%d` lets the kernel choose a number. Of a packet socket: the interface. */
+  /** As the host shows it; `tun%d` lets the kernel choose a number. Of a packet socket and AF_XDP: the interface. */
   name: string;
   /** Ours, with prefix length: `10.1.0.2/24`, `fd00::2/64`. */
   addresses: string[];
@@ -32,6 +32,8 @@ export interface DeviceConfig {
   /** The kernel takes our packets in a thread of its own; by default where it does not segment. */
   threaded?: boolean;
   mac?: string;
+  /** Of AF_XDP: the receive queue. */
+  queue?: number;
   /** Of a pipe: the name of its other end. */
   peer?: string;
   /** The host's end: set up and given these addresses with the `ip` tool. */

@@ -6,9 +6,10 @@ import { TcpRepr } from '../wire/tcp.ts';
 
 /** Room in front of a fresh packet: virtio-net header, Ethernet, IPv6, and then some. Even, so that checksums read aligned words. */
 export const HEADROOM = 192;
+/** Also the chunk of an AF_XDP area. */
 export const SMALL_BYTES = 2048;
 /** A multiple of SMALL_BYTES, so that no frame crosses a chunk of an AF_XDP area that this memory is. */
-const LARGE_BYTES = 66 * 1024;
+export const LARGE_BYTES = 66 * 1024;
 
 export const PacketFlag = {
   /** The device vouches for the upper-layer checksum. */
@@ -112,9 +113,20 @@ export class PacketPool {
       if (packet !== undefined) this.large.push(packet);
       return null;
     }
+    this.landed(packet, packet.base + HEADROOM, packet.base + HEADROOM);
+    return packet;
+  }
+
+  /** A small packet for a device to receive into: not in use until it has `landed`, or is handed back. */
+  lend(): Packet | null {
+    return this.small.pop() ?? null;
+  }
+
+  /** What was received lies in [start, end). */
+  landed(packet: Packet, start: number, end: number): void {
     packet.inUse = true;
-    packet.start = packet.base + HEADROOM;
-    packet.end = packet.start;
+    packet.start = start;
+    packet.end = end;
     packet.flags = 0;
     packet.gsoSize = 0;
     packet.device = -1;
@@ -122,7 +134,10 @@ export class PacketPool {
     packet.context = null;
     packet.trace = null;
     this.inUse++;
-    return packet;
+  }
+
+  handBack(packet: Packet): void {
+    this.small.push(packet);
   }
 
   free(packet: Packet): void {

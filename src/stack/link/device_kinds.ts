@@ -3,11 +3,13 @@
  * how it is opened. Adding a kind is an entry here.
  */
 import type { NativeMemory } from '../../core/sys/memory.ts';
-import { type FieldCheck, type FieldTable, flag, oneOf, text } from '../config/check.ts';
+import { type FieldCheck, type FieldTable, flag, oneOf, text, whole } from '../config/check.ts';
+import type { PacketPool } from '../graph/packet.ts';
 import type { Device } from './device.ts';
 import { PacketSocketDevice } from './packet_socket.ts';
 import { PipeDevice } from './pipe.ts';
 import { TunDevice, type TunOptions } from './tun.ts';
+import { XdpDevice } from './xdp.ts';
 
 /** What a kind's `open` gets of the configuration of a device; `name` and `mtu` are checked. */
 export interface DeviceFields {
@@ -18,6 +20,7 @@ export interface DeviceFields {
   mac?: string;
   peer?: string;
   faults?: { keepOffload?: boolean };
+  queue?: number;
 }
 
 export interface OpenedDevice {
@@ -31,6 +34,7 @@ export interface OpenedDevice {
 export interface OpenContext {
   /** Memory of the packet pool. */
   memory: NativeMemory;
+  pool: PacketPool;
   /** Has the stack polled soon. */
   wake: () => void;
   /** Ends of pipes whose other end is open already. */
@@ -71,6 +75,12 @@ export const DEVICE_KINDS: Readonly<Record<string, DeviceKind>> = {
     hostSide: false,
     open: openPacketSocket,
   },
+  xdp: {
+    help: 'a receive queue of the interface `name` of this host (a veth, a physical port) through AF_XDP, all packets of it',
+    fields: { offload, queue: whole(0, 4095) },
+    hostSide: false,
+    open: openXdp,
+  },
   pipe: {
     help: 'one end of a link in memory to the device `peer` of this stack, usually in another fib',
     fields: { peer: text(), offload: flag },
@@ -100,6 +110,12 @@ function openTun(kind: 'tun' | 'tap', fields: DeviceFields, { memory }: OpenCont
 function openPacketSocket(fields: DeviceFields, { memory }: OpenContext): OpenedDevice {
   const { name, mtu, offload } = fields;
   const device = new PacketSocketDevice({ interface: name, mtu, offload, mac: macOf(fields) }, memory);
+  return { device, fds: [device.fd], hasHostSide: false };
+}
+
+function openXdp(fields: DeviceFields, { memory, pool }: OpenContext): OpenedDevice {
+  const { name, mtu, offload, queue } = fields;
+  const device = new XdpDevice({ interface: name, mtu, offload, queue }, memory, pool);
   return { device, fds: [device.fd], hasHostSide: false };
 }
 

@@ -40,7 +40,7 @@ export function attachNetwork(layer: SessionLayer, options: NetworkOptions): Net
   const stack = new NetStack({ random32: options.random32, pool, memory, tcp: options.tcp, nowUs: nowUs() });
   let loop: NetLoop | null = null;
   const wake = (): void => loop?.wake();
-  const context: OpenContext = { memory, wake, pipes: new Map() };
+  const context: OpenContext = { memory, pool: stack.pool, wake, pipes: new Map() };
   const fds: number[] = [];
   const files: number[] = [];
   const close = (): void => {

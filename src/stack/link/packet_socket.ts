@@ -153,6 +153,8 @@ export class PacketSocketDevice implements Device {
     this.next = 0;
     libc.close(this.fd);
     libc.close(this.largeFd);
+    // The socket lives, and receives, as long as it is mapped.
+    this.ring.unmap();
   }
 
   // --- receiving
@@ -265,7 +267,7 @@ export class PacketSocketDevice implements Device {
 
   private transmitLarge(packet: Packet): void {
     const { length } = packet;
-    if (this.gathered > 0) this.send();
+    if (this.gathered > 0 && !this.closed) this.send();
     const at = writeVnetHeader(packet);
     const { i32, pointer } = this.iov;
     const address = this.memory.address + at;

@@ -113,6 +113,7 @@ export class TunRing implements CompletionSink {
   }
 
   close(): void {
+    this.ring.unregisterFile();
     this.ring.close();
   }
 

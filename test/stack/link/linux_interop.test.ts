@@ -1,18 +1,23 @@
 /** Our stack and the Linux kernel as peers over TUN and TAP in a network namespace: ping, both directions, both families, bad links. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { probeIoUring } from '../../../src/core/sys/io_uring.ts';
+import { PacketPool } from '../../../src/stack/graph/packet.ts';
 import { IpAddress } from '../../../src/stack/ip/address.ts';
 import type { Device } from '../../../src/stack/link/device.ts';
 import { FaultInjector, type Faults } from '../../../src/stack/link/fault_injector.ts';
 import { PacketSocketDevice } from '../../../src/stack/link/packet_socket.ts';
-import { nativePool, type TunDevice } from '../../../src/stack/link/tun.ts';
+import { nativePool, TunDevice } from '../../../src/stack/link/tun.ts';
+import { XdpDevice } from '../../../src/stack/link/xdp.ts';
 import type { TcpConnection } from '../../../src/stack/tcp/connection.ts';
-import { cannotMakeNamespace, clockUs, KernelPeer, type KernelPeerOptions } from './namespace.ts';
+import { cannotMakeNamespace, cannotUseXdp, clockUs, KernelPeer, type KernelPeerOptions } from './namespace.ts';
 
 const reason = cannotMakeNamespace();
 const skip = reason === null ? false : reason;
+const xdpSkip = skip || (cannotUseXdp() ?? false);
+const skipOf = (kind: string): string | false => (kind === 'xdp' ? xdpSkip : skip);
 const ringReason = probeIoUring();
 
 const KERNEL_CLIENT = (address: string, port: number, bytes: number): string => `
@@ -166,8 +171,8 @@ except ConnectionRefusedError:
     print('ok')
 `;
 
-for (const kind of ['tun', 'tap', 'packet'] as const)
-  test(`${kind}: the kernel pings us, whole and in fragments, and UDP to no port is refused`, { skip }, () =>
+for (const kind of ['tun', 'tap', 'packet', 'xdp'] as const)
+  test(`${kind}: the kernel pings us, whole and in fragments, and UDP to no port is refused`, { skip: skipOf(kind) }, () =>
     withPeer({ kind, offload: true }, async (peer) => {
       assert.equal(await peer.python(PING), 'ok');
     }),
@@ -231,6 +236,49 @@ for (const [offload, isV4, kernelOffload] of [
   );
 }
 
+for (const [offload, isV4, kernelOffload] of [
+  [true, true, true],
+  [true, false, false],
+  [false, true, true],
+  [false, false, false],
+] as const) {
+  const ours = offload ? 'with checksum offload' : 'without offload';
+  const theirs = kernelOffload ? 'with' : 'without';
+  test(`AF_XDP ${ours}, kernel ${theirs}, IPv${isV4 ? 4 : 6}: megabytes both ways`, { skip: xdpSkip }, () =>
+    withPeer<XdpDevice>({ kind: 'xdp', offload, kernelOffload }, async (peer) => {
+      await kernelToUs(peer, isV4, MEGABYTES);
+      await usToKernel(peer, isV4, MEGABYTES);
+      const { counters, sends } = peer.device;
+      assert.ok(counters.txPackets > sends, `${counters.txPackets} packets in ${sends} calls`);
+      peer.kick();
+      assert.equal(peer.stack.pool.inUse, 0);
+    }),
+  );
+}
+
+test('AF_XDP: an interface that has a program already is refused, and free again afterwards', { skip: xdpSkip }, () =>
+  withPeer({ kind: 'packet', offload: true }, async (peer) => {
+    const open = (): XdpDevice => {
+      const options = { small: 512, large: 1 };
+      const memory = nativePool(options);
+      return new XdpDevice({ interface: peer.device.name }, memory, new PacketPool(options, memory));
+    };
+    const first = open();
+    assert.throws(open, { code: 'EBUSY' });
+    first.close();
+    // The kernel lets go of the queue a little after the descriptor is closed.
+    for (let free = false; !free; ) {
+      await new Promise((resolve) => setImmediate(resolve));
+      try {
+        open().close();
+        free = true;
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error;
+      }
+    }
+  }),
+);
+
 test('packet socket: what a slow reader has not read stays as it was sent', { skip }, () =>
   withPeer({ kind: 'packet', offload: 'checksum' }, async (peer) => {
     const data = pattern(MEGABYTES);
@@ -270,6 +318,34 @@ test('packet socket: an interface that is not there is an error that names it', 
   );
 });
 
+test('what is closed is gone: the device of a TUN, the socket of a packet device', { skip }, () =>
+  withPeer({ kind: 'packet', offload: true }, async (peer) => {
+    const options = { small: 16, large: 1 };
+    const memory = nativePool(options);
+    const pool = new PacketPool(options, memory);
+    const sockets = (): number => readFileSync('/proc/net/packet', 'latin1').split('\n').length;
+    const before = sockets();
+    const tun = new TunDevice({ name: 'slt%d', kind: 'tun', offload: true }, memory);
+    const socket = new PacketSocketDevice({ interface: peer.device.name }, memory);
+    const there = (): boolean => existsSync(`/sys/class/net/${tun.name}`);
+    assert.ok(there());
+    assert.equal(sockets(), before + 2);
+    for (const device of [tun, socket]) device.close();
+    // The kernel does both a little after the descriptors are closed.
+    while (there() || sockets() !== before) await new Promise((resolve) => setImmediate(resolve));
+    for (const device of [tun, socket]) {
+      assert.equal(device.receive(pool, 1), null);
+      const packet = pool.alloc(100)!;
+      packet.end = packet.start + 100;
+      device.transmit(packet);
+      assert.equal(device.counters.txDropped, 1);
+      device.flush(1);
+      device.close();
+    }
+    assert.equal(pool.inUse, 0);
+  }),
+);
+
 test('tun, a ring: many packets per system call', { skip: skip || (ringReason ?? false) }, () =>
   withPeer<TunDevice>({ kind: 'tun', offload: 'checksum' }, async (peer) => {
     await kernelToUs(peer, true, MEGABYTES);
@@ -287,17 +363,20 @@ const links: [string, Faults, number, number][] = [
   ['MTU 9000', {}, 2_000_000, 9000],
   ['MTU 576', { loss: 0.002 }, 300_000, 576],
 ];
-const kinds = ['tun', 'packet'] as const;
-for (const [name, faults, bytes, mtu, kind] of links.flatMap((link) => kinds.map((kind) => [...link, kind] as const)))
-  test(`${kind}, ${name}: every byte arrives`, { skip }, () =>
+const kinds = ['tun', 'packet', 'xdp'] as const;
+// A frame of AF_XDP is at most a slot of the pool.
+const fits = ([, , , mtu]: (typeof links)[number], kind: string): boolean => kind !== 'xdp' || mtu <= 1500;
+const all = links.flatMap((link) => kinds.filter((kind) => fits(link, kind)).map((kind) => [...link, kind] as const));
+for (const [name, faults, bytes, mtu, kind] of all)
+  test(`${kind}, ${name}: every byte arrives`, { skip: skipOf(kind) }, () =>
     withPeer({ kind, offload: false, mtu, wrap: (device) => new FaultInjector(device, 7, faults, faults) }, async (peer) => {
       await kernelToUs(peer, true, bytes);
       await usToKernel(peer, true, bytes);
     }),
   );
 
-for (const kind of ['tun', 'packet'] as const)
-  test(`${kind}: 200 connections at once`, { skip }, () =>
+for (const kind of kinds)
+  test(`${kind}: 200 connections at once`, { skip: skipOf(kind) }, () =>
     withPeer({ kind, offload: true }, async (peer) => {
       let accepted = 0;
       const listener = peer.stack.tcp.listen({

@@ -1,11 +1,14 @@
 /** A network namespace whose only link is a TUN or TAP that our stack holds the other end of. */
 import { execFile, execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { createXskMap, loadRedirectProgram } from '../../../src/core/sys/bpf.ts';
+import { libc } from '../../../src/core/sys/libc.ts';
 import { NetStack } from '../../../src/stack/graph/net_stack.ts';
 import type { Device } from '../../../src/stack/link/device.ts';
 import { NetLoop } from '../../../src/stack/link/net_loop.ts';
 import { PacketSocketDevice } from '../../../src/stack/link/packet_socket.ts';
 import { nativePool, TunDevice, type TunOptions } from '../../../src/stack/link/tun.ts';
+import { XdpDevice } from '../../../src/stack/link/xdp.ts';
 import type { TcpConfig } from '../../../src/stack/tcp/config.ts';
 
 export const clockUs = (): number => performance.now() * 1000;
@@ -23,9 +26,22 @@ export function cannotMakeNamespace(): string | null {
   }
 }
 
+/** Why AF_XDP cannot be used here, or null. */
+export function cannotUseXdp(): string | null {
+  try {
+    const map = createXskMap(1);
+    const program = loadRedirectProgram(map);
+    const socket = libc.socket(44, 3, 0);
+    for (const fd of [map, program, socket]) libc.close(fd);
+    return socket < 0 ? 'no AF_XDP sockets in this kernel' : null;
+  } catch (error) {
+    return `AF_XDP is not permitted: ${(error as Error).message}`;
+  }
+}
+
 export interface KernelPeerOptions {
   /** TUN and TAP, or a veth whose other end is in the namespace, through a packet socket or AF_XDP. */
-  kind: 'tun' | 'tap' | 'packet';
+  kind: 'tun' | 'tap' | 'packet' | 'xdp';
   offload: TunOptions['offload'];
   mtu?: number;
   ring?: boolean;
@@ -85,7 +101,10 @@ export class KernelPeer<D extends Device = Device> {
       execFileSync('ip', ['link', 'set', ours, 'up']);
       if (options.kernelOffload === false)
         execFileSync('ip', ['netns', 'exec', this.name, 'python3', '-c', OFFLOADS_OFF(kernelSide)]);
-      const device = new PacketSocketDevice({ interface: ours, mtu, offload }, memory);
+      const device =
+        kind === 'packet'
+          ? new PacketSocketDevice({ interface: ours, mtu, offload }, memory)
+          : new XdpDevice({ interface: ours, mtu, offload }, memory, this.stack.pool);
       fds = [device.fd];
       this.device = device as unknown as D;
     }
