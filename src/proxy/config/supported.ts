@@ -349,7 +349,9 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.extensions.wasm.v3.ReloadConfig': 'backoff',
   'envoy.extensions.wasm.v3.CapabilityRestrictionConfig': 'allowed_capabilities',
   'envoy.extensions.wasm.v3.SanitizationConfig': '',
-  'envoy.config.core.v3.AsyncDataSource': 'local',
+  'envoy.config.core.v3.AsyncDataSource': 'local remote',
+  'envoy.config.core.v3.RemoteDataSource': 'http_uri sha256',
+  'envoy.config.core.v3.HttpUri': 'uri cluster timeout',
 };
 
 /** What a Wasm module's configuration may be wrapped in. */
@@ -478,6 +480,8 @@ export const ACCEPTED_VALUES: Record<string, readonly (boolean | number | string
   // Connections to the admin interface are never counted or limited.
   'envoy.config.bootstrap.v3.Admin.ignore_global_conn_limit': [true],
   'envoy.extensions.http.original_ip_detection.xff.v3.XffConfig.skip_xff_append': [true],
+  // Machine code in the module is not used, and not needed.
+  'envoy.extensions.wasm.v3.VmConfig.allow_precompiled': [true],
   // When stats are created makes no difference to what they count.
   'envoy.config.bootstrap.v3.Bootstrap.DeferredStatOptions.enable_deferred_creation_stats': [true],
 };

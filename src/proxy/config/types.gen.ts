@@ -1664,6 +1664,20 @@ export type SanitizationConfig = Record<never, never>;
 /** envoy.config.core.v3.AsyncDataSource */
 export interface AsyncDataSource {
   local?: DataSource;
+  remote?: RemoteDataSource;
+}
+
+/** envoy.config.core.v3.RemoteDataSource */
+export interface RemoteDataSource {
+  httpUri?: HttpUri;
+  sha256: string;
+}
+
+/** envoy.config.core.v3.HttpUri */
+export interface HttpUri {
+  uri: string;
+  cluster?: string;
+  timeout?: number;
 }
 
 /** envoy.config.core.v3.SocketAddress.Protocol */

@@ -17,6 +17,9 @@ export class PluginHandle {
   private readonly reloadFailure: Counter;
   private readonly reloadBackoff: Counter;
   private readonly failures: Counter;
+  /** Code that was loaded in place of other, and code that was not because it did not start. */
+  readonly loads: Counter;
+  readonly loadsRejected: Counter;
   private closed = false;
   private readonly onInstanceFailed = (): void => {
     this.failures.inc();
@@ -30,6 +33,8 @@ export class PluginHandle {
     this.reloadFailure = scope.counter('vm_reload_failure');
     this.reloadBackoff = scope.counter('vm_reload_backoff');
     this.failures = scope.counter('vm_failures');
+    this.loads = scope.counter('code_loaded');
+    this.loadsRejected = scope.counter('code_rejected');
   }
 
   /** Loads this code for streams that come from now on. Throws WasmError, ModuleError: what was there goes on. */

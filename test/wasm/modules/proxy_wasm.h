@@ -62,7 +62,10 @@ WASI(proc_exit) void proc_exit(u32);
 extern u8 __heap_base;
 static u32 heap_at = 0;
 static u32 grown = 0;
-EXPORT(malloc) void *wasm_malloc(u32 size) {
+#ifndef OWN_ALLOCATOR
+EXPORT(malloc)
+#endif
+void *wasm_malloc(u32 size) {
   if (heap_at == 0) heap_at = (u32)&__heap_base;
   u32 at = (heap_at + 7) & ~7u;
   u32 end = at + size;

@@ -1,6 +1,5 @@
 /** Where a plugin's code comes from: in the configuration, a file, the environment. */
 import { readFileSync } from 'node:fs';
-import { ModuleError } from '../../../../wasm/binary/module_reader.ts';
 import type { VmSource } from '../../../../wasm/plugin/wasm_host.ts';
 import { type CompiledCode, compileCode } from '../../../../wasm/vm/compiled_code.ts';
 import { V8Vm } from '../../../../wasm/vm/v8/v8_vm.ts';
@@ -51,14 +50,4 @@ export function localCode(source: DataSourceMessage): Uint8Array {
 export function v8Source(bytes: Uint8Array): VmSource {
   const code: CompiledCode = compileCode(bytes);
   return { codeKey: code.sha256, create: () => new V8Vm(code) };
-}
-
-/** As `v8Source`, with a ConfigError for code that is no module. */
-export function checkedV8Source(bytes: Uint8Array): VmSource {
-  try {
-    return v8Source(bytes);
-  } catch (error) {
-    if (!(error instanceof ModuleError)) throw error;
-    throw new ConfigError(`Unable to create Wasm plugin: ${error.message}`, { path: PATH });
-  }
 }
