@@ -165,15 +165,17 @@ test('blocking calls, zero-copy, attributes, select, in one thread', () => {
   vcl.appDestroy();
 });
 
-test('another thread becomes a worker of the application', async () => {
-  vcl.appCreate('many', { runtimeDir: stack.runtimeDir });
-  const other = launch('thread', { role: 'server', connections: 1, ticket: vcl.workerTicket(), port: 90 });
-  await other.next('listening');
-  const apps = JSON.parse((await stack.command('show app', { json: true })).text) as { name: string; workers: number }[];
-  assert.equal(apps.find((app) => app.name === 'many')!.workers, 2);
-  const client = launch('thread', { role: 'client', port: 90 });
-  await client.ended;
-  assert.deepEqual(client.said, ['done']);
-  await other.ended;
-  vcl.appDestroy();
-});
+for (const kind of ['thread', 'process'] as const) {
+  test(`another ${kind} becomes a worker of the application`, async () => {
+    vcl.appCreate('many', { runtimeDir: stack.runtimeDir });
+    const other = launch(kind, { role: 'server', connections: 1, ticket: vcl.workerTicket(), port: 90 });
+    await other.next('listening');
+    const apps = JSON.parse((await stack.command('show app', { json: true })).text) as { name: string; workers: number }[];
+    assert.equal(apps.find((app) => app.name === 'many')!.workers, 2);
+    const client = launch('thread', { role: 'client', port: 90 });
+    await client.ended;
+    assert.deepEqual(client.said, ['done']);
+    await other.ended;
+    vcl.appDestroy();
+  });
+}
