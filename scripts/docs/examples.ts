@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 const directory = new URL('../../examples/', import.meta.url);
 
 export function exampleFiles(): string[] {
-  return readdirSync(directory)
+  return readdirSync(directory, { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.yaml'))
     .sort();
 }

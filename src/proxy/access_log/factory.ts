@@ -3,7 +3,9 @@ import { ConfigError } from '../config/error.ts';
 import { fileAccessLogFactory } from '../extensions/access_loggers/file.ts';
 import { stderrAccessLogFactory } from '../extensions/access_loggers/stderr.ts';
 import { stdoutAccessLogFactory } from '../extensions/access_loggers/stdout.ts';
+import { typescriptAccessLogFactory } from '../extensions/access_loggers/typescript.ts';
 import { wasmAccessLogFactory } from '../extensions/access_loggers/wasm.ts';
+import type { ScriptHost } from '../typescript/script_host.ts';
 import type { AccessLog, AccessLogManager } from './access_log.ts';
 import {
   type AccessLogFilter,
@@ -15,6 +17,7 @@ import {
 /** The part of FactoryContext that loggers need. */
 export interface AccessLogFactoryContext extends AccessLogFilterContext {
   readonly accessLogManager: AccessLogManager;
+  readonly scripts?: ScriptHost;
 }
 
 export interface AccessLogConfig {
@@ -37,6 +40,7 @@ const factories = (): readonly AccessLogConfigFactory[] => [
   fileAccessLogFactory,
   stdoutAccessLogFactory,
   stderrAccessLogFactory,
+  typescriptAccessLogFactory,
   wasmAccessLogFactory,
 ];
 

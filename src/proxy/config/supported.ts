@@ -211,6 +211,10 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
 
   'sluice.extensions.filters.http.typescript.v1.TypeScript': 'module name config failure_policy deadline',
   'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute': 'config',
+  'sluice.extensions.filters.network.typescript.v1.TypeScriptNetworkFilter':
+    'module name config failure_policy deadline terminal',
+  'sluice.extensions.access_loggers.typescript.v1.TypeScriptAccessLog': 'module name config',
+  'sluice.extensions.bootstrap.typescript.v1.TypeScriptService': 'module name config singleton',
 
   // ---- routes
   'envoy.config.route.v3.RouteConfiguration': `
@@ -379,6 +383,7 @@ export const EXTENSION_POINTS: Record<string, string> = {
     envoy.extensions.wasm.v3.WasmService
     envoy.extensions.network.socket_interface.v3.DefaultSocketInterface
     envoy.extensions.vcl.v3alpha.VclSocketInterface
+    sluice.extensions.bootstrap.typescript.v1.TypeScriptService
     sluice.extensions.vcl.v1.HostStackSocketInterface`,
   'envoy.config.bootstrap.v3.Bootstrap.typed_dns_resolver_config': DNS_RESOLVERS,
   'envoy.config.listener.v3.ListenerFilter.typed_config': `
@@ -392,6 +397,7 @@ export const EXTENSION_POINTS: Record<string, string> = {
     envoy.extensions.filters.network.direct_response.v3.Config
     envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit
     envoy.extensions.filters.network.sni_cluster.v3.SniCluster
+    sluice.extensions.filters.network.typescript.v1.TypeScriptNetworkFilter
     envoy.extensions.filters.network.wasm.v3.Wasm
     ${HCM}`,
   'envoy.config.core.v3.TransportSocket.typed_config': `
@@ -435,6 +441,7 @@ export const EXTENSION_POINTS: Record<string, string> = {
   'envoy.config.accesslog.v3.AccessLog.typed_config': `
     envoy.extensions.access_loggers.file.v3.FileAccessLog
     envoy.extensions.access_loggers.stream.v3.StdoutAccessLog
+    sluice.extensions.access_loggers.typescript.v1.TypeScriptAccessLog
     envoy.extensions.access_loggers.stream.v3.StderrAccessLog
     envoy.extensions.access_loggers.wasm.v3.WasmAccessLog`,
   'envoy.config.core.v3.SubstitutionFormatString.formatters': `

@@ -16,7 +16,7 @@ export interface Bootstrap {
   statsConfig?: StatsConfig;
   statsFlushInterval?: number;
   statsFlushOnAdmin?: boolean;
-  bootstrapExtensions: TypedExtensionConfig<({ '@type': 'envoy.extensions.wasm.v3.WasmService' } & WasmService) | ({ '@type': 'envoy.extensions.network.socket_interface.v3.DefaultSocketInterface' } & DefaultSocketInterface) | ({ '@type': 'envoy.extensions.vcl.v3alpha.VclSocketInterface' } & VclSocketInterface) | ({ '@type': 'sluice.extensions.vcl.v1.HostStackSocketInterface' } & HostStackSocketInterface)>[];
+  bootstrapExtensions: TypedExtensionConfig<({ '@type': 'envoy.extensions.wasm.v3.WasmService' } & WasmService) | ({ '@type': 'envoy.extensions.network.socket_interface.v3.DefaultSocketInterface' } & DefaultSocketInterface) | ({ '@type': 'envoy.extensions.vcl.v3alpha.VclSocketInterface' } & VclSocketInterface) | ({ '@type': 'sluice.extensions.bootstrap.typescript.v1.TypeScriptService' } & TypeScriptService) | ({ '@type': 'sluice.extensions.vcl.v1.HostStackSocketInterface' } & HostStackSocketInterface)>[];
   defaultSocketInterface: string;
   applicationLogConfig?: BootstrapApplicationLogConfig;
   statsServerVersionOverride?: number;
@@ -602,7 +602,7 @@ export interface FilterChainMatch {
 /** envoy.config.listener.v3.Filter */
 export interface Filter {
   name: string;
-  typedConfig?: ({ '@type': 'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy' } & TcpProxy) | ({ '@type': 'envoy.extensions.filters.network.echo.v3.Echo' } & Echo) | ({ '@type': 'envoy.extensions.filters.network.direct_response.v3.Config' } & DirectResponseConfig) | ({ '@type': 'envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit' } & ConnectionLimit) | ({ '@type': 'envoy.extensions.filters.network.sni_cluster.v3.SniCluster' } & SniCluster) | ({ '@type': 'envoy.extensions.filters.network.wasm.v3.Wasm' } & NetworkWasmWasm) | ({ '@type': 'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager' } & HttpConnectionManager);
+  typedConfig?: ({ '@type': 'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy' } & TcpProxy) | ({ '@type': 'envoy.extensions.filters.network.echo.v3.Echo' } & Echo) | ({ '@type': 'envoy.extensions.filters.network.direct_response.v3.Config' } & DirectResponseConfig) | ({ '@type': 'envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit' } & ConnectionLimit) | ({ '@type': 'envoy.extensions.filters.network.sni_cluster.v3.SniCluster' } & SniCluster) | ({ '@type': 'sluice.extensions.filters.network.typescript.v1.TypeScriptNetworkFilter' } & TypeScriptNetworkFilter) | ({ '@type': 'envoy.extensions.filters.network.wasm.v3.Wasm' } & NetworkWasmWasm) | ({ '@type': 'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager' } & HttpConnectionManager);
 }
 
 /** envoy.config.listener.v3.ListenerFilter */
@@ -984,6 +984,31 @@ export interface TypeScript {
 /** sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute */
 export interface TypeScriptPerRoute {
   config?: { [key: string]: Json };
+}
+
+/** sluice.extensions.filters.network.typescript.v1.TypeScriptNetworkFilter */
+export interface TypeScriptNetworkFilter {
+  module: string;
+  name: string;
+  config?: { [key: string]: Json };
+  failurePolicy: TypeScriptNetworkFilterFailurePolicy;
+  deadline?: number;
+  terminal: boolean;
+}
+
+/** sluice.extensions.access_loggers.typescript.v1.TypeScriptAccessLog */
+export interface TypeScriptAccessLog {
+  module: string;
+  name: string;
+  config?: { [key: string]: Json };
+}
+
+/** sluice.extensions.bootstrap.typescript.v1.TypeScriptService */
+export interface TypeScriptService {
+  module: string;
+  name: string;
+  config?: { [key: string]: Json };
+  singleton?: boolean;
 }
 
 /** envoy.config.route.v3.RouteConfiguration */
@@ -1488,7 +1513,7 @@ export interface EndpointHealthCheckConfig {
 export interface AccessLog {
   name: string;
   filter?: AccessLogFilter;
-  typedConfig?: ({ '@type': 'envoy.extensions.access_loggers.file.v3.FileAccessLog' } & FileAccessLog) | ({ '@type': 'envoy.extensions.access_loggers.stream.v3.StdoutAccessLog' } & StdoutAccessLog) | ({ '@type': 'envoy.extensions.access_loggers.stream.v3.StderrAccessLog' } & StderrAccessLog) | ({ '@type': 'envoy.extensions.access_loggers.wasm.v3.WasmAccessLog' } & WasmAccessLog);
+  typedConfig?: ({ '@type': 'envoy.extensions.access_loggers.file.v3.FileAccessLog' } & FileAccessLog) | ({ '@type': 'envoy.extensions.access_loggers.stream.v3.StdoutAccessLog' } & StdoutAccessLog) | ({ '@type': 'sluice.extensions.access_loggers.typescript.v1.TypeScriptAccessLog' } & TypeScriptAccessLog) | ({ '@type': 'envoy.extensions.access_loggers.stream.v3.StderrAccessLog' } & StderrAccessLog) | ({ '@type': 'envoy.extensions.access_loggers.wasm.v3.WasmAccessLog' } & WasmAccessLog);
 }
 
 /** envoy.config.accesslog.v3.AccessLogFilter */
@@ -1733,6 +1758,9 @@ export type HttpConnectionManagerPathWithEscapedSlashesAction = 'IMPLEMENTATION_
 
 /** sluice.extensions.filters.http.typescript.v1.TypeScript.FailurePolicy */
 export type TypeScriptFailurePolicy = 'FAIL_CLOSED' | 'FAIL_OPEN';
+
+/** sluice.extensions.filters.network.typescript.v1.TypeScriptNetworkFilter.FailurePolicy */
+export type TypeScriptNetworkFilterFailurePolicy = 'FAIL_CLOSED' | 'FAIL_OPEN';
 
 /** envoy.config.route.v3.VirtualHost.TlsRequirementType */
 export type VirtualHostTlsRequirementType = 'NONE' | 'EXTERNAL_ONLY' | 'ALL';

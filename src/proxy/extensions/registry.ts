@@ -19,6 +19,7 @@ import { factory as echo } from './network_filters/echo/config.ts';
 import { createHttpConnectionManagerFactory } from './network_filters/http_connection_manager/config.ts';
 import { factory as sniCluster } from './network_filters/sni_cluster/config.ts';
 import { factory as tcpProxy } from './network_filters/tcp_proxy/config.ts';
+import { factory as networkTypescript } from './network_filters/typescript/config.ts';
 import { factory as networkWasm } from './network_filters/wasm/config.ts';
 import { factory as vcl } from './socket_interfaces/vcl/config.ts';
 import { factory as rawBuffer } from './transport_sockets/raw_buffer/config.ts';
@@ -39,6 +40,7 @@ export const NETWORK_FILTERS = byType<NetworkFilterConfigFactory>([
   directResponse,
   echo,
   createHttpConnectionManagerFactory(HTTP_FILTERS),
+  networkTypescript,
   sniCluster,
   tcpProxy,
   networkWasm,

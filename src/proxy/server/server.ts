@@ -298,7 +298,7 @@ export class Server {
     );
     this.runtime.onUpdate = (runtime) => this.pool.post({ type: 'runtime', runtime });
     this.runtime.watchDisk((reason) => this.log.warn(`runtime: ${reason}`));
-    this.scripts.start((path) => this.pool.post({ type: 'moduleChanged', path }));
+    this.scripts.start(bootstrap, (path) => this.pool.post({ type: 'moduleChanged', path }));
     for (let i = 0; i < this.options.concurrency; i++)
       this.guardDog.watch(i, `worker_${i}`, () => this.pool.postTo(i, { type: 'ping' }));
     this.guardDog.start();

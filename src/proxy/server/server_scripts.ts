@@ -5,8 +5,10 @@
 import { dirname, resolve } from 'node:path';
 import type { Logger } from '../../core/log/logger.ts';
 import type { Counter, Scope } from '../../core/stats/stats.ts';
+import type { Bootstrap } from '../config/types.gen.ts';
 import { ModuleWatcher } from '../typescript/module_watcher.ts';
-import type { ScriptHost, ScriptInit } from '../typescript/script_host.ts';
+import { ScriptHost, type ScriptInit } from '../typescript/script_host.ts';
+import { hasServices, Services } from '../typescript/services.ts';
 import { SharedDataTable } from '../typescript/shared_data.ts';
 
 /** What a host is made from when configuration is only checked. */
@@ -21,25 +23,31 @@ export class ServerScripts {
   private readonly log: Logger;
   private readonly reloads: Counter;
   private readonly failures: Counter;
+  private readonly scope: Scope;
   private watcher: ModuleWatcher | null = null;
+  /** Where singleton services run. */
+  private host: ScriptHost | null = null;
 
   /** `checked`: the host on which configuration was checked; it knows all modules and their uses. */
   constructor(checked: ScriptHost, configPath: string | undefined, scope: Scope, log: Logger) {
     this.checked = checked;
     this.log = log;
+    this.scope = scope;
     this.init = scriptInit(configPath, false);
     this.reloads = scope.counter('typescript.module_reload');
     this.failures = scope.counter('typescript.module_reload_failure');
   }
 
-  /** `onChanged`: the module at this path was replaced by one that loads. */
-  start(onChanged: (path: string) => void): void {
+  /** Starts singleton services. `onChanged`: the module at this path was replaced by one that loads. Throws ConfigError. */
+  start(bootstrap: Bootstrap, onChanged: (path: string) => void): void {
+    if (hasServices(bootstrap.bootstrapExtensions, 'singleton')) this.startServices(bootstrap);
     const modules = [...this.checked.modules.all()];
     if (modules.length === 0) return;
     this.watcher = new ModuleWatcher(modules, {
       changed: (module) => {
         this.reloads.inc();
         this.log.info(`${module.path} has changed: new streams get version ${module.version}`);
+        this.host?.reload(module.path);
         onChanged(module.path);
       },
       failed: (module, error) => {
@@ -50,7 +58,20 @@ export class ServerScripts {
     });
   }
 
+  private startServices(bootstrap: Bootstrap): void {
+    this.host = ScriptHost.forWorker(this.init, {
+      scope: this.scope,
+      logger: this.log,
+      workerIndex: -1,
+      dispatcher: null,
+      calls: null,
+      accessLogs: null,
+    });
+    new Services(this.host, bootstrap.bootstrapExtensions, 'singleton').start();
+  }
+
   close(): void {
     this.watcher?.close();
+    this.host?.close();
   }
 }

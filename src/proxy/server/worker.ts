@@ -15,6 +15,7 @@ try {
   const worker = new WorkerRuntime(init);
   worker.addListeners(init);
   worker.dispatcher.start();
+  worker.services.start();
   port.on('message', (message: ToWorker) => onMessage(worker, message));
   say({ type: 'ready' });
 } catch (error) {

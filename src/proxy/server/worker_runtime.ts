@@ -21,6 +21,7 @@ import type { SocketInterfaces } from '../network/socket_interfaces.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { snapshotFromPlain } from '../runtime/snapshot.ts';
 import { ScriptHost } from '../typescript/script_host.ts';
+import { Services } from '../typescript/services.ts';
 import { ThreadLocalClusterManager } from '../upstream/cluster_manager.ts';
 import type { PlainBindConfig, PlainCluster } from '../upstream/cluster_types.ts';
 import { DrainManager } from './drain_manager.ts';
@@ -36,6 +37,8 @@ export class WorkerRuntime {
   readonly log: LogSink;
   readonly drain: DrainManager;
   readonly scripts: ScriptHost;
+  /** Services in TypeScript that run on every worker; in a check, all of them. */
+  readonly services: Services;
   readonly runtime: { snapshot: Runtime['snapshot'] };
   readonly sockets: SocketInterfaces;
   /** Runs at each look of the watchdog: how many blocks of buffer memory this worker's connections and messages hold. */
@@ -94,6 +97,7 @@ export class WorkerRuntime {
       logger: this.log.logger('filter'),
       workerIndex: init.index,
       dispatcher: this.dispatcher,
+      accessLogs: this.accessLogs,
       calls: AsyncClient.of({
         dispatcher: this.dispatcher,
         clusterManager: this.clusters,
@@ -103,6 +107,11 @@ export class WorkerRuntime {
         random,
       }),
     });
+    this.services = new Services(
+      this.scripts,
+      init.bootstrap.bootstrapExtensions,
+      init.scripts.validateOnly ? 'all' : 'per_worker',
+    );
     const context: FactoryContext = {
       dispatcher: this.dispatcher,
       scope: store,

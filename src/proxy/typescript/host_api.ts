@@ -97,6 +97,12 @@ export class CallError extends Error {
   }
 }
 
+/** A file that lines are added to in batches; opened anew on SIGUSR1 and `/reopen_logs`, as access logs are. */
+export interface LogFile {
+  /** `text` includes its line breaks. */
+  write(text: string): void;
+}
+
 export interface Host<Config = unknown> {
   /** The name in logs and metrics. */
   readonly name: string;
@@ -114,6 +120,8 @@ export interface Host<Config = unknown> {
   /** An HTTP request to a cluster. Rejects with CallError. */
   call(cluster: string, request?: CallRequest): Promise<CallResponse>;
   hasCluster(name: string): boolean;
+  /** On workers only. Throws when the file cannot be opened. */
+  logFile(path: string): LogFile;
   /** Runs again and again, until the module is replaced or the proxy ends. Returns what stops it. */
   every(intervalMs: number, callback: () => void | Promise<void>): () => void;
   /** Runs once. Returns what stops it. */

@@ -345,7 +345,7 @@ export class HttpFilterAdapter implements StreamDecoderFilter, StreamEncoderFilt
       init.config = config;
       init.shared = version.shared;
       init.host = version.host;
-      this.filter = new version.filterClass(init);
+      this.filter = new version.extensionClass(init);
       if (version.reusable) {
         this.keptVersion = version;
         this.keptConfig = config;
@@ -479,14 +479,16 @@ export class HttpFilterAdapter implements StreamDecoderFilter, StreamEncoderFilt
     this.live();
     const data = this.newBuffer();
     data.append(toBytes(content));
-    this.decoder.addDecodedData(data, true);
+    if (this.requestLane?.holds) this.requestLane.add(data);
+    else this.decoder.addDecodedData(data, true);
   }
 
   addResponseData(content: string | Uint8Array): void {
     this.live();
     const data = this.newBuffer();
     data.append(toBytes(content));
-    this.encoder.addEncodedData(data, true);
+    if (this.responseLane?.holds) this.responseLane.add(data);
+    else this.encoder.addEncodedData(data, true);
   }
 
   addRequestTrailers(): Headers {

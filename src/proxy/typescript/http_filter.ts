@@ -63,7 +63,7 @@ export interface HttpStream {
    */
   bufferRequestBody(maxBytes?: number): Promise<Body>;
   bufferResponseBody(maxBytes?: number): Promise<Body>;
-  /** In a header phase of a message without body: gives it one. In a data or trailers phase: after the data so far. */
+  /** In a header phase of a message without body: gives it one. In a trailers phase: after the data so far. */
   addRequestData(content: string | Uint8Array): void;
   addResponseData(content: string | Uint8Array): void;
   /** In the data phase with `endStream`: gives the message trailers. */

@@ -140,6 +140,16 @@ export class Lane {
     this.checkWaiter();
   }
 
+  /** The filter has something in hand that later data must not overtake. */
+  get holds(): boolean {
+    return this.holding;
+  }
+
+  /** Data that the filter adds: behind what it has let pass. */
+  add(data: SliceBuffer): void {
+    this.take(data);
+  }
+
   /** Resolves when the message is here whole. */
   whole(maxBytes: number): Promise<Body> {
     if (!this.headersHeld || this.waiter !== null) {

@@ -16,6 +16,7 @@ import {
   type Histogram,
   type Host,
   type Log,
+  type LogFile,
   type SharedData,
 } from './host_api.ts';
 import { toScriptError } from './script_error.ts';
@@ -172,6 +173,19 @@ export class ModuleHost<Config> implements Host<Config>, Log {
 
   call(cluster: string, request: CallRequest = {}): Promise<CallResponse> {
     return this.startCall(cluster, request, null);
+  }
+
+  logFile(path: string): LogFile {
+    const { accessLogs } = this.scripts;
+    if (accessLogs === null) throw new Error('logFile is there on workers only: use node:fs');
+    const file = accessLogs.createAccessLog(path);
+    return {
+      write(text) {
+        // A line takes one character per byte.
+        file.line.text(Buffer.from(text, 'utf8').toString('latin1'));
+        file.endLine();
+      },
+    };
   }
 
   /** `track` gets the call-out while it is under way, and null when it is over. */

@@ -5,6 +5,7 @@
 import { isAbsolute, resolve } from 'node:path';
 import type { Dispatcher, Timer } from '../../core/event/dispatcher.ts';
 import type { Scope } from '../../core/stats/stats.ts';
+import type { AccessLogManager } from '../access_log/access_log.ts';
 import { ConfigError } from '../config/error.ts';
 import type { AsyncClient } from '../http/async_client.ts';
 import type { Logger } from '../server/factory_context.ts';
@@ -30,6 +31,7 @@ export interface ScriptEnvironment {
   readonly dispatcher: Dispatcher | null;
   /** Null where there are no clusters. */
   readonly calls: AsyncClient | null;
+  readonly accessLogs: AccessLogManager | null;
 }
 
 export class ScriptHost {
@@ -42,6 +44,7 @@ export class ScriptHost {
   readonly workerIndex: number;
   readonly dispatcher: Dispatcher | null;
   readonly calls: AsyncClient | null;
+  readonly accessLogs: AccessLogManager | null;
 
   constructor(init: ScriptInit, options: ScriptEnvironment) {
     this.directory = init.directory;
@@ -52,6 +55,7 @@ export class ScriptHost {
     this.workerIndex = options.workerIndex;
     this.dispatcher = options.dispatcher;
     this.calls = options.calls;
+    this.accessLogs = options.accessLogs;
   }
 
   /** Also takes the errors that modules' code leaves to nobody. */

@@ -6,6 +6,8 @@ import { type LoadedModule, loadModule } from './module_loader.ts';
 
 /** What one use makes of a version of its module. */
 export interface UseVersion {
+  /** It took the place of another one. */
+  begin?(): void;
   /** Another one took its place (or the use ended): nothing new begins on it. */
   retire(): void;
 }
@@ -58,6 +60,7 @@ export class ScriptModule {
       const old = use.current;
       use.current = next;
       old.retire();
+      next.begin?.();
     }
   }
 }

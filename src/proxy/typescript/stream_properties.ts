@@ -1,15 +1,14 @@
 /** What filters may know about a stream, read from its StreamInfo when asked. */
-import type { Dispatcher } from '../../core/event/dispatcher.ts';
 import { RESPONSE_FLAGS, type StreamInfo } from '../stream_info/stream_info.ts';
 import type { StreamProperties } from './http_filter.ts';
 
 export class PropertiesView implements StreamProperties {
   /** Null: no stream. */
   info: StreamInfo | null = null;
-  private readonly dispatcher: Dispatcher;
+  private readonly clock: { readonly nowMs: number };
 
-  constructor(dispatcher: Dispatcher) {
-    this.dispatcher = dispatcher;
+  constructor(clock: { readonly nowMs: number }) {
+    this.clock = clock;
   }
 
   private get live(): StreamInfo {
@@ -83,7 +82,7 @@ export class PropertiesView implements StreamProperties {
 
   get durationMs(): number {
     const info = this.live;
-    return (info.endMonotonicMs >= 0 ? info.endMonotonicMs : this.dispatcher.nowMs) - info.startMonotonicMs;
+    return (info.endMonotonicMs >= 0 ? info.endMonotonicMs : this.clock.nowMs) - info.startMonotonicMs;
   }
 
   get requestedServerName(): string {

@@ -453,6 +453,31 @@ export const NEWER_API: Record<string, string> = {
     FAIL_CLOSED 2
     FAIL_OPEN 3
 `,
+  'sluice/extensions/access_loggers/typescript/v1/typescript.proto': `
+  message TypeScriptAccessLog
+    module 1 string
+    name 2 string
+    config 3 google.protobuf.Struct
+`,
+  'sluice/extensions/bootstrap/typescript/v1/typescript.proto': `
+  message TypeScriptService
+    module 1 string
+    name 2 string
+    config 3 google.protobuf.Struct
+    singleton 4 google.protobuf.BoolValue
+`,
+  'sluice/extensions/filters/network/typescript/v1/typescript.proto': `
+  message TypeScriptNetworkFilter
+    module 1 string
+    name 2 string
+    config 3 google.protobuf.Struct
+    failure_policy 4 sluice.extensions.filters.network.typescript.v1.TypeScriptNetworkFilter.FailurePolicy
+    deadline 5 google.protobuf.Duration
+    terminal 6 bool
+  enum TypeScriptNetworkFilter.FailurePolicy
+    FAIL_CLOSED 0
+    FAIL_OPEN 1
+`,
   'sluice/extensions/filters/http/typescript/v1/typescript.proto': `
   message TypeScript
     module 1 string

@@ -2,31 +2,14 @@
  * `sluice.filters.http.typescript`: a filter that is a class in a TypeScript (or JavaScript) file beside the configuration. Sluice's own,
  * not Envoy's; the guide is docs/filters.md.
  */
-import { basename, extname } from 'node:path';
-import { ConfigError } from '../../../config/error.ts';
-import type { FactoryContext, HttpFilterConfigFactory, TypedConfig } from '../../../server/factory_context.ts';
+import type { HttpFilterConfigFactory, TypedConfig } from '../../../server/factory_context.ts';
+import { defaultClass } from '../../../typescript/class_version.ts';
+import { deadlineOf, type ModuleMessage, moduleSettings, scriptsOf, useModule } from '../../../typescript/configured.ts';
 import { HttpFilterAdapter } from '../../../typescript/http_adapter.ts';
-import {
-  type HttpFilterSettings,
-  HttpFilterVersion,
-  httpFilterClass,
-  mergeParts,
-  type RoutePart,
-} from '../../../typescript/http_filter_version.ts';
+import { HttpFilter } from '../../../typescript/http_filter.ts';
+import { HttpFilterVersion, mergeParts, type RoutePart } from '../../../typescript/http_filter_version.ts';
 import { parseConfig, toConfigError } from '../../../typescript/parse_config.ts';
 import type { ScriptHost } from '../../../typescript/script_host.ts';
-import { ScriptUse } from '../../../typescript/script_modules.ts';
-
-interface Message {
-  module?: string;
-  name?: string;
-  config?: Record<string, unknown>;
-  failurePolicy?: 'FAIL_CLOSED' | 'FAIL_OPEN';
-  /** ms */
-  deadline?: number;
-}
-
-const DEFAULT_DEADLINE_MS = 15_000;
 
 export const factory: HttpFilterConfigFactory = {
   typeName: 'sluice.extensions.filters.http.typescript.v1.TypeScript',
@@ -34,49 +17,32 @@ export const factory: HttpFilterConfigFactory = {
   routeTypeName: 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute',
   isTerminal: () => false,
   create(config: TypedConfig, _statPrefix, context) {
-    const message = config as Message;
+    const message = config as ModuleMessage;
     const scripts = scriptsOf(context);
     const module = scripts.module(message.module);
-    const settings = settingsOf(message, module.path);
-    let use: ScriptUse<HttpFilterVersion>;
-    try {
-      use = new ScriptUse(module, (loaded) => new HttpFilterVersion(scripts, settings, loaded));
-    } catch (error) {
-      throw toConfigError(error);
-    }
+    const settings = {
+      ...moduleSettings(message, module.path),
+      failOpen: message.failurePolicy === 'FAIL_OPEN',
+      deadlineMs: deadlineOf(message),
+    };
+    const use = useModule(module, (loaded) => new HttpFilterVersion(scripts, settings, loaded));
     context.onDestroy(() => use.end());
     return (callbacks) => callbacks.addStreamFilter(new HttpFilterAdapter(use, scripts));
   },
   createRouteSpecificConfig(config: TypedConfig, context, filterConfig): RoutePart {
-    const fields = (config as Message).config ?? {};
-    if (filterConfig !== undefined) checkPart(fields, scriptsOf(context), filterConfig as Message);
+    const fields = (config as ModuleMessage).config ?? {};
+    if (filterConfig !== undefined) checkPart(fields, scriptsOf(context), filterConfig as ModuleMessage);
     return { fields };
   },
 };
 
 /** Throws ConfigError when the filter's class would not take its configuration with these fields over it. */
-function checkPart(fields: Record<string, unknown>, scripts: ScriptHost, filter: Message): void {
+function checkPart(fields: Record<string, unknown>, scripts: ScriptHost, filter: ModuleMessage): void {
   const module = scripts.module(filter.module);
   try {
-    parseConfig(httpFilterClass(module.loaded, module.path).schema, mergeParts(filter.config ?? {}, [{ fields }]));
+    const filterClass = defaultClass(module.loaded, module.path, HttpFilter);
+    parseConfig(filterClass.schema, mergeParts(filter.config ?? {}, [{ fields }]));
   } catch (error) {
     throw toConfigError(error);
   }
-}
-
-function settingsOf(message: Message, path: string): HttpFilterSettings {
-  const deadlineMs = message.deadline ?? DEFAULT_DEADLINE_MS;
-  if (deadlineMs < 0) throw new ConfigError('must not be negative', { path: 'deadline' });
-  return {
-    name: message.name === undefined || message.name === '' ? basename(path, extname(path)) : message.name,
-    path,
-    config: message.config ?? {},
-    failOpen: message.failurePolicy === 'FAIL_OPEN',
-    deadlineMs,
-  };
-}
-
-function scriptsOf(context: FactoryContext): ScriptHost {
-  if (context.scripts === undefined) throw new ConfigError('modules cannot be loaded here', { path: 'module' });
-  return context.scripts;
 }
