@@ -18,6 +18,12 @@ for (const cc of ['newreno', 'cubic', 'bbr'] as const) {
   });
 }
 
+test('the receive buffer grows with the path', () => {
+  // 1.25 MB on the way, ten times the first window.
+  const { total } = runPath({ rateMbps: 100, rttMs: 100, queueBdp: 1, loss: 0, cc: 'cubic', seconds: 8 });
+  assert.ok(total > 85, `${total}`);
+});
+
 test('newreno follows the square-root law at 0.1 % loss', () => {
   const { total } = runPath({ ...path, rateMbps: 100, cc: 'newreno', loss: 0.001, seconds: 30 });
   const law = (1448 * 8 * 1.22) / (0.04 * Math.sqrt(0.001)) / 1e6;

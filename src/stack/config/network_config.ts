@@ -117,11 +117,13 @@ const TCP_FIELDS: FieldTable = Object.fromEntries(
       ? oneOf(CC_NAMES)
       : name === 'synCookies'
         ? oneOf(['overflow', 'always', 'never'])
-        : name === 'minPort' || name === 'maxPort'
-          ? whole(1, 65_535)
-          : typeof fallback === 'boolean'
-            ? flag
-            : whole(LEAST_TCP[name] ?? 0),
+        : name === 'ecn'
+          ? oneOf(['off', 'passive', 'active'])
+          : name === 'minPort' || name === 'maxPort'
+            ? whole(1, 65_535)
+            : typeof fallback === 'boolean'
+              ? flag
+              : whole(LEAST_TCP[name] ?? 0),
   ]),
 );
 

@@ -10,6 +10,10 @@ export const TRANSPORT_ATTRIBUTES = {
   /** Bytes; 0: the transport's own. */
   tcpUserMss: 6,
   dscp: 7,
+  /** Milliseconds without progress after which a connection is given up (TCP_USER_TIMEOUT); 0: the transport's own. */
+  tcpUserTimeout: 8,
+  /** Index into the transport's list of congestion controls: newreno, cubic, bbr. */
+  tcpCongestion: 9,
 } as const;
 
 export type TransportAttributeName = keyof typeof TRANSPORT_ATTRIBUTES;

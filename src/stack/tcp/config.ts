@@ -12,6 +12,8 @@ export interface TcpConfig {
   timestamps: boolean;
   sack: boolean;
   noDelay: boolean;
+  /** RFC 3168: `passive` uses it when the peer asks, `active` asks too. */
+  ecn: 'off' | 'passive' | 'active';
   /** 0: acknowledge every batch at once. */
   delayedAckMs: number;
   pacing: boolean;
@@ -51,6 +53,7 @@ export const DEFAULT_TCP_CONFIG: TcpConfig = {
   timestamps: true,
   sack: true,
   noDelay: false,
+  ecn: 'passive',
   delayedAckMs: 40,
   pacing: false,
   initialRtoMs: 1000,

@@ -7,7 +7,7 @@
 import { WheelTimer } from '../../core/event/timer_wheel.ts';
 import type { IpAddress } from '../ip/address.ts';
 import { ReceiveBuffer, type ReceiveSink, SendBuffer, type SendSource } from './byte_buffers.ts';
-import { type CcState, type CongestionControl, newCongestionControl } from './cc/congestion_control.ts';
+import { type CcName, type CcState, type CongestionControl, newCongestionControl } from './cc/congestion_control.ts';
 import type { TcpListener } from './listener.ts';
 import type { TcpRoute } from './lower.ts';
 import { sendReset } from './output.ts';
@@ -117,6 +117,26 @@ export class TcpConnection implements CcState, DeliveryObserver {
   timestamps = false;
   sackEnabled = false;
   noDelay: boolean;
+  /** Both sides use ECN (RFC 3168). */
+  ecn = false;
+  /** Our SYN asked for it. */
+  ecnAsked = false;
+  /** Receiver: a mark has come; acknowledgments say so until the peer has reduced its window. */
+  ecnEcho = false;
+  /** The segment that is being handled carries a mark. */
+  ecnMarked = false;
+  /** Sender: the window was reduced; the next new data says so. */
+  ecnReduced = false;
+  /** Sender: one reduction per window, which ends here. */
+  ecnWindowEnd = 0;
+  /** Differentiated services code point (RFC 2474). */
+  dscp = 0;
+  /** Most bytes per segment that the application wants; 0: no wish. */
+  userMss = 0;
+  userTimeoutMs: number;
+  keepAliveIdleMs: number;
+  keepAliveIntervalMs: number;
+  keepAliveProbes: number;
   tsRecent = 0;
   tsRecentUs = 0;
   tsOffset = 0;
@@ -231,6 +251,10 @@ export class TcpConnection implements CcState, DeliveryObserver {
     this.cc = newCongestionControl(config.congestionControl);
     this.noDelay = config.noDelay;
     this.keepAlive = config.keepAlive;
+    this.userTimeoutMs = config.userTimeoutMs;
+    this.keepAliveIdleMs = config.keepAliveIdleMs;
+    this.keepAliveIntervalMs = config.keepAliveIntervalMs;
+    this.keepAliveProbes = config.keepAliveProbes;
   }
 
   // --- what the application calls
@@ -315,6 +339,14 @@ export class TcpConnection implements CcState, DeliveryObserver {
   setKeepAlive(on: boolean): void {
     this.keepAlive = on;
     this.tcp.armKeepAlive(this);
+  }
+
+  /** From now on; the window stays what it is. */
+  setCongestionControl(name: CcName): void {
+    if (this.cc.name === name) return;
+    this.cc = newCongestionControl(name);
+    this.pacingRate = 0;
+    this.schedule();
   }
 
   // --- used by the protocol

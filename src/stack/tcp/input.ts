@@ -4,6 +4,7 @@
  */
 import { TcpFlag, type TcpRepr } from '../wire/tcp.ts';
 import { type TcpConnection, TcpEvent } from './connection.ts';
+import { ecnFlags } from './ecn.ts';
 import { handleAck } from './loss_recovery.ts';
 import { sendAck, sendSyn } from './output.ts';
 import { seqAdd, seqDiff, seqGeq, seqGt, seqLeq, seqLt, seqMax, seqMin } from './seq.ts';
@@ -46,6 +47,7 @@ export function segmentArrives(c: TcpConnection, seg: TcpRepr, u8: Uint8Array, g
     c.tcp.challengeAck(c);
     return;
   }
+  if (c.ecn) ecnFlags(c, seg, payloadLength);
   handleAck(c, seg, payloadLength);
   if (!afterAck(c)) return;
   if (payloadLength > 0) {
@@ -82,6 +84,8 @@ function arrivesInSynSent(c: TcpConnection, seg: TcpRepr, u8: Uint8Array): void 
     return;
   }
   if (c.retries === 0) c.rtt.sample(c.tcp.nowUs - c.lastSendUs, c.tcp.nowUs);
+  // RFC 3168 6.1.1: ECE alone; both flags are our own, reflected by something that does not know them.
+  if (c.ecnAsked && (flags & (TcpFlag.ece | TcpFlag.cwr)) === TcpFlag.ece) c.tcp.useEcn(c);
   c.sndUna = seg.ack;
   established(c);
   if (!c.synchronized) return;

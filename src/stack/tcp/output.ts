@@ -14,6 +14,8 @@ import { armRetransmit } from './timers.ts';
 /** Packets and bytes that one call may send: the rest waits for the next round, so that they are sent while still in the cache. */
 const MAX_BURST = 32;
 const MAX_BURST_BYTES = 256 * 1024;
+/** ECN-capable transport, codepoint 0. */
+const ECT0 = 2;
 const out = new TcpRepr();
 
 /** Sends what can be sent. */
@@ -131,6 +133,8 @@ function sendNew(c: TcpConnection, override = false): boolean {
     if (congestion < Math.min(mss, length)) return false;
     length = congestion;
   }
+  // The flag belongs to one segment: offload would repeat it.
+  if (c.ecnReduced && length > mss) length = mss;
   const all = length === unsent;
   if (length > mss && !all) length -= length % mss;
   if (length < mss && !override) {
@@ -140,7 +144,7 @@ function sendNew(c: TcpConnection, override = false): boolean {
   }
   if (c.route !== null && c.inFlight === 0) c.stalledSinceUs = c.tcp.nowUs;
   const withFin = all && fin;
-  if (!transmit(c, c.sndNxt, length + (withFin ? 1 : 0), mss)) return false;
+  if (!transmit(c, c.sndNxt, length + (withFin ? 1 : 0), mss, true)) return false;
   sent(c, length + (withFin ? 1 : 0), withFin);
   return true;
 }
@@ -166,13 +170,16 @@ function sent(c: TcpConnection, length: number, fin: boolean): void {
 }
 
 /** Builds and sends the sequence space [seq, seq + length), of which the FIN is the last if it is in there. */
-function transmit(c: TcpConnection, seq: number, length: number, mss: number): boolean {
+function transmit(c: TcpConnection, seq: number, length: number, mss: number, isNew = false): boolean {
   const end = (seq + length) | 0;
   const dataEnd = seqMin(end, c.writtenEnd);
   const bytes = Math.max(0, seqDiff(dataEnd, seq));
   const fin = c.finQueued && seqGeq(end, (c.writtenEnd + 1) | 0);
   prepare(c, seq, TcpFlag.ack | (fin ? TcpFlag.fin : 0) | (bytes > 0 && dataEnd === c.writtenEnd ? TcpFlag.psh : 0));
   addSack(c);
+  // Retransmissions are not marked as capable (RFC 3168 6.1.5).
+  const ect = isNew && c.ecn && bytes > 0;
+  if (ect && c.ecnReduced) out.flags |= TcpFlag.cwr;
   const headerLength = tcpHeaderLength(out);
   const packet = c.tcp.lower.allocate(headerLength + bytes);
   if (packet === null) {
@@ -190,9 +197,10 @@ function transmit(c: TcpConnection, seq: number, length: number, mss: number): b
   stats.outSegments += bytes > mss ? Math.ceil(bytes / mss) : 1;
   stats.outBytes += bytes;
   acknowledged(c);
+  if (ect) c.ecnReduced = false;
   c.lastSendUs = c.tcp.nowUs;
   chargePacing(c, bytes + headerLength);
-  c.tcp.lower.send(packet, c.local, c.remote, 0);
+  c.tcp.lower.send(packet, c.local, c.remote, (c.dscp << 2) | (ect ? ECT0 : 0));
   return true;
 }
 
@@ -222,6 +230,12 @@ export function sendSyn(c: TcpConnection): void {
   out.hasTimestamps = passive ? c.timestamps : config.timestamps;
   out.tsVal = c.timestampAt(c.tcp.nowUs);
   out.tsEcr = passive ? c.tsRecent : 0;
+  // RFC 3168 6.1.1.1: asks at first, and no more when nothing answers: some paths drop what they do not know.
+  if (passive) out.flags |= c.ecn && c.retries === 0 ? TcpFlag.ece : 0;
+  else if (config.ecn === 'active') {
+    c.ecnAsked = c.retries === 0;
+    if (c.ecnAsked) out.flags |= TcpFlag.ece | TcpFlag.cwr;
+  }
   // The window of a SYN is never scaled.
   const window = Math.min(c.receiveRoom, 65535);
   out.window = window;
@@ -241,7 +255,7 @@ function prepare(c: TcpConnection, seq: number, flags: number): void {
   out.destinationPort = c.remotePort;
   out.seq = seq;
   out.ack = (flags & TcpFlag.ack) !== 0 ? c.rcvNxt : 0;
-  out.flags = flags;
+  out.flags = flags | (c.ecnEcho && (flags & (TcpFlag.syn | TcpFlag.rst)) === 0 ? TcpFlag.ece : 0);
   out.urgent = 0;
   out.mss = 0;
   out.windowScale = -1;
@@ -265,7 +279,7 @@ function sendHeader(c: TcpConnection): boolean {
   packet.end = packet.start + emitTcp(packet.pool.u8, packet.start, out);
   packet.gsoSize = 0;
   c.tcp.stats.outSegments++;
-  c.tcp.lower.send(packet, c.local, c.remote, 0);
+  c.tcp.lower.send(packet, c.local, c.remote, c.dscp << 2);
   return true;
 }
 

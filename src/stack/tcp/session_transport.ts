@@ -7,6 +7,8 @@ import { Endpoint } from '../session/endpoint.ts';
 import { SessionError } from '../session/errors.ts';
 import type { Session } from '../session/session.ts';
 import { type SessionHost, type Transport, TransportProto } from '../session/transport.ts';
+import type { TransportAttributeName } from '../session/transport_attributes.ts';
+import { connectionAttribute } from './attributes.ts';
 import { CaState, type TcpApp, TcpConnection } from './connection.ts';
 import type { TcpListener } from './listener.ts';
 import { type TcpError, TcpState, tcpStateName } from './state.ts';
@@ -126,6 +128,11 @@ export class TcpTransport implements Transport {
     this.wake();
   }
 
+  attribute(session: Session, name: string, value?: number): number | undefined {
+    const c = this.connectionOf(session);
+    return c === null ? undefined : connectionAttribute(c, name as TransportAttributeName, value);
+  }
+
   format(session: Session, verbose: number): string {
     const c = this.connectionOf(session);
     return c === null ? 'closed' : formatConnection(c, verbose);
@@ -166,6 +173,8 @@ export class TcpTransport implements Transport {
 
   private useFifos(c: TcpConnection, session: Session): void {
     const fifos = session.fifos!;
+    // As VPP, which has no Nagle algorithm; an application may turn it on.
+    c.noDelay = true;
     c.source = fifos.send;
     c.sink = fifos.receive;
   }

@@ -44,6 +44,9 @@ export const TCP_COUNTERS = [
   'pmtuReductions',
   'receivePruned',
   'outOfBuffers',
+  'ecnNegotiated',
+  'ecnMarksReceived',
+  'ecnReductions',
 ] as const;
 
 export type TcpCounter = (typeof TCP_COUNTERS)[number];

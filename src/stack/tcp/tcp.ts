@@ -2,8 +2,8 @@
  * TCP for one stack worker: the tables of connections and listeners, the timer wheel, and the two entries of the pure core: `input` for a
  * segment, `poll` for time. What either wants to send goes through `TcpLower` before the call returns.
  *
- * RFC 9293 with 7323, 2018, 2883, 6298, 5681, 6582, 6675 (pipe), 8985, 6937, 9438, 9406, 5961, 6528, 4987, 1337, 6191. Left out: ECN, TCP
- * Fast Open, urgent data, the IPv4 security option.
+ * RFC 9293 with 3168, 7323, 2018, 2883, 6298, 5681, 6582, 6675 (pipe), 8985, 6937, 9438, 9406, 5961, 6528, 4987, 1337, 6191. Left out: TCP Fast
+ * Open, urgent data, the IPv4 security option.
  */
 import { TimerWheel } from '../../core/event/timer_wheel.ts';
 import type { Packet } from '../graph/packet.ts';
@@ -12,6 +12,7 @@ import { emitTcp, TcpFlag, TcpRepr, tcpHeaderLength } from '../wire/tcp.ts';
 import { DEFAULT_TCP_CONFIG, type TcpConfig } from './config.ts';
 import { type TcpApp, TcpConnection, TcpEvent } from './connection.ts';
 import { ConnectionTable } from './connection_table.ts';
+import { noteCongestionMark } from './ecn.ts';
 import { segmentArrives } from './input.ts';
 import { initialSequenceNumber } from './isn.ts';
 import { TcpListener, type TcpListenOptions } from './listener.ts';
@@ -107,6 +108,7 @@ export class Tcp {
     if (c === null || c.state === TcpState.closed) c = this.lookup(packet, (seg.sourcePort << 16) | seg.destinationPort);
     if (c !== null && c.state === TcpState.timeWait && this.reuseTimeWait(c, seg)) c = null;
     if (c !== null) {
+      if (c.ecn) noteCongestionMark(c, packet);
       segmentArrives(c, seg, packet.pool.u8, packet.gsoSize);
       return;
     }
@@ -194,6 +196,7 @@ export class Tcp {
 
   private open(c: TcpConnection, iss: number): void {
     c.iss = iss;
+    c.ecnWindowEnd = iss;
     c.sndUna = iss;
     c.sndNxt = seqAdd(iss, 1);
     c.bufferSeq = c.sndNxt;
@@ -292,6 +295,8 @@ export class Tcp {
     const c = this.passive(listener, local, remote, seg);
     if (c === null) return;
     this.takeSyn(c, seg);
+    const asked = TcpFlag.ece | TcpFlag.cwr;
+    if (this.config.ecn !== 'off' && (seg.flags & asked) === asked) this.useEcn(c);
     const isn = initialSequenceNumber(this.isnKey, local, seg.destinationPort, remote, seg.sourcePort, this.nowUs);
     this.open(c, isn);
     c.state = TcpState.synReceived;
@@ -327,6 +332,11 @@ export class Tcp {
     c.sndScale = c.scaling ? seg.windowScale : 0;
     c.rcvScale = c.scaling ? this.windowScale() : 0;
     c.peerMss = seg.mss === 0 ? 536 : Math.max(seg.mss, MIN_MSS);
+  }
+
+  useEcn(c: TcpConnection): void {
+    c.ecn = true;
+    this.stats.ecnNegotiated++;
   }
 
   // --- SYN cookies
@@ -473,10 +483,11 @@ export class Tcp {
     this.armKeepAlive(c);
   }
 
-  private updateMss(c: TcpConnection): void {
+  updateMss(c: TcpConnection): void {
     const mtu = c.pathMtu > 0 ? Math.min(c.pathMtu, c.route?.mtu ?? c.pathMtu) : (c.route?.mtu ?? 1280);
     const header = c.local.isV4 ? IPV4_TCP : IPV6_TCP;
-    c.mss = Math.max(Math.min(c.peerMss, mtu - header) - (c.timestamps ? 12 : 0), MIN_MSS - 12);
+    const wanted = c.userMss > 0 ? Math.min(c.peerMss, c.userMss) : c.peerMss;
+    c.mss = Math.max(Math.min(wanted, mtu - header) - (c.timestamps ? 12 : 0), MIN_MSS - 12);
   }
 
   /**
@@ -521,7 +532,7 @@ export class Tcp {
 
   armKeepAlive(c: TcpConnection): void {
     if (!c.synchronized || c.state >= TcpState.finWait2) return;
-    if (c.keepAlive) this.wheel.arm(c.stateTimer, this.nowUs / 1000 + this.config.keepAliveIdleMs);
+    if (c.keepAlive) this.wheel.arm(c.stateTimer, this.nowUs / 1000 + c.keepAliveIdleMs);
     else this.wheel.disarm(c.stateTimer);
   }
 

@@ -77,7 +77,7 @@ export function onRetransmitTimer(c: TcpConnection): void {
 function giveUp(c: TcpConnection): boolean {
   const { config, nowUs: now } = c.tcp;
   c.retries++;
-  const tooLong = config.userTimeoutMs > 0 && c.stalledSinceUs > 0 && now - c.stalledSinceUs >= config.userTimeoutMs * 1000;
+  const tooLong = c.userTimeoutMs > 0 && c.stalledSinceUs > 0 && now - c.stalledSinceUs >= c.userTimeoutMs * 1000;
   if (c.retries > config.dataRetries || tooLong) {
     sendReset(c);
     c.tcp.terminate(c, 'timedOut');
@@ -92,7 +92,7 @@ function giveUp(c: TcpConnection): boolean {
 function onPersist(c: TcpConnection): void {
   const { config, nowUs: now, stats } = c.tcp;
   c.persistAtUs = 0;
-  const tooLong = config.userTimeoutMs > 0 && now - c.lastReceiveUs >= config.userTimeoutMs * 1000;
+  const tooLong = c.userTimeoutMs > 0 && now - c.lastReceiveUs >= c.userTimeoutMs * 1000;
   if (c.retries > config.dataRetries || tooLong) {
     sendReset(c);
     c.tcp.terminate(c, 'timedOut');
@@ -128,7 +128,7 @@ export function onAckTimer(c: TcpConnection): void {
 }
 
 export function onStateTimer(c: TcpConnection): void {
-  const { config, nowUs: now, stats, wheel } = c.tcp;
+  const { nowUs: now, stats, wheel } = c.tcp;
   switch (c.state) {
     case TcpState.timeWait:
       c.tcp.terminate(c, 'none');
@@ -143,12 +143,14 @@ export function onStateTimer(c: TcpConnection): void {
   }
   if (!c.keepAlive || !c.synchronized) return;
   const idleMs = (now - c.lastReceiveUs) / 1000;
-  if (idleMs < config.keepAliveIdleMs || c.inFlight > 0 || c.source.length > 0) {
+  if (idleMs < c.keepAliveIdleMs || c.inFlight > 0 || c.source.length > 0) {
     c.keepAliveProbesSent = 0;
-    wheel.arm(c.stateTimer, (c.inFlight > 0 ? now / 1000 : c.lastReceiveUs / 1000) + config.keepAliveIdleMs);
+    wheel.arm(c.stateTimer, (c.inFlight > 0 ? now / 1000 : c.lastReceiveUs / 1000) + c.keepAliveIdleMs);
     return;
   }
-  if (c.keepAliveProbesSent >= config.keepAliveProbes) {
+  // A user timeout replaces the number of probes (RFC 5482 4.2, as Linux).
+  const over = c.userTimeoutMs > 0 ? idleMs >= c.userTimeoutMs : c.keepAliveProbesSent >= c.keepAliveProbes;
+  if (c.keepAliveProbesSent > 0 && over) {
     sendReset(c);
     c.tcp.terminate(c, 'timedOut');
     return;
@@ -156,5 +158,5 @@ export function onStateTimer(c: TcpConnection): void {
   c.keepAliveProbesSent++;
   stats.keepAliveProbes++;
   sendProbe(c);
-  wheel.arm(c.stateTimer, now / 1000 + config.keepAliveIntervalMs);
+  wheel.arm(c.stateTimer, now / 1000 + c.keepAliveIntervalMs);
 }

@@ -110,6 +110,9 @@ export const ATTRIBUTES = {
   tcpKeepcnt: transport('tcpKeepcnt', 127),
   tcpUserMss: transport('tcpUserMss', 65_535),
   dscp: transport('dscp', 63),
+  tcpUserTimeout: transport('tcpUserTimeout', 0x7fff_ffff),
+  /** 0: newreno, 1: cubic, 2: bbr. */
+  tcpCongestion: transport('tcpCongestion', 2, 1),
   vrf: keep('vrf'),
 } as const satisfies Record<string, Attribute>;
 

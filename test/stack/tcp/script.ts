@@ -36,6 +36,8 @@ export interface SegmentIn {
   sack?: [number, number][];
   port?: number;
   urgent?: number;
+  /** Type of service: DSCP and ECN bits. */
+  tos?: number;
 }
 
 export interface SegmentOut {
@@ -44,6 +46,7 @@ export interface SegmentOut {
   ack: number;
   length: number;
   window: number;
+  tos: number;
   repr: TcpRepr;
 }
 
@@ -172,6 +175,7 @@ export class Script {
     const ip = newIpv4Repr();
     ip.totalLength = bytes.length;
     ip.protocol = 6;
+    ip.tos = segment.tos ?? 0;
     ip.source = PEER.w0;
     ip.destination = OURS.w0;
     emitIpv4(bytes, 0, ip);
@@ -197,6 +201,7 @@ export class Script {
         ack: (repr.flags & TcpFlag.ack) !== 0 ? (repr.ack - PEER_ISS) | 0 : 0,
         length: repr.end - repr.payload,
         window: repr.window,
+        tos: bytes[1],
         repr,
       };
     });
@@ -232,6 +237,8 @@ const LETTERS: readonly [string, number][] = [
   ['P', TcpFlag.psh],
   ['A', TcpFlag.ack],
   ['U', TcpFlag.urg],
+  ['E', TcpFlag.ece],
+  ['W', TcpFlag.cwr],
 ];
 
 function parseFlags(text: string): number {
