@@ -54,6 +54,8 @@ export interface ProxyKind {
   basePort: number;
   concurrency?: number;
   core?: string;
+  /** TLS towards the client, of mode http. */
+  tls?: { certificateFile: string; keyFile: string };
 }
 
 export async function startSluice(kind: ProxyKind): Promise<Proxy> {
@@ -109,7 +111,7 @@ static_resources:
   - name: main
     address: { socket_address: { address: 127.0.0.1, port_value: ${kind.basePort} } }
     filter_chains:
-    - filters:
+    - ${kind.tls === undefined ? '' : sluiceTls(kind.tls)}filters:
       - name: envoy.filters.network.http_connection_manager
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
@@ -127,6 +129,17 @@ static_resources:
                 route: { cluster: upstream }
   clusters:
 ${sluiceCluster()}`;
+}
+
+function sluiceTls({ certificateFile, keyFile }: { certificateFile: string; keyFile: string }): string {
+  return `transport_socket:
+        name: envoy.transport_sockets.tls
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+          common_tls_context:
+            tls_certificates:
+            - { certificate_chain: { filename: ${certificateFile} }, private_key: { filename: ${keyFile} } }
+      `;
 }
 
 function sluiceTcp(kind: ProxyKind): string {
@@ -177,7 +190,7 @@ defaults
   timeout server 600s
   ${kind.accessLog ? 'log global' : ''}
 frontend f
-  bind 127.0.0.1:${port}
+  bind 127.0.0.1:${port}${kind.tls === undefined ? '' : ` ssl crt ${kind.tls.certificateFile}.both ciphersuites TLS_AES_128_GCM_SHA256`}
   ${kind.accessLog ? 'option httplog' : ''}
 ${kind.mode === 'http' ? http : '  mode tcp'}
   default_backend b
@@ -189,10 +202,16 @@ backend b
 
 function nginxConfig(kind: ProxyKind, port: number): string {
   const log = kind.accessLog ? `access_log ${directory}/nginx-${port}.log combined buffer=64k flush=10s;` : 'access_log off;';
+  const tls = kind.tls === undefined ? '' : ' ssl';
+  const certificate =
+    kind.tls === undefined
+      ? ''
+      : `ssl_certificate ${kind.tls.certificateFile}; ssl_certificate_key ${kind.tls.keyFile}; ssl_protocols TLSv1.2 TLSv1.3;
+ssl_session_cache shared:SSL:10m; ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;`;
   const temp = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((t) => `${t}_temp_path ${directory};`).join(' ');
   const http = `http { ${log} ${temp} keepalive_requests 1000000000; keepalive_timeout 600s;
 upstream u { server 127.0.0.1:${UPSTREAM_PORT}; keepalive 256; keepalive_requests 1000000000; }
-server { listen 127.0.0.1:${port} backlog=4096; location / { proxy_pass http://u; proxy_http_version 1.1; proxy_set_header Connection "";
+server { listen 127.0.0.1:${port}${tls} backlog=4096; ${certificate} location / { proxy_pass http://u; proxy_http_version 1.1; proxy_set_header Connection "";
 proxy_set_header Host $host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme;
 proxy_set_header X-Request-ID $request_id; } } }`;
   const tcp = `stream { upstream u { server 127.0.0.1:${UPSTREAM_PORT}; } server { listen 127.0.0.1:${port}; proxy_pass u; } }`;

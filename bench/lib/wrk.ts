@@ -13,10 +13,12 @@ export interface WrkResult {
   seconds: number;
 }
 
-export async function wrk(url: string, connections: number, seconds: number): Promise<WrkResult> {
+/** With `close` each request has a connection of its own. */
+export async function wrk(url: string, connections: number, seconds: number, close = false): Promise<WrkResult> {
+  const header = close ? ['-H', 'connection: close'] : [];
   const child = spawn(
     'taskset',
-    ['-c', String(LOAD_CORE), 'wrk', '-t1', `-c${connections}`, `-d${seconds}s`, '--latency', '--timeout', '10s', url],
+    ['-c', String(LOAD_CORE), 'wrk', '-t1', `-c${connections}`, `-d${seconds}s`, '--latency', '--timeout', '10s', ...header, url],
     {
       stdio: ['ignore', 'pipe', 'inherit'],
     },
