@@ -1,189 +1,162 @@
 /**
- * One stack on one thread to the Linux kernel over TUN, both ways, with and without offload; beside it kernel to kernel over veth between
- * two namespaces, with the same Python peers, in the same run. Then two of our stacks over the in-memory pipe.
+ * One stack on one core to the Linux kernel over TUN, packet socket and AF_XDP, both ways, with and without segmentation offload; beside it
+ * kernel to kernel over veth in the same rounds, with the same peers on the same cores. Connections per second over TAP, the kernel beside it.
+ * Then two of our stacks over the in-memory pipe.
  */
-import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
-import { createInterface } from 'node:readline';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Row, row } from '../lib/report.ts';
 import type { BenchOptions } from '../run.ts';
+import { KernelPair } from './peers.ts';
 import { connectionsPerSecond, pipeThroughput } from './pipe.ts';
+import { StackPeer, type StackSetup } from './stack_peer.ts';
 
-const SENDER = (address: string, port: number, seconds: number): string => `
-import socket, time
-s = socket.create_connection(('${address}', ${port}), timeout=10); b = b'x' * 262144; n = 0
-end = time.time() + ${seconds}; t = time.time()
-while time.time() < end: s.sendall(b); n += len(b)
-print(n * 8 / (time.time() - t) / 1e9)`;
-
-const RECEIVER = (address: string, port: number, seconds: number): string => `
-import socket, time
-s = socket.create_connection(('${address}', ${port}), timeout=10); b = bytearray(1 << 20); n = 0
-end = time.time() + ${seconds}; t = time.time()
-while time.time() < end: n += s.recv_into(b)
-print(n * 8 / (time.time() - t) / 1e9)`;
-
-const SINK = `
-import socket
-l = socket.socket(); l.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); l.bind(('', 80)); l.listen(); print('ready', flush=True)
-while True:
-    s, _ = l.accept(); b = bytearray(1 << 20)
-    while s.recv_into(b): pass
-    s.close()`;
-
-const OFFLOADS_OFF = (device: string): string => `
-import socket, fcntl, struct, ctypes
-s = socket.socket()
-for cmd in (0x1f, 0x24, 0x2c):
-    v = ctypes.create_string_buffer(struct.pack('II', cmd, 0))
-    fcntl.ioctl(s, 0x8946, struct.pack('16sP16x', b'${device}', ctypes.addressof(v)))`;
-
-const ip = (...args: string[]): void => void execFileSync('ip', args, { stdio: 'pipe' });
-
-function python(namespace: string, program: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    execFile('ip', ['netns', 'exec', namespace, 'python3', '-c', program], { timeout: 60_000 }, (error, stdout, stderr) =>
-      error === null ? resolve(stdout.trim()) : reject(new Error(stderr || error.message)),
-    );
-  });
+interface Case {
+  name: string;
+  setup: StackSetup;
+  send: boolean;
+  /** Of the kernel's rate; undefined: none was set. */
+  target?: number;
 }
 
-interface StackProcess {
-  child: ChildProcess;
-  device: string;
-  sample(): Promise<Record<string, number>>;
-}
+const both = (name: string, setup: StackSetup, targets: readonly [number?, number?]): Case[] => [
+  { name: `send, ${name}`, setup, send: true, target: targets[0] },
+  { name: `receive, ${name}`, setup, send: false, target: targets[1] },
+];
 
-async function startStack(offload: boolean): Promise<StackProcess> {
-  const script = fileURLToPath(new URL('./stack_process.ts', import.meta.url));
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', script, offload ? 'offload' : 'plain'], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  });
-  const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
-  const next = async (): Promise<Record<string, unknown>> => JSON.parse((await lines.next()).value ?? '{}');
-  const { device } = (await next()) as { device: string };
-  return {
-    child,
-    device,
-    sample: async () => {
-      child.stdin!.write('\n');
-      return (await next()) as Record<string, number>;
-    },
-  };
-}
+const WITH_SEGMENTATION: readonly Case[] = [
+  ...both('TUN, 64 KB segments', { kind: 'tun', offload: true }, [1.5, 1]),
+  ...both('packet socket, 64 KB segments', { kind: 'packet', offload: true }, []),
+];
+const WITHOUT_SEGMENTATION: readonly Case[] = [
+  ...both('TUN, 1500-byte packets', { kind: 'tun', offload: 'checksum' }, [0.8, 0.8]),
+  ...both('TUN, 1500-byte packets, own checksums', { kind: 'tun', offload: false }, []),
+  ...both('packet socket, 1500-byte packets', { kind: 'packet', offload: 'checksum' }, [0.8, 0.8]),
+  ...both('AF_XDP, 1500-byte packets', { kind: 'xdp', offload: 'checksum' }, [0.8, 0.8]),
+];
 
-const median = (list: number[]): number => list.sort((a, b) => a - b)[list.length >> 1];
+const median = (list: readonly number[]): number | null =>
+  list.length === 0 ? null : [...list].sort((a, b) => a - b)[list.length >> 1];
+const percent = (share: number | null): string => (share === null ? '' : `${Math.round(share * 100)} % of a core`);
+const firstLine = (error: unknown): string => (error as Error).message.split('\n')[0];
 
-/** Gbit/s and the share of a core that our process took. */
-async function ours(offload: boolean, send: boolean, rounds: number, seconds: number): Promise<{ gbits: number; cpu: number }> {
-  const namespace = `slb-${process.pid}`;
-  const stack = await startStack(offload);
-  ip('netns', 'add', namespace);
+/** All cases with the kernel beside them: each round measures the kernel, then each case. */
+async function throughput(cases: readonly Case[], segmentation: boolean, options: BenchOptions): Promise<Row[]> {
+  const kernelRates: number[] = [];
+  const kernelShares: number[] = [];
+  const results = cases.map(() => ({ rates: [] as number[], shares: [] as number[], perCall: [] as number[], error: '' }));
+  const stacks = new Map<string, StackPeer | string>();
+  let pair: KernelPair | null = null;
+  let kernelError = '';
   try {
-    ip('link', 'set', stack.device, 'netns', namespace);
-    ip('-n', namespace, 'addr', 'add', '10.78.0.1/24', 'dev', stack.device);
-    ip('-n', namespace, 'link', 'set', stack.device, 'up');
-    const results: number[] = [];
-    const shares: number[] = [];
+    pair = await KernelPair.open(segmentation ? 's' : 'p', segmentation, null);
+  } catch (error) {
+    kernelError = firstLine(error);
+  }
+  try {
+    for (let round = 0; round < options.rounds; round++) {
+      if (pair !== null) {
+        const { gbits, cpu } = await pair.send(options.seconds);
+        kernelRates.push(gbits);
+        kernelShares.push(cpu);
+      }
+      for (const [i, { setup, send }] of cases.entries()) {
+        const key = `${setup.kind}${setup.offload}`;
+        let stack = stacks.get(key);
+        if (stack === undefined) {
+          stack = await StackPeer.open(String.fromCharCode(97 + stacks.size), setup).catch(firstLine);
+          stacks.set(key, stack);
+        }
+        if (typeof stack === 'string') {
+          results[i].error = stack;
+          continue;
+        }
+        const { gbits, cpu, packetsPerCall } = await stack.run(send, options.seconds);
+        results[i].rates.push(gbits);
+        results[i].shares.push(cpu);
+        if (packetsPerCall !== null) results[i].perCall.push(packetsPerCall);
+      }
+    }
+  } finally {
+    pair?.close();
+    for (const stack of stacks.values()) if (typeof stack !== 'string') stack.close();
+  }
+  const kernel = median(kernelRates);
+  return cases.map(({ name, target, setup, send }, i) => {
+    const { rates, shares, perCall, error } = results[i];
+    // Only the TUN's reads are system calls.
+    const calls = setup.kind === 'tun' || send ? median(perCall) : null;
+    const notes = [
+      error || kernelError,
+      percent(median(shares)),
+      send && kernel !== null ? `kernel ${percent(median(kernelShares))}` : '',
+      calls === null ? '' : `${calls.toFixed(1)} packets per call`,
+    ];
+    return row({
+      case: name,
+      unit: 'Gbit/s',
+      better: 'higher',
+      ours: median(rates),
+      peers: { kernel },
+      ...(target !== undefined && { target: { peer: 'kernel', ratio: target } }),
+      note: notes.filter(Boolean).join(', '),
+    });
+  });
+}
+
+/** The kernel connects to us over TAP, and to itself over veth; the server closes at once. */
+async function connections({ rounds, seconds }: BenchOptions): Promise<Row> {
+  const base = { case: 'TAP, connections accepted and closed', unit: '1/s', better: 'higher' } as const;
+  const directory = mkdtempSync(join(tmpdir(), 'sluice-bench-'));
+  let stack: StackPeer | null = null;
+  let pair: KernelPair | null = null;
+  try {
+    const program = join(directory, 'connect');
+    execFileSync('cc', ['-O2', '-o', program, fileURLToPath(new URL('./connect.c', import.meta.url))], { stdio: 'pipe' });
+    stack = await StackPeer.open('z', { kind: 'tap', offload: true });
+    pair = await KernelPair.open('c', true, program);
+    const ours: number[] = [];
+    const kernel: number[] = [];
     for (let i = 0; i < rounds; i++) {
-      const before = await stack.sample();
-      const started = performance.now();
-      const program = send ? RECEIVER('10.78.0.2', 81, seconds) : SENDER('10.78.0.2', 80, seconds);
-      results.push(Number(await python(namespace, program)));
-      const after = await stack.sample();
-      const used = after['userUs'] + after['systemUs'] - before['userUs'] - before['systemUs'];
-      shares.push(used / 1000 / (performance.now() - started));
+      kernel.push(await pair.connectionsPerSecond(program, seconds));
+      ours.push(await stack.connectionsPerSecond(program, seconds));
     }
-    return { gbits: median(results), cpu: median(shares) };
+    return row({ ...base, ours: median(ours), peers: { kernel: median(kernel) } });
+  } catch (error) {
+    return row({ ...base, ours: null, peers: {}, note: firstLine(error) });
   } finally {
-    stack.child.stdin!.end();
-    ip('netns', 'del', namespace);
+    stack?.close();
+    pair?.close();
+    rmSync(directory, { recursive: true });
   }
 }
-
-async function kernel(offload: boolean, rounds: number, seconds: number): Promise<number> {
-  const [a, b] = [`slk-a-${process.pid}`, `slk-b-${process.pid}`];
-  ip('netns', 'add', a);
-  ip('netns', 'add', b);
-  let sink: ChildProcess | null = null;
-  try {
-    ip('link', 'add', 'veth0', 'netns', a, 'type', 'veth', 'peer', 'name', 'veth0', 'netns', b);
-    for (const [namespace, address] of [
-      [a, '10.79.0.1/24'],
-      [b, '10.79.0.2/24'],
-    ] as const) {
-      ip('-n', namespace, 'addr', 'add', address, 'dev', 'veth0');
-      ip('-n', namespace, 'link', 'set', 'veth0', 'up');
-      if (!offload) await python(namespace, OFFLOADS_OFF('veth0'));
-    }
-    sink = spawn('ip', ['netns', 'exec', b, 'python3', '-c', SINK], { stdio: ['ignore', 'pipe', 'ignore'] });
-    await new Promise((resolve) => sink!.stdout!.once('data', resolve));
-    const results: number[] = [];
-    for (let i = 0; i < rounds; i++) results.push(Number(await python(a, SENDER('10.79.0.2', 80, seconds))));
-    return median(results);
-  } finally {
-    sink?.kill();
-    ip('netns', 'del', a);
-    ip('netns', 'del', b);
-  }
-}
-
-const percent = (share: number): string => `${Math.round(share * 100)} % of a core`;
 
 export async function run(options: BenchOptions): Promise<Row[]> {
   const { rounds, seconds } = options;
   const rows: Row[] = [];
-  for (const offload of [true, false]) {
-    const name = offload ? 'with offload' : '1500-byte packets';
-    let veth: number | null = null;
-    try {
-      veth = await kernel(offload, rounds, seconds);
-    } catch (error) {
-      const note = `no kernel figure: ${(error as Error).message.split('\n')[0]}`;
-      rows.push(
-        row({ case: `kernel to kernel over veth, ${name}`, unit: 'Gbit/s', better: 'higher', ours: null, peers: {}, note }),
-      );
-    }
-    for (const send of [true, false]) {
-      const target = { peer: 'kernel', ratio: offload ? (send ? 1.5 : 1) : 0.8 };
-      const base = {
-        case: `${send ? 'send' : 'receive'}, ${name}`,
-        unit: 'Gbit/s',
-        better: 'higher',
-        peers: { kernel: veth },
-        target,
-      } as const;
-      try {
-        const { gbits, cpu } = await ours(offload, send, rounds, seconds);
-        rows.push(row({ ...base, ours: gbits, note: percent(cpu) }));
-      } catch (error) {
-        rows.push(row({ ...base, ours: null, note: (error as Error).message.split('\n')[0] }));
-      }
-    }
-  }
-  const repeat = (measure: () => number): number => median(Array.from({ length: rounds }, measure));
-  const pipe = (name: string, unit: string, value: number): Row =>
-    row({ case: name, unit, better: 'higher', ours: value, peers: {} });
+  for (const segmentation of [true, false])
+    rows.push(...(await throughput(segmentation ? WITH_SEGMENTATION : WITHOUT_SEGMENTATION, segmentation, options)));
+  rows.push(await connections(options));
+  const repeat = (measure: () => number): number | null => median(Array.from({ length: rounds }, measure));
+  const alone = (name: string, ours: number | null): Row =>
+    row({ case: name, unit: 'Gbit/s', better: 'higher', ours, peers: {} });
+  const gbits = (gso: boolean): number | null => repeat(() => pipeThroughput(seconds, gso));
+  rows.push(alone('pipe, two stacks, 64 KB segments', gbits(true)));
+  rows.push(alone('pipe, two stacks, 1500-byte packets', gbits(false)));
+  const perSecond = repeat(() => connectionsPerSecond(seconds));
+  const target = { peer: 'target', ratio: 1 };
   rows.push(
-    pipe(
-      'pipe, two stacks, 64 KB segments',
-      'Gbit/s',
-      repeat(() => pipeThroughput(seconds, true)),
-    ),
-  );
-  rows.push(
-    pipe(
-      'pipe, two stacks, 1500-byte packets',
-      'Gbit/s',
-      repeat(() => pipeThroughput(seconds, false)),
-    ),
-  );
-  rows.push(
-    pipe(
-      'pipe, connections with handshake and close',
-      '1/s',
-      repeat(() => connectionsPerSecond(seconds)),
-    ),
+    row({
+      case: 'pipe, connections with handshake and close, both ends on this thread',
+      unit: '1/s',
+      better: 'higher',
+      ours: perSecond,
+      peers: { target: 100_000 },
+      target,
+    }),
   );
   return rows;
 }

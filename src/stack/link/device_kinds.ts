@@ -98,8 +98,7 @@ export function parseMac(value: string): Uint8Array | null {
 
 function openTun(kind: 'tun' | 'tap', fields: DeviceFields, { memory }: OpenContext): OpenedDevice {
   const { name, mtu, offload = true, threaded } = fields;
-  // Behind fault injection each packet is to have its own fate.
-  const whole = fields.faults === undefined || fields.faults.keepOffload === true;
+  const whole = mayMerge(fields);
   const device = new TunDevice(
     { name, kind, mtu, offload: whole && offload, coalesce: whole, threaded, mac: macOf(fields) },
     memory,
@@ -109,14 +108,22 @@ function openTun(kind: 'tun' | 'tap', fields: DeviceFields, { memory }: OpenCont
 
 function openPacketSocket(fields: DeviceFields, { memory }: OpenContext): OpenedDevice {
   const { name, mtu, offload } = fields;
-  const device = new PacketSocketDevice({ interface: name, mtu, offload, mac: macOf(fields) }, memory);
+  const device = new PacketSocketDevice(
+    { interface: name, mtu, offload, coalesce: mayMerge(fields), mac: macOf(fields) },
+    memory,
+  );
   return { device, fds: [device.fd], hasHostSide: false };
 }
 
 function openXdp(fields: DeviceFields, { memory, pool }: OpenContext): OpenedDevice {
   const { name, mtu, offload, queue } = fields;
-  const device = new XdpDevice({ interface: name, mtu, offload, queue }, memory, pool);
+  const device = new XdpDevice({ interface: name, mtu, offload, coalesce: mayMerge(fields), queue }, memory, pool);
   return { device, fds: [device.fd], hasHostSide: false };
+}
+
+/** Behind fault injection each packet is to have its own fate. */
+function mayMerge({ faults }: DeviceFields): boolean {
+  return faults === undefined || faults.keepOffload === true;
 }
 
 function macOf({ mac }: DeviceFields): Uint8Array | undefined {

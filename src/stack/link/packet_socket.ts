@@ -53,6 +53,8 @@ export interface PacketSocketOptions {
   mac?: Uint8Array;
   /** Checksums and segmentation are left to the kernel. By default they are. */
   offload?: boolean | 'checksum';
+  /** Merge received segments: by default. */
+  coalesce?: boolean;
 }
 
 export class PacketSocketDevice implements Device {
@@ -63,7 +65,7 @@ export class PacketSocketDevice implements Device {
   readonly maxGsoBytes = MAX_GSO;
   readonly fd: number;
   readonly counters = newDeviceCounters();
-  /** Frames handed over, and the calls that it took. */
+  /** Calls that had the kernel send. */
   sends = 0;
   private readonly largeFd: number;
   private readonly memory: NativeMemory;
@@ -75,7 +77,7 @@ export class PacketSocketDevice implements Device {
   private readonly checksums: boolean;
   private readonly segments: boolean;
   private readonly iov = NativeMemory.map(4096);
-  private readonly coalescer = new Coalescer(ETHERNET_HEADER);
+  private readonly coalescer: Coalescer | null;
   private readonly arrivals: Packet[] = [];
   private next = 0;
   private block = 0;
@@ -90,6 +92,7 @@ export class PacketSocketDevice implements Device {
   /** `memory`: of the pool that packets come from and go to. Throws SysError. */
   constructor(options: PacketSocketOptions, memory: NativeMemory) {
     const { offload = true } = options;
+    this.coalescer = options.coalesce === false ? null : new Coalescer(ETHERNET_HEADER);
     const wanted = options.mtu ?? 1500;
     this.frameBytes =
       wanted + 100 <= FRAME_ROOM ? FRAME_ROOM : (TX_DATA + VNET_HEADER_BYTES + ETHERNET_HEADER + wanted + 63) & ~63;
@@ -166,10 +169,11 @@ export class PacketSocketDevice implements Device {
       if (this.left === 0 && !this.openBlock()) break;
       const packet = this.take(pool);
       if (packet === null) break;
-      if (packet.length > 0) coalescer.add(packet, pool, arrivals);
-      else packet.free();
+      if (packet.length === 0) packet.free();
+      else if (coalescer === null) arrivals.push(packet);
+      else coalescer.add(packet, pool, arrivals);
     }
-    coalescer.flush();
+    coalescer?.flush();
   }
 
   private openBlock(): boolean {
@@ -275,6 +279,7 @@ export class PacketSocketDevice implements Device {
     i32[1] = addressHigh(address);
     i32[2] = packet.length;
     i32[3] = 0;
+    this.sends++;
     if (this.closed || libc.writev(this.largeFd, pointer, 1) < 0) this.counters.txDropped++;
     else {
       this.counters.txPackets++;

@@ -47,6 +47,8 @@ export interface XdpOptions {
   queue?: number;
   /** False: the checksums of what is sent are computed here. */
   offload?: boolean | 'checksum';
+  /** Merge received segments: by default. */
+  coalesce?: boolean;
 }
 
 export class XdpDevice implements Device {
@@ -68,7 +70,7 @@ export class XdpDevice implements Device {
   /** Which packets the kernel has for arrivals, by index, and how many. */
   private readonly isLent: Uint8Array;
   private lent = 0;
-  private readonly coalescer = new Coalescer(ETHERNET_HEADER);
+  private readonly coalescer: Coalescer | null;
   private readonly arrivals: Packet[] = [];
   private next = 0;
   private rxIndex = 0;
@@ -89,6 +91,7 @@ export class XdpDevice implements Device {
       entries: ENTRIES,
     });
     this.socket = socket;
+    this.coalescer = options.coalesce === false ? null : new Coalescer(ETHERNET_HEADER);
     this.pool = pool;
     this.fd = socket.fd;
     this.name = options.interface;
@@ -176,12 +179,13 @@ export class XdpDevice implements Device {
       counters.rxPackets++;
       counters.rxBytes += bytes;
       if (checksumIsPartial(packet)) packet.flags = PacketFlag.checksumTrusted;
-      coalescer.add(packet, pool, arrivals);
+      if (coalescer === null) arrivals.push(packet);
+      else coalescer.add(packet, pool, arrivals);
     }
     this.lent -= count;
     this.rxIndex = (this.rxIndex + count) | 0;
     rx.storeConsumer(this.rxIndex);
-    coalescer.flush();
+    coalescer?.flush();
     this.fill();
   }
 

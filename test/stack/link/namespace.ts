@@ -82,12 +82,14 @@ export class KernelPeer<D extends Device = Device> {
       nowUs: clockUs(),
     });
     const { kind, offload, mtu, ring, threaded } = options;
+    // Each packet is to have its own fate.
+    const coalesce = options.wrap === undefined;
     execFileSync('ip', ['netns', 'add', this.name]);
     const ip = (...args: string[]): void => void execFileSync('ip', ['-n', this.name, ...args]);
     let fds: readonly number[];
     let kernelSide: string;
     if (kind === 'tun' || kind === 'tap') {
-      const device = new TunDevice({ name: 'slt%d', kind, offload, mtu, ring, threaded }, memory);
+      const device = new TunDevice({ name: 'slt%d', kind, offload, mtu, ring, threaded, coalesce }, memory);
       kernelSide = device.name;
       fds = [device.fd];
       this.device = device as unknown as D;
@@ -103,8 +105,8 @@ export class KernelPeer<D extends Device = Device> {
         execFileSync('ip', ['netns', 'exec', this.name, 'python3', '-c', OFFLOADS_OFF(kernelSide)]);
       const device =
         kind === 'packet'
-          ? new PacketSocketDevice({ interface: ours, mtu, offload }, memory)
-          : new XdpDevice({ interface: ours, mtu, offload }, memory, this.stack.pool);
+          ? new PacketSocketDevice({ interface: ours, mtu, offload, coalesce }, memory)
+          : new XdpDevice({ interface: ours, mtu, offload, coalesce }, memory, this.stack.pool);
       fds = [device.fd];
       this.device = device as unknown as D;
     }
