@@ -56,6 +56,8 @@ export interface ProxyKind {
   core?: string;
   /** TLS towards the client, of mode http. */
   tls?: { certificateFile: string; keyFile: string };
+  /** Sluice only: HTTP filters before the router, as JSON. */
+  httpFilters?: readonly object[];
 }
 
 export async function startSluice(kind: ProxyKind): Promise<Proxy> {
@@ -117,7 +119,7 @@ static_resources:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: bench
           use_remote_address: true${log}
-          http_filters:
+          http_filters:${(kind.httpFilters ?? []).map((filter) => `\n          - ${JSON.stringify(filter)}`).join('')}
           - name: envoy.filters.http.router
             typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }
           route_config:

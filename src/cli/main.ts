@@ -15,6 +15,10 @@ const COMMANDS: Record<string, Command> = {
     help: 'a proxy on 127.0.0.1:10000 with a bundled upstream, admin on 127.0.0.1:9901',
     run: async (args) => (await import('./demo.ts')).demoCommand(args),
   },
+  filter: {
+    help: 'begin and try filters in TypeScript (sluice filter new NAME, sluice filter test FILE)',
+    run: async (args) => (await import('./filter.ts')).filterCommand(args),
+  },
   stack: {
     help: 'run a host stack: shared-memory sockets between local programs',
     run: async (args) => (await import('./stack.ts')).stackCommand(args),

@@ -76,10 +76,10 @@ export const schema = {
   string: (): Schema<string> => new Schema((value, path) => expectType(value, 'string', path) as string),
   boolean: (): Schema<boolean> => new Schema((value, path) => expectType(value, 'boolean', path) as boolean),
   number: (range: { min?: number; max?: number } = {}): Schema<number> =>
-    new Schema((value, path) => inRange(expectType(value, 'number', path) as number, range, path)),
+    new Schema((value, path) => inRange(expectNumber(value, path), range, path)),
   integer: (range: { min?: number; max?: number } = {}): Schema<number> =>
     new Schema((value, path) => {
-      const number = inRange(expectType(value, 'number', path) as number, range, path);
+      const number = inRange(expectNumber(value, path), range, path);
       if (!Number.isSafeInteger(number)) throw new SchemaError(`expected a whole number, got ${number}`, path);
       return number;
     }),
@@ -136,6 +136,14 @@ function shown(value: unknown): string {
 function expectType(value: unknown, type: 'string' | 'boolean' | 'number', path: string): unknown {
   if (typeof value !== type) throw new SchemaError(`expected a ${type}, got ${shown(value)}`, path);
   return value;
+}
+
+const DECIMAL = /^-?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?$/;
+
+/** As Envoy reads YAML, `0.5` in a Struct is text: it counts as the number that it says. */
+function expectNumber(value: unknown, path: string): number {
+  if (typeof value === 'string' && DECIMAL.test(value)) return Number(value);
+  return expectType(value, 'number', path) as number;
 }
 
 function expectObject(value: unknown, path: string): Record<string, unknown> {

@@ -42,6 +42,13 @@ test('defaults are filled in', () => {
   assert.deepEqual(config.parse({ name: 'a', limits: { x: { rate: 2 } } }).limits, { x: { rate: 2 } });
 });
 
+test('numbers with a point, which YAML leaves as text', () => {
+  assert.equal(config.parse({ name: 'a', ratio: '0.25' }).ratio, 0.25);
+  assert.equal(config.parse({ name: 'a', ratio: '-1e-2' }).ratio, -0.01);
+  assert.equal(reasonOf({ name: 'a', ratio: '0.x' }), 'ratio: expected a number, got "0.x"');
+  assert.equal(reasonOf({ name: 'a', ratio: '' }), 'ratio: expected a number, got ""');
+});
+
 test('mistakes say where and what', () => {
   assert.equal(reasonOf({}), 'name: is missing');
   assert.equal(reasonOf({ name: 5 }), 'name: expected a string, got 5');
