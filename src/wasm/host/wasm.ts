@@ -58,6 +58,8 @@ export class Wasm {
   /** Buffer 8. */
   callData: Uint8Array = new Uint8Array(0);
   on: Callbacks = NO_CALLBACKS;
+  /** Shared with a watchdog: the number of the call that runs in word 1, 0 while none does. */
+  watch: Int32Array | null = null;
   /** Calls made, and the time of those that were timed. */
   calls = 0;
   timedCalls = 0;
@@ -87,6 +89,7 @@ export class Wasm {
     this.restricted = true;
     this.effective = this.vmContext;
     this.depth++;
+    if (this.watch !== null) Atomics.store(this.watch, 1, 1);
     try {
       this.vm.link();
       this.on = this.findCallbacks();
@@ -100,6 +103,7 @@ export class Wasm {
       throw new WasmError(this.failState, message);
     } finally {
       this.depth--;
+      if (this.watch !== null) Atomics.store(this.watch, 1, 0);
       this.restricted = false;
       this.effective = null;
     }
@@ -191,6 +195,7 @@ export class Wasm {
   private enter(context: Context): number {
     this.effective = context;
     this.depth++;
+    if (this.watch !== null) Atomics.store(this.watch, 1, (this.calls & 0x3fffffff) + 1);
     return this.calls++ % TIMED_EVERY === 0 ? performance.now() : 0;
   }
 
@@ -200,6 +205,7 @@ export class Wasm {
       this.timedMs += performance.now() - started;
     }
     this.effective = outer;
+    if (this.watch !== null && this.depth === 1) Atomics.store(this.watch, 1, 0);
     if (--this.depth === 0 && this.deferred.length > 0) this.runDeferred();
   }
 

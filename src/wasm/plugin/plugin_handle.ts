@@ -3,15 +3,32 @@
  * when the code changes or, by policy, after it has failed. Streams keep the instance that they began with.
  */
 import type { Counter } from '../../core/stats/stats.ts';
+import type { FailState } from '../abi/enums.ts';
 import { LogLevel } from '../abi/enums.ts';
+import type { HostEnvironment } from '../host/environment.ts';
 import type { PluginSettings } from './plugin_settings.ts';
-import type { PluginInstance, VmSource, WasmHost } from './wasm_host.ts';
+import type { PluginInstance, VmSource } from './wasm_host.ts';
 
-export class PluginHandle {
+/** What a handle needs of an instance. */
+export interface InstanceLike {
+  readonly failState: FailState;
+  addFailCallback(callback: () => void): void;
+  removeFailCallback(callback: () => void): void;
+  retain(): void;
+  release(): void;
+}
+
+/** Who makes instances: one reference for the caller. Throws WasmError, ModuleError. */
+export interface InstanceSource<I extends InstanceLike> {
+  readonly environment: HostEnvironment;
+  acquire(settings: PluginSettings, source: VmSource): I;
+}
+
+export class PluginHandle<I extends InstanceLike = PluginInstance> {
   readonly settings: PluginSettings;
-  private readonly host: WasmHost;
+  private readonly host: InstanceSource<I>;
   private source: VmSource | null = null;
-  private instance: PluginInstance | null = null;
+  private instance: I | null = null;
   private lastLoadMs = 0;
   private readonly reloadSuccess: Counter;
   private readonly reloadFailure: Counter;
@@ -25,7 +42,7 @@ export class PluginHandle {
     this.failures.inc();
   };
 
-  constructor(host: WasmHost, settings: PluginSettings) {
+  constructor(host: InstanceSource<I>, settings: PluginSettings) {
     this.host = host;
     this.settings = settings;
     const scope = host.environment.scope.scope(`wasm.${settings.name === '' ? 'plugin' : settings.name}.`);
@@ -45,29 +62,29 @@ export class PluginHandle {
     this.use(instance);
   }
 
-  private use(instance: PluginInstance): void {
+  private use(instance: I): void {
     const old = this.instance;
     this.instance = instance;
     if (old === instance) {
       instance.release();
       return;
     }
-    instance.wasm.addFailCallback(this.onInstanceFailed);
+    instance.addFailCallback(this.onInstanceFailed);
     if (old === null) return;
-    old.wasm.removeFailCallback(this.onInstanceFailed);
+    old.removeFailCallback(this.onInstanceFailed);
     old.release();
   }
 
   /** The instance for a new stream, with a reference for it. Null: there is none that works; the policy says what becomes of the stream. */
-  acquire(): PluginInstance | null {
+  acquire(): I | null {
     const instance = this.instance;
     if (instance === null) return null;
-    if (instance.wasm.failState !== 'Ok') return this.settings.failurePolicy === 'FAIL_RELOAD' ? this.reload(instance) : null;
+    if (instance.failState !== 'Ok') return this.settings.failurePolicy === 'FAIL_RELOAD' ? this.reload(instance) : null;
     instance.retain();
     return instance;
   }
 
-  get current(): PluginInstance | null {
+  get current(): I | null {
     return this.instance;
   }
 
@@ -75,8 +92,8 @@ export class PluginHandle {
     return this.settings.failurePolicy === 'FAIL_OPEN';
   }
 
-  private reload(failed: PluginInstance): PluginInstance | null {
-    if (failed.wasm.failState !== 'RuntimeError' || this.source === null || this.closed) return null;
+  private reload(failed: I): I | null {
+    if (failed.failState !== 'RuntimeError' || this.source === null || this.closed) return null;
     const interval = this.settings.reloadIntervalMs * (1 + Math.random() / 2);
     if (performance.now() - this.lastLoadMs < interval) {
       this.reloadBackoff.inc();
@@ -92,7 +109,7 @@ export class PluginHandle {
       return null;
     }
     this.reloadSuccess.inc();
-    (this.instance as PluginInstance).retain();
+    (this.instance as I | null)?.retain();
     return this.instance;
   }
 
@@ -103,7 +120,7 @@ export class PluginHandle {
     const instance = this.instance;
     this.instance = null;
     if (instance === null) return;
-    instance.wasm.removeFailCallback(this.onInstanceFailed);
+    instance.removeFailCallback(this.onInstanceFailed);
     instance.release();
   }
 }

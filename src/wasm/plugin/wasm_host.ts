@@ -3,6 +3,7 @@
  * failed is forgotten here, so that the next who asks gets a new one; those who still hold it see it failed.
  */
 
+import type { FailState } from '../abi/enums.ts';
 import type { HostEnvironment } from '../host/environment.ts';
 import { RootContext } from '../host/root_context.ts';
 import { Wasm } from '../host/wasm.ts';
@@ -14,6 +15,8 @@ import type { PluginSettings } from './plugin_settings.ts';
 export interface VmSource {
   /** Distinguishes codes: a hash. */
   readonly codeKey: string;
+  /** Of modules, for VMs in other threads. */
+  readonly bytes?: Uint8Array;
   create(): WasmVm;
 }
 
@@ -28,6 +31,18 @@ export class PluginInstance {
     this.wasm = wasm;
     this.root = root;
     this.onReleased = onReleased;
+  }
+
+  get failState(): FailState {
+    return this.wasm.failState;
+  }
+
+  addFailCallback(callback: () => void): void {
+    this.wasm.addFailCallback(callback);
+  }
+
+  removeFailCallback(callback: () => void): void {
+    this.wasm.removeFailCallback(callback);
   }
 
   retain(): void {

@@ -347,7 +347,7 @@ describe('configurations that are refused', () => {
     [
       'another runtime',
       plugin(wat(HEADER_MODULE), {}, { runtime: 'envoy.wasm.runtime.wamr' }),
-      /envoy\.wasm\.runtime\.wamr' is not supported/,
+      /envoy\.wasm\.runtime\.wamr' is not supported here/,
     ],
     [
       'both policies',

@@ -1,7 +1,11 @@
 /** Where a plugin's code comes from: in the configuration, a file, the environment. */
 import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { resolve } from 'node:path';
 import type { VmSource } from '../../../../wasm/plugin/wasm_host.ts';
 import { type CompiledCode, compileCode } from '../../../../wasm/vm/compiled_code.ts';
+import type { NullPluginFactory } from '../../../../wasm/vm/null/null_plugin.ts';
+import { NullVm } from '../../../../wasm/vm/null/null_vm.ts';
 import { V8Vm } from '../../../../wasm/vm/v8/v8_vm.ts';
 import { ConfigError } from '../../../config/error.ts';
 
@@ -47,7 +51,27 @@ export function localCode(source: DataSourceMessage): Uint8Array {
 }
 
 /** A VM source for module bytes. Throws ModuleError. */
-export function v8Source(bytes: Uint8Array): VmSource {
-  const code: CompiledCode = compileCode(bytes);
-  return { codeKey: code.sha256, create: () => new V8Vm(code) };
+export function v8Source(bytes: Uint8Array, maxMemoryPages: number): VmSource {
+  const code: CompiledCode = compileCode(bytes, maxMemoryPages);
+  return { codeKey: code.sha256, bytes, create: () => new V8Vm(code) };
+}
+
+const load = createRequire(import.meta.url);
+
+/** Of the null sandbox: a file with TypeScript or JavaScript that exports a NullPluginFactory as `default`. Throws ConfigError. */
+export function nullSource(source: DataSourceMessage): VmSource {
+  const path = `${PATH}.local`;
+  const { filename } = source;
+  if (filename === undefined || filename === '') throw new ConfigError('the null sandbox takes its code from a file', { path });
+  let factory: unknown;
+  try {
+    factory = (load(resolve(filename)) as { default?: unknown }).default;
+  } catch (error) {
+    throw new ConfigError(`cannot load ${filename}: ${error instanceof Error ? error.message : String(error)}`, {
+      path: `${path}.filename`,
+    });
+  }
+  if (typeof factory !== 'function')
+    throw new ConfigError(`${filename} has no function as its default export`, { path: `${path}.filename` });
+  return { codeKey: `null ${resolve(filename)}`, create: () => new NullVm(factory as NullPluginFactory) };
 }

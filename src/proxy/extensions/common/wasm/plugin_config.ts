@@ -30,6 +30,8 @@ export interface PluginConfigMessage {
 
 export const V8_RUNTIME = 'envoy.wasm.runtime.v8';
 export const NULL_RUNTIME = 'envoy.wasm.runtime.null';
+/** In a thread of its own, with a time limit for each call. */
+export const ISOLATED_RUNTIME = 'sluice.wasm.runtime.isolated';
 
 const DEFAULT_RELOAD_MS = 1000;
 

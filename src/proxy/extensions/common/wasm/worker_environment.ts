@@ -4,10 +4,12 @@ import type { Dispatcher } from '../../../../core/event/dispatcher.ts';
 import type { Scope } from '../../../../core/stats/stats.ts';
 import type { Callouts, ForeignResult, HostEnvironment, HostTimer } from '../../../../wasm/host/environment.ts';
 import type { PropertyValue } from '../../../../wasm/host/property_value.ts';
+import { IsolatedHost } from '../../../../wasm/isolated/isolated_host.ts';
 import { WasmHost } from '../../../../wasm/plugin/wasm_host.ts';
 import { processSharedMemory } from '../../../../wasm/shared/shared_memory.ts';
 import { SharedMemoryState } from '../../../../wasm/shared/shared_memory_state.ts';
 import { LocalSharedState, type SharedState } from '../../../../wasm/shared/shared_state.ts';
+import { DEFAULT_MAX_MEMORY_PAGES } from '../../../../wasm/vm/compiled_code.ts';
 import type { FactoryContext, Logger } from '../../../server/factory_context.ts';
 import { WorkerCallouts } from './callouts.ts';
 import { foreignFunction } from './foreign_functions.ts';
@@ -23,6 +25,24 @@ export function wasmHost(context: FactoryContext): WasmHost {
     hosts.set(context.dispatcher, host);
   }
   return host;
+}
+
+/** Runtime keys: the limits of modules can be changed without touching their configurations. */
+const MAX_MEMORY_PAGES = 'wasm.max_memory_pages';
+const CALL_BUDGET_MS = 'wasm.isolated.call_budget_ms';
+const DEFAULT_CALL_BUDGET_MS = 100;
+
+/** Pages of 64 KiB that a module may have. */
+export function maxMemoryPages(context: FactoryContext): number {
+  return context.runtime.snapshot.getInteger(MAX_MEMORY_PAGES, DEFAULT_MAX_MEMORY_PAGES);
+}
+
+/** Makes plugins in threads of their own. */
+export function isolatedHost(context: FactoryContext): IsolatedHost {
+  return new IsolatedHost(wasmHost(context).environment, () => ({
+    callBudgetMs: Math.max(1, context.runtime.snapshot.getInteger(CALL_BUDGET_MS, DEFAULT_CALL_BUDGET_MS)),
+    maxMemoryPages: maxMemoryPages(context),
+  }));
 }
 
 class WorkerEnvironment implements HostEnvironment {

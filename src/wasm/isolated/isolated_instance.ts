@@ -1,0 +1,372 @@
+/**
+ * A plugin in a thread of its own, for modules that are not trusted: a call that takes longer than its budget ends the thread, and only that
+ * plugin fails. Callbacks are asynchronous here: the caller pauses its stream until the outcome comes.
+ */
+import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
+import type { FailState } from '../abi/enums.ts';
+import { LogLevel, Status } from '../abi/enums.ts';
+import type { ForeignResult, HostEnvironment, HostTimer } from '../host/environment.ts';
+import { NOT_SERIALIZABLE, type PropertyValue, serializeProperty } from '../host/property_value.ts';
+import type { PluginInfo } from '../host/root_context.ts';
+import { WasmError, type WasmOptions } from '../host/wasm.ts';
+import {
+  ANSWER_BYTES,
+  CONTROL_BYTES,
+  type FromVm,
+  type IsolatedInit,
+  type Outcome,
+  type Pairs,
+  type Question,
+  type StreamAction,
+  type ToVm,
+  Word,
+} from './protocol.ts';
+
+export interface IsolatedLimits {
+  /** Wall-clock time that one call of the module may take. */
+  readonly callBudgetMs: number;
+  readonly maxMemoryPages: number;
+}
+
+/** How long a module may take to start; more than its calls, since the thread has to. */
+const START_MS = 20_000;
+/** JavaScript heap of the thread: the host's own objects. */
+const HEAP_MB = 64;
+
+/** The caller's side of a stream. */
+export interface IsolatedStreamHost {
+  onOutcome(outcome: Outcome): void;
+  onAction(action: StreamAction): void;
+  onVmFailed(): void;
+  property(path: string): PropertyValue;
+  setProperty(path: string, value: Uint8Array): Status;
+  foreignFunction(name: string, args: Uint8Array): ForeignResult | undefined;
+}
+
+export class IsolatedInstance {
+  failState: FailState = 'Ok';
+  failMessage = '';
+  /** Exports that the module has. */
+  callbacks: ReadonlySet<string> = new Set();
+  private readonly environment: HostEnvironment;
+  private readonly limits: IsolatedLimits;
+  private readonly thread: Worker;
+  private readonly port: MessagePort;
+  private readonly words: Int32Array;
+  private readonly answer: Uint8Array;
+  private readonly streams = new Map<number, IsolatedStreamHost>();
+  private readonly httpCalls = new Map<number, { cancel(): void } | null>();
+  private readonly failCallbacks = new Set<() => void>();
+  private readonly watchdog: HostTimer;
+  private lastRunning = 0;
+  private runningSince = 0;
+  private nextStream = 1;
+  private references = 1;
+  private started = false;
+  private readonly onReleased: () => void;
+
+  /** Throws WasmError when the module does not start in time, or at all. Waits for it. */
+  constructor(
+    code: Uint8Array,
+    options: WasmOptions,
+    plugin: PluginInfo,
+    environment: HostEnvironment,
+    limits: IsolatedLimits,
+    onReleased: () => void,
+  ) {
+    this.environment = environment;
+    this.limits = limits;
+    this.onReleased = onReleased;
+    const control = new SharedArrayBuffer(CONTROL_BYTES + ANSWER_BYTES);
+    this.words = new Int32Array(control, 0, CONTROL_BYTES / 4);
+    this.answer = new Uint8Array(control, CONTROL_BYTES);
+    const { port1, port2 } = new MessageChannel();
+    this.port = port1;
+    const { name, rootId, configuration, allowOnHeadersStopIteration } = plugin;
+    const init: IsolatedInit = {
+      code,
+      maxMemoryPages: limits.maxMemoryPages,
+      options,
+      plugin: { name, rootId, configuration, allowOnHeadersStopIteration },
+      control,
+      port: port2,
+      logLevel: environment.logLevel,
+    };
+    this.thread = new Worker(new URL('./isolated_thread.ts', import.meta.url), {
+      workerData: init,
+      transferList: [port2],
+      name: `wasm_${name}`,
+      resourceLimits: { maxOldGenerationSizeMb: HEAP_MB, maxYoungGenerationSizeMb: 8 },
+      execArgv: ['--disable-warning=ExperimentalWarning'],
+      env: {},
+    });
+    this.thread.unref();
+    this.watchdog = environment.createTimer(() => this.watch());
+    this.awaitStart();
+    this.port.on('message', (message: FromVm) => this.receive(message));
+    this.port.unref();
+    this.thread.on('error', (error: Error) => this.fail('RuntimeError', `the thread ended: ${error.message}`));
+    this.thread.on('exit', () => this.fail('RuntimeError', 'the thread ended'));
+    this.thread.unref();
+    this.watchdog.enableTimer(limits.callBudgetMs / 4);
+  }
+
+  /** Nothing else can be done before the module has started: its messages are taken here. */
+  private awaitStart(): void {
+    const end = performance.now() + START_MS;
+    const { port } = this;
+    let busySince = 0;
+    while (!this.started) {
+      const seen = Atomics.load(this.words, Word.Signal);
+      for (let next = receiveMessage(port); next !== undefined; next = receiveMessage(port)) this.receive(next);
+      if (this.started) return;
+      if (this.failed) break;
+      const now = performance.now();
+      if (Atomics.load(this.words, Word.Running) === 0) busySince = now;
+      else if (busySince === 0) busySince = now;
+      const overBudget =
+        now - busySince > Math.max(this.limits.callBudgetMs, 100) &&
+        busySince !== 0 &&
+        Atomics.load(this.words, Word.Running) !== 0;
+      if (overBudget || now > end) {
+        this.fail('RuntimeError', overBudget ? this.overBudgetText() : 'the module did not start in time');
+        break;
+      }
+      Atomics.wait(this.words, Word.Signal, seen, 10);
+    }
+    throw new WasmError(this.failState, this.failMessage);
+  }
+
+  private overBudgetText(): string {
+    return `a call took longer than its budget of ${this.limits.callBudgetMs} ms`;
+  }
+
+  get failed(): boolean {
+    return this.failState !== 'Ok';
+  }
+
+  retain(): void {
+    this.references++;
+  }
+
+  /** The last one ends the plugin: it is told, and then its thread goes. */
+  release(): void {
+    if (--this.references > 0) return;
+    this.onReleased();
+    if (this.failed) return;
+    this.post({ type: 'shutdown' });
+    const timer = this.environment.createTimer(() => void this.thread.terminate());
+    timer.enableTimer(this.limits.callBudgetMs * 4);
+    this.watchdog.disableTimer();
+    this.thread.removeAllListeners('exit');
+  }
+
+  addFailCallback(callback: () => void): void {
+    this.failCallbacks.add(callback);
+  }
+
+  removeFailCallback(callback: () => void): void {
+    this.failCallbacks.delete(callback);
+  }
+
+  // Streams.
+
+  openStream(host: IsolatedStreamHost): number {
+    const id = this.nextStream++;
+    this.streams.set(id, host);
+    return id;
+  }
+
+  call(message: ToVm & { type: 'call' }): void {
+    this.post(message);
+  }
+
+  closeStream(stream: number, request: Pairs | null, response: Pairs | null, trailers: Pairs | null): void {
+    if (!this.streams.delete(stream) || this.failed) return;
+    this.post({ type: 'end', stream, request, response, trailers });
+  }
+
+  private post(message: ToVm): void {
+    if (!this.failed) this.port.postMessage(message);
+  }
+
+  // The watchdog.
+
+  private watch(): void {
+    if (this.failed) return;
+    const running = Atomics.load(this.words, Word.Running);
+    const now = performance.now();
+    if (running === 0 || running !== this.lastRunning) {
+      this.lastRunning = running;
+      this.runningSince = now;
+    } else if (now - this.runningSince >= this.limits.callBudgetMs) {
+      this.fail('RuntimeError', this.overBudgetText());
+      return;
+    }
+    this.watchdog.enableTimer(this.limits.callBudgetMs / 4);
+  }
+
+  private fail(state: FailState, message: string): void {
+    if (this.failed) return;
+    this.failState = state;
+    this.failMessage = message;
+    this.watchdog.disableTimer();
+    this.environment.log(LogLevel.Error, `Wasm VM failed ${message}`);
+    // Waiting for an answer that never comes would keep the thread.
+    void this.thread.terminate();
+    this.port.close();
+    for (const call of this.httpCalls.values()) call?.cancel();
+    this.httpCalls.clear();
+    this.environment.shared.removeListener(this.onQueueFilled);
+    const streams = [...this.streams.values()];
+    this.streams.clear();
+    for (const callback of [...this.failCallbacks]) callback();
+    for (const stream of streams) stream.onVmFailed();
+  }
+
+  // What the VM's thread says.
+
+  private receive(message: FromVm): void {
+    if (this.failed) return;
+    switch (message.type) {
+      case 'ready':
+        this.callbacks = new Set(message.callbacks);
+        this.started = true;
+        break;
+      case 'failed':
+        this.fail(message.state as FailState, message.message);
+        break;
+      case 'outcome':
+        this.streams.get(message.stream)?.onOutcome(message.outcome);
+        break;
+      case 'action':
+        this.streams.get(message.stream)?.onAction(message.action);
+        break;
+      case 'question':
+        this.reply(message.question);
+        break;
+      case 'log':
+        // Its failure is told once, by this side.
+        if (!message.message.startsWith('Wasm VM failed ')) this.environment.log(message.level, message.message);
+        break;
+      case 'metric':
+        this.metric(message);
+        break;
+      case 'httpCall':
+        this.httpCall(message.id, message.request);
+        break;
+      case 'cancelHttpCall':
+        this.httpCalls.get(message.id)?.cancel();
+        this.httpCalls.delete(message.id);
+        break;
+    }
+  }
+
+  private metric({ kind, op, name, value }: FromVm & { type: 'metric' }): void {
+    const { scope } = this.environment;
+    if (kind === 'counter') scope.counter(name).add(value);
+    else if (kind === 'histogram') scope.histogram(name, 'unspecified').recordValue(value);
+    else scope.gauge(name)[op](value);
+  }
+
+  private httpCall(id: number, request: Parameters<NonNullable<HostEnvironment['callouts']>['httpCall']>[0]): void {
+    const finish = (headers: Pairs | null, body: Uint8Array, trailers: Pairs | null): void => {
+      this.httpCalls.delete(id);
+      this.post({ type: 'httpAnswer', id, headers, body, trailers });
+    };
+    this.httpCalls.set(id, null);
+    const handle =
+      this.environment.callouts?.httpCall(request, {
+        onResponse: (headers, body, trailers) => finish(pairsOf(headers), body, trailers === null ? null : pairsOf(trailers)),
+        onFailure: () => finish(null, new Uint8Array(0), null),
+      }) ?? null;
+    if (handle === null) finish(null, new Uint8Array(0), null);
+    else if (this.httpCalls.has(id)) this.httpCalls.set(id, handle);
+  }
+
+  private readonly onQueueFilled = (token: number): void => this.post({ type: 'queue', token });
+
+  private reply(question: Question): void {
+    const { shared, callouts, scope } = this.environment;
+    switch (question.ask) {
+      case 'property': {
+        const host = this.streams.get(question.stream);
+        const value = host === undefined ? this.environment.property(question.path) : host.property(question.path);
+        const bytes = value === undefined || value === NOT_SERIALIZABLE ? null : serializeProperty(value);
+        this.respond(value === undefined ? Status.NotFound : bytes === null ? Status.SerializationFailure : Status.Ok, bytes);
+        break;
+      }
+      case 'setProperty':
+        this.respond(this.streams.get(question.stream)?.setProperty(question.path, question.value) ?? Status.NotFound);
+        break;
+      case 'hasCluster':
+        this.respond(Status.Ok, null, callouts?.hasCluster(question.name) === true ? 1 : 0);
+        break;
+      case 'getData': {
+        const found = shared.getData(question.vmId, question.key);
+        this.respond(found === null ? Status.NotFound : Status.Ok, found?.value ?? null, found?.cas ?? 0);
+        break;
+      }
+      case 'setData': {
+        const result = shared.setData(question.vmId, question.key, question.value, question.cas);
+        this.respond(result === 'ok' ? Status.Ok : result === 'cas_mismatch' ? Status.CasMismatch : Status.InternalFailure);
+        break;
+      }
+      case 'registerQueue':
+        this.respond(Status.Ok, null, shared.registerQueue(question.vmId, question.name, this.onQueueFilled));
+        break;
+      case 'resolveQueue':
+        this.respond(Status.Ok, null, shared.resolveQueue(question.vmId, question.name));
+        break;
+      case 'enqueue': {
+        const result = shared.enqueue(question.token, question.data);
+        this.respond(result === 'ok' ? Status.Ok : result === 'unknown' ? Status.NotFound : Status.InternalFailure);
+        break;
+      }
+      case 'dequeue': {
+        const item = shared.dequeue(question.token);
+        if (typeof item === 'string') this.respond(item === 'empty' ? Status.Empty : Status.NotFound);
+        else this.respond(Status.Ok, item);
+        break;
+      }
+      case 'metric': {
+        const bytes = new Uint8Array(8);
+        const value = question.kind === 'counter' ? scope.counter(question.name).value : scope.gauge(question.name).value;
+        new DataView(bytes.buffer).setFloat64(0, value, true);
+        this.respond(Status.Ok, bytes);
+        break;
+      }
+      case 'foreign': {
+        const { name, args } = question;
+        const found =
+          this.streams.get(question.stream)?.foreignFunction(name, args) ?? this.environment.foreignFunction(name, args);
+        this.respond(found?.status ?? Status.NotFound, found?.result ?? null, found === undefined ? 0 : 1);
+        break;
+      }
+    }
+  }
+
+  private respond(status: number, bytes: Uint8Array | null = null, extra = 0): void {
+    const { words } = this;
+    const fits = bytes === null || bytes.length <= this.answer.length;
+    if (fits && bytes !== null) this.answer.set(bytes);
+    words[Word.AnswerStatus] = fits ? status : Status.InternalFailure;
+    words[Word.AnswerLength] = fits ? (bytes?.length ?? 0) : 0;
+    words[Word.AnswerExtra] = extra;
+    Atomics.store(words, Word.Answered, 1);
+    Atomics.notify(words, Word.Answered);
+  }
+}
+
+function pairsOf(map: { forEach(visit: (name: string, value: string) => void): void }): Pairs {
+  const pairs: Pairs = [];
+  map.forEach((name, value) => {
+    pairs.push([name, value]);
+  });
+  return pairs;
+}
+
+/** The next message of a worker without going back to the event loop. */
+function receiveMessage(port: MessagePort): FromVm | undefined {
+  return receiveMessageOnPort(port)?.message as FromVm | undefined;
+}
