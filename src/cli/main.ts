@@ -23,6 +23,10 @@ const COMMANDS: Record<string, Command> = {
     help: 'run a host stack: shared-memory sockets between local programs',
     run: async (args) => (await import('./stack.ts')).stackCommand(args),
   },
+  exec: {
+    help: 'run a Node program with its sockets on the host stack (sluice exec -- node app.js)',
+    run: async (args) => (await import('./exec.ts')).execCommand(args),
+  },
   ctl: {
     help: 'ask a running host stack (sluice ctl show session)',
     run: async (args) => (await import('./stack.ts')).ctlCommand(args),

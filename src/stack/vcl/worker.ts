@@ -62,7 +62,11 @@ export class VclWorker {
   private readonly runLater = (): void => this.run();
   private hungTimer: NodeJS.Timeout | null = null;
   /** Descriptors of the main thread outlive its JavaScript: without this the stack would hear of its end later. */
-  private readonly onExit = (): void => this.destroy();
+  private readonly onExit = (): void => {
+    // As the kernel does with the sockets of a process that ends.
+    for (const session of this.table.all) if (session !== null) this.close(session);
+    this.destroy();
+  };
 
   private constructor(attachment: Attachment, socketPath: string, options: Pick<AppOptions, 'spinUs' | 'heartbeatTimeoutMs'>) {
     const { reply } = attachment;
@@ -254,6 +258,8 @@ export class VclWorker {
     if (!this.arm()) return this.drain(EVENTS_PER_POLL) > 0;
     if (this.detached) return false;
     const rung = this.wake.wait(timeoutMs < 0 ? SLEEP_MS : Math.min(timeoutMs, SLEEP_MS));
+    // The event loop does not hear of this ring any more: it has to look, and to arm the doorbells again.
+    if (this.wake.inEventLoop) this.scheduleRun();
     if (this.wake.stackGone) this.leave(E.NETDOWN);
     else if (!rung) this.failIfHung();
     return this.drain(EVENTS_PER_POLL) > 0 || rung;
