@@ -2,6 +2,7 @@
 import { NetStack } from '../../src/stack/graph/net_stack.ts';
 import { IpAddress } from '../../src/stack/ip/address.ts';
 import { PipeDevice, type PipeOptions } from '../../src/stack/link/pipe.ts';
+import type { TcpApp } from '../../src/stack/tcp/connection.ts';
 
 const any = IpAddress.parse('0.0.0.0')!;
 const server = IpAddress.parse('10.0.0.2')!;
@@ -24,15 +25,17 @@ function pair(options: PipeOptions): [NetStack, NetStack] {
 /** Handshake, and close by both ends, `parallel` at a time. Connections per second. */
 export function connectionsPerSecond(seconds: number, parallel = 64): number {
   const [a, b] = pair({});
-  b.tcp.listen({ address: any, port: 80, onAccept: () => ({ onEnd: (c) => c.close() }) });
+  const accepting: TcpApp = { onEnd: (c) => c.close(), recycles: true };
+  b.tcp.listen({ address: any, port: 80, onAccept: () => accepting });
   let finished = 0;
   let open = 0;
-  const app = {
-    onConnected: (c: { close(): void }): void => c.close(),
-    onClosed: (): void => {
+  const app: TcpApp = {
+    onConnected: (c) => c.close(),
+    onClosed: () => {
       finished++;
       open--;
     },
+    recycles: true,
   };
   const start = performance.now();
   const end = start + seconds * 1000;

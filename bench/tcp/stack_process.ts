@@ -33,7 +33,7 @@ const source: TcpApp = {
   onSpace: fill,
   onEnd: (c) => c.abort(),
 };
-const closing: TcpApp = { onConnected: (c) => c.close() };
+const closing: TcpApp = { onConnected: (c) => c.close(), recycles: true };
 
 function fill(c: TcpConnection): void {
   while (c.write(block) === block.length) {}

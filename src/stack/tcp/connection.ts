@@ -36,9 +36,11 @@ export interface TcpApp {
   onEnd?(connection: TcpConnection): void;
   /** The connection is gone; nothing follows. */
   onClosed?(connection: TcpConnection, error: TcpError): void;
+  /** The application keeps no reference beyond `onClosed`: the object may be used for another connection. */
+  readonly recycles?: boolean;
 }
 
-const NO_SACK = new Int32Array(0);
+export const NO_SACK = new Int32Array(0);
 
 export const CaState = { open: 0, recovery: 1, loss: 2 } as const;
 export type CaState = (typeof CaState)[keyof typeof CaState];
@@ -60,12 +62,12 @@ class ConnectionTimer extends WheelTimer {
 
 export class TcpConnection implements CcState, DeliveryObserver {
   readonly tcp: Tcp;
-  readonly local: IpAddress;
-  readonly remote: IpAddress;
-  readonly localPort: number;
-  readonly remotePort: number;
+  local: IpAddress;
+  remote: IpAddress;
+  localPort: number;
+  remotePort: number;
   /** Number of the forwarding table that it belongs to. */
-  readonly fib: number;
+  fib: number;
   /** Chain of the lookup table. */
   hashNext: TcpConnection | null = null;
   app: TcpApp | null = null;
@@ -80,6 +82,10 @@ export class TcpConnection implements CcState, DeliveryObserver {
   events = 0;
   /** In `Tcp.dirty`. */
   scheduled = false;
+  /** In the list of TIME-WAIT connections. */
+  waiting = false;
+  /** Its application has been told the end and keeps no reference: the object is used again. */
+  released = false;
 
   // Send sequence space.
   iss = 0;
@@ -225,8 +231,8 @@ export class TcpConnection implements CcState, DeliveryObserver {
   stateAtUs = 0;
 
   // Receive buffer auto-tuning.
-  private tuneBytes = 0;
-  private tuneAtUs = 0;
+  tuneBytes = 0;
+  tuneAtUs = 0;
 
   // Totals.
   /** Bytes per microsecond, of the last acknowledgment that gave a sample. */

@@ -99,6 +99,11 @@ export class TcpProbe {
     series.add(c, nowUs);
   }
 
+  /** `c` is over, and its object may become another connection's. */
+  forget(c: TcpConnection): void {
+    this.byConnection.delete(c);
+  }
+
   private begin(c: TcpConnection): ProbeSeries | null {
     const { port, samples, maxConnections } = this.options;
     if (port !== 0 && c.localPort !== port && c.remotePort !== port) return null;

@@ -21,6 +21,20 @@ export class Rack {
   private dsackRoundOpen = false;
   private valid = false;
 
+  /** As if it were new. */
+  renew(): void {
+    this.txUs = 0;
+    this.endSeq = 0;
+    this.rttUs = 0;
+    this.reorderingSeen = false;
+    this.fack = 0;
+    this.reoWndMult = 1;
+    this.reoWndPersist = REORDER_PERSIST;
+    this.dsackRoundEnd = 0;
+    this.dsackRoundOpen = false;
+    this.valid = false;
+  }
+
   reset(iss: number): void {
     this.fack = iss;
     this.valid = false;

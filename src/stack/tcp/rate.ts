@@ -47,6 +47,28 @@ export class RateEstimator {
     lostBytes: 0,
   };
 
+  reset(): void {
+    const { best, sample } = this;
+    this.delivered = 0;
+    this.deliveredUs = 0;
+    this.firstTxUs = 0;
+    this.appLimitedUntil = 0;
+    this.has = false;
+    best.priorDelivered = 0;
+    best.priorUs = 0;
+    best.sendUs = 0;
+    best.firstTxUs = 0;
+    best.txUs = 0;
+    best.appLimited = false;
+    sample.rate = 0;
+    sample.appLimited = false;
+    sample.delivered = 0;
+    sample.priorDelivered = 0;
+    sample.totalDelivered = 0;
+    sample.rttUs = -1;
+    sample.lostBytes = 0;
+  }
+
   onSend(range: SentRange, nowUs: number, nothingInFlight: boolean): void {
     if (nothingInFlight) {
       this.firstTxUs = nowUs;

@@ -21,6 +21,15 @@ export class RttEstimator {
     this.maxRtoUs = maxRtoMs * 1000;
   }
 
+  reset(): void {
+    this.srttUs = 0;
+    this.rttvarUs = 0;
+    this.minRttUs = Number.POSITIVE_INFINITY;
+    this.latestUs = 0;
+    this.backoff = 0;
+    this.minRttAtUs = 0;
+  }
+
   get hasSample(): boolean {
     return this.srttUs > 0;
   }
@@ -48,7 +57,8 @@ export class RttEstimator {
   }
 
   get rtoUs(): number {
-    return Math.min(this.baseRtoUs * 2 ** this.backoff, this.maxRtoUs);
+    const base = this.baseRtoUs;
+    return Math.min(this.backoff === 0 ? base : base * 2 ** this.backoff, this.maxRtoUs);
   }
 
   backOff(): void {

@@ -41,6 +41,7 @@ export class TcpTransport implements Transport {
       onEstablished: (c) => this.connected(c),
       onEnd: (c) => this.host.halfClosedNotify(c.context as Session),
       onClosed: (c, error) => this.closed(c, error),
+      recycles: true,
     };
   }
 
@@ -185,11 +186,11 @@ export class TcpTransport implements Transport {
     c.source = c.sending;
     c.sink = c.received;
     c.context = null;
+    session.connection = null;
     if (session.fifos === null) {
       this.host.connectNotify(session, connectError(error));
       return;
     }
-    session.connection = null;
     if (error === 'reset') this.host.resetNotify(session);
     else if (error === 'timedOut' || error === 'unreachable') this.host.resetNotify(session, connectError(error));
     this.host.closedNotify(session);

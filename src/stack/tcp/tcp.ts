@@ -19,11 +19,14 @@ import { TcpListener, type TcpListenOptions } from './listener.ts';
 import type { Random32, TcpLower } from './lower.ts';
 import { output, sendAck, sendReset, sendSyn } from './output.ts';
 import type { TcpProbe } from './probe.ts';
+import { recycle } from './recycle.ts';
 import { seqAdd, seqGt, seqLt } from './seq.ts';
 import { type TcpError, TcpState } from './state.ts';
 import { newTcpStats } from './stats.ts';
 import { decodeOptions, encodeOptions, SynCookies } from './syn_cookie.ts';
 
+/** Connection blocks that are kept for use again. */
+const MAX_SPARE = 4096;
 /** Timers that one `poll` runs at most. */
 const TIMERS_PER_POLL = 4096;
 const MIN_MSS = 64;
@@ -70,6 +73,9 @@ export class Tcp {
   private timeWaits: TcpConnection[] = [];
   private timeWaitHead = 0;
   private timeWaitCount = 0;
+  /** Connections to use again, and those that are over since the last `poll`: whoever still works on one has returned by the next. */
+  private readonly spare: TcpConnection[] = [];
+  private readonly over: TcpConnection[] = [];
   private nextPort: number;
   private turn = 0;
   private challengeWindowUs = -1e12;
@@ -118,6 +124,10 @@ export class Tcp {
   /** Runs timers and everything that is due. Call it after each batch of segments and at `nextDeadlineUs`. */
   poll(nowUs: number): void {
     this.nowUs = nowUs;
+    while (this.over.length > 0) {
+      const c = this.over.pop()!;
+      if (this.spare.length < MAX_SPARE) this.spare.push(c);
+    }
     this.wheel.advance(nowUs / 1000, TIMERS_PER_POLL);
     if (this.starved.length > 0) for (const c of this.starved.splice(0)) c.schedule();
     this.flush();
@@ -145,6 +155,7 @@ export class Tcp {
       c.events = 0;
       if (events !== 0 && c.app !== null) notify(c, c.app, events);
       if (c.state !== TcpState.closed) output(c);
+      else if (c.released) this.retire(c);
     }
   }
 
@@ -183,7 +194,7 @@ export class Tcp {
     if (route === null) return 'noRoute';
     const localPort = options.localPort ?? this.choosePort(local, remote, remotePort, fib);
     if (localPort === 0 || this.connections.has(local, localPort, remote, remotePort, fib)) return 'noPort';
-    const c = new TcpConnection(this, local, localPort, remote, remotePort, fib);
+    const c = this.make(local, localPort, remote, remotePort, fib);
     c.route = route;
     c.app = options.app ?? null;
     this.open(c, initialSequenceNumber(this.isnKey, local, localPort, remote, remotePort, nowUs));
@@ -192,6 +203,21 @@ export class Tcp {
     this.stats.activeOpens++;
     this.sendFirstSyn(c);
     return c;
+  }
+
+  private make(local: IpAddress, localPort: number, remote: IpAddress, remotePort: number, fib: number): TcpConnection {
+    const c = this.spare.pop();
+    if (c === undefined) return new TcpConnection(this, local, localPort, remote, remotePort, fib);
+    recycle(c, local, localPort, remote, remotePort, fib);
+    return c;
+  }
+
+  /** Has `c` used again, if nothing refers to it. */
+  private retire(c: TcpConnection): void {
+    if (c.scheduled || c.waiting) return;
+    c.released = false;
+    this.probe?.forget(c);
+    this.over.push(c);
   }
 
   private open(c: TcpConnection, iss: number): void {
@@ -225,9 +251,8 @@ export class Tcp {
 
   /** The scale that lets the largest receive buffer be offered. */
   private windowScale(): number {
-    let scale = 0;
-    while (scale < 14 && 65535 * 2 ** scale < this.config.maxReceiveBufferBytes) scale++;
-    return scale;
+    const most = this.config.maxReceiveBufferBytes;
+    return Math.max(0, Math.min(14, Math.ceil(Math.log2(most / 65535))));
   }
 
   advertisedMss(local: IpAddress, remote: IpAddress, fib: number): number {
@@ -310,7 +335,7 @@ export class Tcp {
     const { fib } = listener;
     const route = this.lower.route(local, remote, fib);
     if (route === null) return null;
-    const c = new TcpConnection(this, local, seg.destinationPort, remote, seg.sourcePort, fib);
+    const c = this.make(local, seg.destinationPort, remote, seg.sourcePort, fib);
     c.route = route;
     c.listener = listener;
     this.stats.passiveOpens++;
@@ -554,6 +579,7 @@ export class Tcp {
     c.source.release();
     this.armTimeWait(c);
     this.timeWaitCount++;
+    c.waiting = true;
     this.timeWaits.push(c);
     this.trimTimeWaits();
     c.raise(TcpEvent.closed);
@@ -564,10 +590,13 @@ export class Tcp {
     const list = this.timeWaits;
     for (; this.timeWaitHead < list.length; this.timeWaitHead++) {
       const oldest = list[this.timeWaitHead];
-      if (oldest.state !== TcpState.timeWait) continue;
-      if (this.timeWaitCount <= this.config.maxTimeWait) break;
-      this.stats.timeWaitOverflow++;
-      this.terminate(oldest, 'none');
+      if (oldest.state === TcpState.timeWait) {
+        if (this.timeWaitCount <= this.config.maxTimeWait) break;
+        this.stats.timeWaitOverflow++;
+        this.terminate(oldest, 'none');
+      }
+      oldest.waiting = false;
+      if (oldest.released) this.retire(oldest);
     }
     if (this.timeWaitHead < 1024 || this.timeWaitHead * 2 < list.length) return;
     this.timeWaits = list.slice(this.timeWaitHead);
@@ -628,5 +657,6 @@ function notify(c: TcpConnection, app: TcpApp, events: number): void {
   if ((events & TcpEvent.closed) !== 0) {
     c.app = null;
     app.onClosed?.(c, c.error);
+    c.released = app.recycles === true;
   }
 }
