@@ -113,7 +113,7 @@ export class SessionLayer implements SessionHost {
       }
       case Request.close: {
         const session = this.owned(worker, message);
-        if (session === null || session.connection === null) return;
+        if (session === null || !isOpen(session)) return;
         this.closeByApp(session, (message[MessageWord.flags] & MessageFlag.reset) !== 0);
         return;
       }
@@ -152,7 +152,7 @@ export class SessionLayer implements SessionHost {
   workerGone(worker: AppWorker): void {
     for (const session of this.pool.all()) {
       if (session.accept !== null) this.unlisten(session, worker);
-      else if (session.worker === worker && session.connection !== null) this.closeByApp(session, true);
+      else if (session.worker === worker && isOpen(session)) this.closeByApp(session, true);
       else if (session.worker === worker) this.forget(session);
     }
   }
@@ -369,4 +369,9 @@ export class SessionLayer implements SessionHost {
   countError(code: number): void {
     this.errorCounts.set(code, (this.errorCounts.get(code) ?? 0) + 1);
   }
+}
+
+/** There is something to close: a transport's connection, or what is left of one that the transport has forgotten. */
+function isOpen(session: Session): boolean {
+  return session.connection !== null || session.fifos !== null;
 }
