@@ -51,6 +51,8 @@ function nginx(name: string, config: string, core: number): ChildProcess {
 export interface ProxyKind {
   mode: 'http' | 'tcp';
   accessLog: boolean;
+  /** Clients speak HTTP/2 without TLS. */
+  http2?: boolean;
   basePort: number;
   concurrency?: number;
   core?: string;
@@ -192,7 +194,7 @@ defaults
   timeout server 600s
   ${kind.accessLog ? 'log global' : ''}
 frontend f
-  bind 127.0.0.1:${port}${kind.tls === undefined ? '' : ` ssl crt ${kind.tls.certificateFile}.both ciphersuites TLS_AES_128_GCM_SHA256`}
+  bind 127.0.0.1:${port}${haproxyBind(kind)}
   ${kind.accessLog ? 'option httplog' : ''}
 ${kind.mode === 'http' ? http : '  mode tcp'}
   default_backend b
@@ -200,6 +202,13 @@ backend b
   ${kind.mode === 'http' ? 'mode http\n  http-reuse always' : 'mode tcp'}
   server s 127.0.0.1:${UPSTREAM_PORT}
 `;
+}
+
+/** What follows the address: TLS, and HTTP/2 by ALPN there or by prior knowledge. */
+function haproxyBind(kind: ProxyKind): string {
+  if (kind.tls === undefined) return kind.http2 ? ' proto h2' : '';
+  const alpn = kind.http2 ? ' alpn h2' : '';
+  return ` ssl crt ${kind.tls.certificateFile}.both ciphersuites TLS_AES_128_GCM_SHA256${alpn}`;
 }
 
 function nginxConfig(kind: ProxyKind, port: number): string {
@@ -213,7 +222,7 @@ ssl_session_cache shared:SSL:10m; ssl_conf_command Ciphersuites TLS_AES_128_GCM_
   const temp = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((t) => `${t}_temp_path ${directory};`).join(' ');
   const http = `http { ${log} ${temp} keepalive_requests 1000000000; keepalive_timeout 600s;
 upstream u { server 127.0.0.1:${UPSTREAM_PORT}; keepalive 256; keepalive_requests 1000000000; }
-server { listen 127.0.0.1:${port}${tls} backlog=4096; ${certificate} location / { proxy_pass http://u; proxy_http_version 1.1; proxy_set_header Connection "";
+server { listen 127.0.0.1:${port}${tls}${kind.http2 ? ' http2' : ''} backlog=4096; ${certificate} location / { proxy_pass http://u; proxy_http_version 1.1; proxy_set_header Connection "";
 proxy_set_header Host $host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme;
 proxy_set_header X-Request-ID $request_id; } } }`;
   const tcp = `stream { upstream u { server 127.0.0.1:${UPSTREAM_PORT}; } server { listen 127.0.0.1:${port}; proxy_pass u; } }`;

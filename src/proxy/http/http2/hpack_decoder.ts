@@ -178,10 +178,10 @@ export class HpackDecoder {
 
   private indexed(index: number): boolean {
     if (index <= STATIC_SIZE) {
-      const id = STATIC_IDS[index];
-      const [name, value] = STATIC_TABLE[index];
-      const constants = this.constants;
-      this.emit(id, constants.nameStarts[index], name.length, constants.valueStarts[index], value.length, 0, value, false);
+      const entry = STATIC_TABLE[index];
+      const value = entry[1];
+      const { nameStarts, valueStarts } = this.constants;
+      this.emit(STATIC_IDS[index], nameStarts[index], entry[0].length, valueStarts[index], value.length, 0, value, false);
       return true;
     }
     const back = index - STATIC_SIZE;

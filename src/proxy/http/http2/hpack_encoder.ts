@@ -59,6 +59,9 @@ export class HpackEncoder {
   private count = 0;
   private readonly newestOfChain = new Int32Array(CHAINS);
   private readonly seen = new Int32Array(SEEN);
+  /** Of each known header the text that was found last, and its insertion number: constant values are not even looked at. */
+  private readonly lastTexts: (string | undefined)[] = [];
+  private readonly lastNumbers: number[] = [];
   private readonly scratch: number;
 
   private u8: Uint8Array;
@@ -71,6 +74,10 @@ export class HpackEncoder {
     if (ownLimit < 4096) this.pendingSize = this.smallestPending = ownLimit;
     this.scratch = scratchOf(slab);
     this.u8 = slab.u8;
+    for (let id = 0; id < HEADER_NAMES.length; id++) {
+      this.lastTexts.push(undefined);
+      this.lastNumbers.push(-1);
+    }
   }
 
   /** The peer's SETTINGS_HEADER_TABLE_SIZE. */
@@ -182,8 +189,13 @@ export class HpackEncoder {
         scratch = writeText(this.slab.u8, headers.entryName(entry), scratch);
       }
     }
+    let text: string | undefined;
     if (start < 0) {
-      const text = headers.entryValue(entry);
+      text = headers.entryValue(entry);
+      if (id !== 0 && text === this.lastTexts[id] && this.lastNumbers[id] >= this.inserted - this.count) {
+        this.integer(0x80, 0x7f, STATIC_SIZE + this.inserted - this.lastNumbers[id]);
+        return;
+      }
       if (text.length + nameLength > SCRATCH_BYTES) {
         source = Uint8Array.from(Buffer.from(text.replace(/[\0\r\n]|[^\0-\xff]/g, '?'), 'latin1'));
         start = 0;
@@ -202,6 +214,10 @@ export class HpackEncoder {
     if (id === 0) hash = hashOf(source, nameStart, nameLength, hash);
     const found = this.find(id, hash, nameStart, nameLength, start, length);
     if (found > 0) {
+      if (text !== undefined) {
+        this.lastTexts[id] = text;
+        this.lastNumbers[id] = STATIC_SIZE + this.inserted - found;
+      }
       this.integer(0x80, 0x7f, found);
       return;
     }
@@ -373,6 +389,7 @@ export class HpackEncoder {
     this.entries = null;
     this.store = null;
     this.newestOfChain.fill(0);
+    this.lastTexts.fill(undefined);
     this.inserted = 0;
   }
 
