@@ -1,10 +1,19 @@
 /**
- * What HTTP/2 from clients costs, beside nginx and HAProxy: CPU per proxied request (h2c to HTTP/1.1 keep-alive upstreams), one worker
- * each on the same core, 16 connections with 16 streams each; and CPU per GB and Gbit/s of 1 MB bodies.
+ * What HTTP/2 from clients costs, beside nginx and HAProxy: CPU per proxied request (HTTP/1.1 keep-alive upstreams), one worker each on
+ * the same core, 16 connections with 16 streams each; and CPU per GB and Gbit/s of 1 MB bodies. In plain text and over TLS 1.3.
  */
+import { makeCertificate } from '../lib/certificate.ts';
 import { h2load } from '../lib/h2load.ts';
 import { cpuOf, median, which } from '../lib/processes.ts';
-import { type Proxy as Peer, portAt, startHaproxy, startNginx, startSluice, startUpstream } from '../lib/proxies.ts';
+import {
+  type Proxy as Peer,
+  type ProxyKind,
+  portAt,
+  startHaproxy,
+  startNginx,
+  startSluice,
+  startUpstream,
+} from '../lib/proxies.ts';
 import { type Row, row } from '../lib/report.ts';
 import type { BenchOptions } from '../run.ts';
 
@@ -19,26 +28,34 @@ interface Sample {
 }
 
 const CASES = [
-  { name: 'h2c small', path: '/small', connections: 16, streams: 16 },
-  { name: 'h2c small, one stream at a time', path: '/small', connections: 64, streams: 1 },
-  { name: 'h2c 1 MB', path: '/1m', connections: 4, streams: 4 },
+  { name: 'h2c small', path: '/small', connections: 16, streams: 16, tls: false },
+  { name: 'h2c small, one stream at a time', path: '/small', connections: 64, streams: 1, tls: false },
+  { name: 'h2c 1 MB', path: '/1m', connections: 4, streams: 4, tls: false },
+  { name: 'h2 over TLS small', path: '/small', connections: 16, streams: 16, tls: true },
+  { name: 'h2 over TLS 1 MB', path: '/1m', connections: 4, streams: 4, tls: true },
 ];
 
 export async function run(options: BenchOptions): Promise<Row[]> {
   if (which('h2load') === null) throw new Error('needs h2load (scripts/install-peers.sh installs it)');
   await startUpstream();
   const kind = { mode: 'http', accessLog: false, http2: true, basePort: portAt(1) } as const;
-  const proxies = [await startSluice(kind), await startHaproxy(kind), await startNginx(kind)].filter((p) => p !== null);
+  const plain = await startAll(kind);
+  const tls = await startAll({ ...kind, basePort: portAt(5), tls: makeCertificate() });
   const rows: Row[] = [];
-  for (const test of CASES) rows.push(...report(test, await measure(proxies, test, options)));
+  for (const test of CASES) rows.push(...report(test, await measure(test.tls ? tls : plain, test, options)));
   return rows;
+}
+
+async function startAll(kind: ProxyKind): Promise<Peer[]> {
+  return [await startSluice(kind), await startHaproxy(kind), await startNginx(kind)].filter((p) => p !== null);
 }
 
 async function measure(proxies: Peer[], test: (typeof CASES)[number], options: BenchOptions): Promise<Map<string, Sample[]>> {
   const samples = new Map<string, Sample[]>(proxies.map((p) => [p.name, []]));
   const load = (proxy: Peer, seconds: number) =>
-    h2load(`http://127.0.0.1:${proxy.port}${test.path}`, test.connections, test.streams, seconds);
-  for (const proxy of proxies) await load(proxy, 1);
+    h2load(`${test.tls ? 'https' : 'http'}://127.0.0.1:${proxy.port}${test.path}`, test.connections, test.streams, seconds);
+  // Long enough for the compiler: the first requests of a process cost several times as much.
+  for (const proxy of proxies) await load(proxy, options.quick ? 1 : 4);
   for (let round = 0; round < options.rounds; round++) {
     for (let i = 0; i < proxies.length; i++) {
       const proxy = proxies[(i + round) % proxies.length];

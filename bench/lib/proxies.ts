@@ -51,7 +51,7 @@ function nginx(name: string, config: string, core: number): ChildProcess {
 export interface ProxyKind {
   mode: 'http' | 'tcp';
   accessLog: boolean;
-  /** Clients speak HTTP/2 without TLS. */
+  /** Clients speak HTTP/2. */
   http2?: boolean;
   basePort: number;
   concurrency?: number;
@@ -115,7 +115,7 @@ static_resources:
   - name: main
     address: { socket_address: { address: 127.0.0.1, port_value: ${kind.basePort} } }
     filter_chains:
-    - ${kind.tls === undefined ? '' : sluiceTls(kind.tls)}filters:
+    - ${sluiceTls(kind)}filters:
       - name: envoy.filters.network.http_connection_manager
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
@@ -135,14 +135,15 @@ static_resources:
 ${sluiceCluster()}`;
 }
 
-function sluiceTls({ certificateFile, keyFile }: { certificateFile: string; keyFile: string }): string {
+function sluiceTls({ tls, http2 }: ProxyKind): string {
+  if (tls === undefined) return '';
   return `transport_socket:
         name: envoy.transport_sockets.tls
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
           common_tls_context:
             tls_certificates:
-            - { certificate_chain: { filename: ${certificateFile} }, private_key: { filename: ${keyFile} } }
+            - { certificate_chain: { filename: ${tls.certificateFile} }, private_key: { filename: ${tls.keyFile} } }${http2 ? '\n            alpn_protocols: [h2]' : ''}
       `;
 }
 

@@ -3,10 +3,8 @@
  * full handshake and with a resumed one, per GB of 1 MB bodies; and the engine itself beside plain OpenSSL in the same process.
  * The upstream is plain text.
  */
-import { execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { spawn } from 'node:child_process';
+import { makeCertificate } from '../lib/certificate.ts';
 import { cpuOf, median } from '../lib/processes.ts';
 import { LOAD_CORE, type Proxy as Peer, portAt, startHaproxy, startNginx, startSluice, startUpstream } from '../lib/proxies.ts';
 import { type Row, row } from '../lib/report.ts';
@@ -54,23 +52,6 @@ export async function run(options: BenchOptions): Promise<Row[]> {
   rows.push(...report('resumed handshake + request', 'connection', await measure(proxies, options, resumed)));
   rows.push(...report('1 MB bodies', 'GB', await measure(proxies, options, megabytes)));
   return rows;
-}
-
-function makeCertificate(): { certificateFile: string; keyFile: string } {
-  const directory = mkdtempSync(join(tmpdir(), 'sluice-bench-tls-'));
-  const certificateFile = join(directory, 'certificate.pem');
-  const keyFile = join(directory, 'key.pem');
-  execFileSync(
-    'openssl',
-    [
-      ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '30'],
-      ...['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost', '-keyout', keyFile, '-out', certificateFile],
-    ],
-    { stdio: 'ignore' },
-  );
-  // As HAProxy reads it.
-  writeFileSync(`${certificateFile}.both`, readFileSync(certificateFile, 'utf8') + readFileSync(keyFile, 'utf8'));
-  return { certificateFile, keyFile };
 }
 
 /** One connection after the other with the session of the one before, a request on each. */
