@@ -173,7 +173,7 @@ describe('gRPC', () => {
 
   test('many calls at once share connections', async () => {
     const answers = await Promise.all(Array.from({ length: 200 }, (_, i) => unary(client, `n${i}`)));
-    answers.forEach((answer, i) => assert.equal(answer.value.toString(), `n${i}`));
+    for (const [i, answer] of answers.entries()) assert.equal(answer.value.toString(), `n${i}`);
     assert.ok((await proxy.stat('cluster.echo.upstream_cx_total')) <= 2);
   });
 

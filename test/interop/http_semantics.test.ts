@@ -7,9 +7,11 @@ import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import http, { type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
 import http2, { type Http2ServerRequest, type Http2ServerResponse } from 'node:http2';
+import https from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { after, before, describe, test } from 'node:test';
-import { closeAtEnd, type ProxyProcess, startProxy, until } from '../support/proxy_process.ts';
+import { CertificateFactory } from '../support/certificates.ts';
+import { closeAtEnd, type Json, type ProxyProcess, startProxy, until } from '../support/proxy_process.ts';
 import {
   bootstrap,
   cluster,
@@ -17,11 +19,16 @@ import {
   http as httpManager,
   listener,
   route,
+  upstreamAuto,
   upstreamHttp1,
   upstreamHttp2,
 } from './support/config.ts';
+import { downstreamTls, files, upstreamTls } from './support/tls.ts';
 
-type Protocol = 'http1' | 'http2';
+/** From: plain text or, `tls2`, HTTP/2 over TLS by ALPN. */
+type From = 'http1' | 'http2' | 'tls2';
+/** To: plain text, or an `auto_config` cluster over TLS whose servers speak one of the two. */
+type To = 'http1' | 'http2' | 'auto1' | 'auto2';
 
 interface Sent {
   method?: string;
@@ -133,8 +140,8 @@ function http1Client(port: number): Client {
   };
 }
 
-function http2Client(port: number): Client {
-  const session = http2.connect(`http://127.0.0.1:${port}`);
+function http2Client(port: number, scheme: 'http' | 'https' = 'http'): Client {
+  const session = http2.connect(`${scheme}://127.0.0.1:${port}`, { rejectUnauthorized: false });
   session.on('error', () => {});
   closeAtEnd(() => session.destroy());
   return {
@@ -206,7 +213,7 @@ const upstream = (request: IncomingMessage | Http2ServerRequest, response: Serve
   const received: Buffer[] = [];
   // `destroy` of the compatibility API tells the peer nothing.
   const giveUp = (): void =>
-    'stream' in request ? request.stream.close(http2.constants.NGHTTP2_INTERNAL_ERROR) : void request.destroy();
+    'stream' in request ? request.stream.close(http2.constants.NGHTTP2_INTERNAL_ERROR) : void request.socket.destroy();
   response.on('close', () => {
     if (!reply.writableEnded) aborted.push(path);
   });
@@ -299,33 +306,45 @@ interface Echoed {
   sha256: string;
 }
 
+const TARGETS = ['http1', 'http2', 'auto1', 'auto2'] as const;
+const certificate = new CertificateFactory().make('semantics');
+
 describe('HTTP semantics', () => {
   let proxy: ProxyProcess;
-  const servers: { close(): void }[] = [];
 
   before(async () => {
     const one = http.createServer(upstream as RequestListener).listen(0, '127.0.0.1');
     const two = http2.createServer(upstream as Parameters<typeof http2.createServer>[1]).listen(0, '127.0.0.1');
     one.on('checkContinue', upstream as RequestListener);
-    await Promise.all([once(one, 'listening'), once(two, 'listening')]);
-    servers.push(one, two);
+    const keys = { cert: certificate.certificate, key: certificate.key };
+    const secure1 = https.createServer(keys, upstream as RequestListener).listen(0, '127.0.0.1');
+    secure1.on('checkContinue', upstream as RequestListener);
+    const secure2 = http2.createSecureServer(keys, upstream as Parameters<typeof http2.createServer>[1]).listen(0, '127.0.0.1');
+    await Promise.all([one, two, secure1, secure2].map((server) => once(server, 'listening')));
     closeAtEnd(() => {
       one.closeAllConnections();
-      one.close();
-      two.close();
+      secure1.closeAllConnections();
+      for (const server of [one, two, secure1, secure2]) server.close();
     });
-    const listeners = (['http1', 'http2'] as const).map((to) =>
-      listener(to, [
-        httpManager(to, [route('/', to)], {
-          http_protocol_options: { enable_trailers: true },
-          access_log: [fileLog(`${to}.log`, '%PROTOCOL% %UPSTREAM_PROTOCOL% %REQ(:PATH)% %RESPONSE_CODE% %RESPONSE_FLAGS%')],
-        }),
-      ]),
-    );
+    const filters = (to: To): Json[] => [
+      httpManager(to, [route('/', to)], {
+        http_protocol_options: { enable_trailers: true },
+        access_log: [fileLog(`${to}.log`, '%PROTOCOL% %UPSTREAM_PROTOCOL% %REQ(:PATH)% %RESPONSE_CODE% %RESPONSE_FLAGS%')],
+      }),
+    ];
+    const tls = downstreamTls([files(certificate)], { alpn_protocols: ['h2', 'http/1.1'] });
+    const listeners = TARGETS.flatMap((to) => [
+      listener(to, filters(to)),
+      listener(`${to}-tls`, [], { filter_chains: [{ filters: filters(to), transport_socket: tls }] }),
+    ]);
+    const auto = { transport_socket: upstreamTls(), ...upstreamAuto({ enable_trailers: true }) };
+    const portOf = (server: { address(): unknown }): number => (server.address() as AddressInfo).port;
     proxy = await startProxy({
       config: bootstrap(listeners, [
         cluster('http1', [(one.address() as AddressInfo).port], upstreamHttp1({ enable_trailers: true })),
         cluster('http2', [(two.address() as AddressInfo).port], upstreamHttp2()),
+        cluster('auto1', [portOf(secure1)], auto),
+        cluster('auto2', [portOf(secure2)], auto),
       ]),
     });
   });
@@ -335,12 +354,18 @@ describe('HTTP semantics', () => {
   for (const from of ['http1', 'http2'] as const) {
     for (const to of ['http1', 'http2'] as const) exercises(from, to);
   }
+  exercises('tls2', 'http1');
+  exercises('tls2', 'auto2');
+  exercises('http1', 'auto1');
 
-  function exercises(from: Protocol, to: Protocol): void {
+  function exercises(from: From, to: To): void {
     describe(`${from} to ${to}`, () => {
       let client: Client;
       before(() => {
-        client = (from === 'http1' ? http1Client : http2Client)(proxy.port(to));
+        client =
+          from === 'tls2'
+            ? http2Client(proxy.port(`${to}-tls`), 'https')
+            : (from === 'http1' ? http1Client : http2Client)(proxy.port(to));
       });
       after(() => client.close());
       const echo = async (sent: Sent): Promise<Echoed> => JSON.parse((await run(client, sent)).body.toString()) as Echoed;
@@ -351,10 +376,11 @@ describe('HTTP semantics', () => {
           path: '/echo/a%20b?q=1&r',
           headers: { 'x-one': '1', 'x-empty': '', accept: 'a, b' },
         });
-        assert.equal(seen.version, to === 'http1' ? '1.1' : '2.0');
+        assert.equal(seen.version, to.endsWith('1') ? '1.1' : '2.0');
         assert.equal(seen.method, 'DELETE');
         assert.equal(seen.path, '/echo/a%20b?q=1&r');
-        assert.equal(seen.host, `127.0.0.1:${proxy.port(to)}`);
+        assert.equal(seen.host, `127.0.0.1:${proxy.port(from === 'tls2' ? `${to}-tls` : to)}`);
+        assert.equal(seen.headers['x-forwarded-proto'], from === 'tls2' ? 'https' : 'http');
         assert.equal(seen.headers['x-one'], '1');
         assert.equal(seen.headers['x-empty'], '');
         assert.equal(seen.headers['accept'], 'a, b');
@@ -490,7 +516,7 @@ describe('HTTP semantics', () => {
       });
 
       test('protocols in the access log', async () => {
-        const name = (protocol: Protocol): string => (protocol === 'http1' ? 'HTTP/1.1' : 'HTTP/2');
+        const name = (protocol: From | To): string => (protocol.endsWith('1') ? 'HTTP/1.1' : 'HTTP/2');
         const wanted = `${name(from)} ${name(to)} /echo 200 -`;
         await until(async () => (await proxy.lines(`${to}.log`, 1)).includes(wanted), wanted);
       });
@@ -499,7 +525,7 @@ describe('HTTP semantics', () => {
 
   test('one connection carries all HTTP/2 requests, and nothing is left over', async () => {
     assert.ok((await proxy.stat('cluster.http2.upstream_cx_http2_total')) <= 2);
-    for (const name of ['http1', 'http2']) {
+    for (const name of TARGETS) {
       await proxy.untilStat(`cluster.${name}.upstream_rq_active`, (n) => n === 0);
       await proxy.untilStat(`http.${name}.downstream_rq_active`, (n) => n === 0);
     }

@@ -304,7 +304,8 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.extensions.load_balancing_policies.random.v3.Random': '',
   'envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided': '',
   'envoy.extensions.upstreams.http.v3.HttpProtocolOptions':
-    'common_http_protocol_options explicit_http_config use_downstream_protocol_config',
+    'common_http_protocol_options explicit_http_config use_downstream_protocol_config auto_config',
+  'envoy.extensions.upstreams.http.v3.HttpProtocolOptions.AutoHttpConfig': 'http_protocol_options http2_protocol_options',
   'envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig': 'http_protocol_options http2_protocol_options',
   'envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig':
     'http_protocol_options http2_protocol_options',

@@ -1444,6 +1444,13 @@ export interface HttpHttpProtocolOptions {
   commonHttpProtocolOptions?: CoreHttpProtocolOptions;
   explicitHttpConfig?: HttpProtocolOptionsExplicitHttpConfig;
   useDownstreamProtocolConfig?: HttpProtocolOptionsUseDownstreamHttpConfig;
+  autoConfig?: HttpProtocolOptionsAutoHttpConfig;
+}
+
+/** envoy.extensions.upstreams.http.v3.HttpProtocolOptions.AutoHttpConfig */
+export interface HttpProtocolOptionsAutoHttpConfig {
+  httpProtocolOptions?: Http1ProtocolOptions;
+  http2ProtocolOptions?: Http2ProtocolOptions;
 }
 
 /** envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig */

@@ -265,7 +265,12 @@ interface PlainHttpUpstream {
     http2ProtocolOptions?: PlainHttp2ProtocolOptions;
     http3ProtocolOptions?: unknown;
   };
-  autoConfig?: unknown;
+  autoConfig?: {
+    httpProtocolOptions?: PlainHttp1ProtocolOptions;
+    http2ProtocolOptions?: PlainHttp2ProtocolOptions;
+    http3ProtocolOptions?: unknown;
+    alternateProtocolsCacheOptions?: unknown;
+  };
   commonHttpProtocolOptions?: PlainHttpProtocolOptions;
   upstreamHttpProtocolOptions?: { autoSni?: boolean; autoSanValidation?: boolean; overrideAutoSniHeader?: string };
   httpFilters?: unknown[];
@@ -288,10 +293,24 @@ function parseHttp(config: PlainCluster, at: (field: string) => string): HttpSet
     throw new ConfigError(`${older} has no effect beside typed_extension_protocol_options[${HTTP_OPTIONS}]`, { path: at(older) });
   }
   const where = (field: string): string => at(`typed_extension_protocol_options[${HTTP_OPTIONS}].${field}`);
-  const chosen = typed?.explicitHttpConfig ?? typed?.useDownstreamProtocolConfig;
-  const chosenName = typed?.explicitHttpConfig ? 'explicit_http_config' : 'use_downstream_protocol_config';
+  const chosen = typed?.explicitHttpConfig ?? typed?.useDownstreamProtocolConfig ?? typed?.autoConfig;
+  const chosenName = typed?.explicitHttpConfig
+    ? 'explicit_http_config'
+    : typed?.autoConfig
+      ? 'auto_config'
+      : 'use_downstream_protocol_config';
   if (chosen?.http3ProtocolOptions) throw unsupported('HTTP/3', where(`${chosenName}.http3_protocol_options`));
-  if (typed?.autoConfig) throw unsupported('auto_config', where('auto_config'));
+  if (typed?.autoConfig) {
+    if (typed.autoConfig.alternateProtocolsCacheOptions) {
+      const field = 'auto_config.alternate_protocols_cache_options';
+      throw unsupported('alternate_protocols_cache_options', where(field));
+    }
+    if (!typeNameOf(config.transportSocket?.typedConfig).endsWith('.UpstreamTlsContext')) {
+      throw new ConfigError(`ALPN configured for cluster ${config.name} which has a non-ALPN transport socket`, {
+        path: where('auto_config'),
+      });
+    }
+  }
   if (typed?.httpFilters && typed.httpFilters.length > 0) throw unsupported('upstream http_filters', where('http_filters'));
   if (typed?.headerValidationConfig) throw unsupported('header_validation_config', where('header_validation_config'));
   const sni = typed?.upstreamHttpProtocolOptions;
@@ -307,6 +326,7 @@ function parseHttp(config: PlainCluster, at: (field: string) => string): HttpSet
   const http2Path = typed ? where(`${chosenName}.http2_protocol_options`) : at('http2_protocol_options');
   let protocol: HttpSettings['protocol'] = http2 === undefined ? 'http1' : 'http2';
   if (typed?.useDownstreamProtocolConfig) protocol = 'downstream';
+  if (typed?.autoConfig) protocol = 'auto';
   return {
     protocol,
     http2: http2SettingsOf(http2, http2Path, {

@@ -48,6 +48,7 @@ export abstract class ConnPoolBase {
   abstract readonly idleTimeoutMs: number;
   protected readonly context: UpstreamContext;
   protected readonly resources: ResourceManagerImpl;
+  protected readonly priority: ResourcePriority;
   protected readonly ready = new LinkedList<ActiveClient>();
   /** Connections that take no further stream now. */
   protected readonly busy = new LinkedList<ActiveClient>();
@@ -69,6 +70,7 @@ export abstract class ConnPoolBase {
     this.cluster = cluster;
     this.stats = cluster.stats;
     this.host = host;
+    this.priority = priority;
     this.resources = cluster.resourceManager(priority);
     this.onGone = onGone;
     this.resources.connectionPools.inc();
@@ -265,7 +267,7 @@ export abstract class ConnPoolBase {
 
   // --- private ---
 
-  private removePending(stream: PendingStream): void {
+  protected removePending(stream: PendingStream): void {
     this.pending.remove(stream);
     stream.done = true;
     this.stats.upstreamRqPendingActive.dec();

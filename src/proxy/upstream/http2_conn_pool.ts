@@ -24,7 +24,7 @@ const HTTP2 = ['h2'];
 export class Http2ConnPool extends ConnPoolBase implements HttpConnectionPool {
   readonly protocol: Protocol = 'HTTP/2';
   protected readonly cancelClosesExcess = false;
-  protected readonly applicationProtocols = HTTP2;
+  protected readonly applicationProtocols: readonly string[] = HTTP2;
   /** What connections of this host allowed last: how many streams to expect of one that is not up yet. */
   private knownLimit = Number.MAX_SAFE_INTEGER;
 
@@ -115,10 +115,12 @@ export class Http2ConnPool extends ConnPoolBase implements HttpConnectionPool {
   }
 }
 
-class Http2PendingStream extends PendingStream {
+export class Http2PendingStream extends PendingStream {
   readonly decoder: ResponseDecoder;
   readonly callbacks: HttpPoolCallbacks;
   private readonly http: Http2ConnPool;
+  /** It waits in another pool. */
+  private moved: Cancellable | null = null;
 
   constructor(pool: Http2ConnPool, decoder: ResponseDecoder, callbacks: HttpPoolCallbacks) {
     super(pool);
@@ -133,6 +135,15 @@ class Http2PendingStream extends PendingStream {
 
   serve(client: ActiveClient): void {
     this.http.attach(client as Http2Client, this.decoder, this.callbacks);
+  }
+
+  moveTo(pool: HttpConnectionPool): void {
+    this.moved = pool.newStream(this.decoder, this.callbacks);
+  }
+
+  override cancel(): void {
+    if (this.moved !== null) this.moved.cancel();
+    else super.cancel();
   }
 }
 

@@ -2,6 +2,7 @@
  * A cluster on one worker: its hosts, its balancer, and the pools of each host (Envoy: ClusterManagerImpl::ThreadLocalClusterManagerImpl,
  * ClusterEntry). Hosts that stay in an update keep their objects and connections; pools of those that go are drained.
  */
+import { AutoConnPool } from './auto_conn_pool.ts';
 import type { ClusterInfoImpl } from './cluster_info.ts';
 import type { ConnPoolBase } from './conn_pool_base.ts';
 import { HostImpl } from './host.ts';
@@ -140,7 +141,7 @@ export class ThreadLocalClusterImpl implements ThreadLocalCluster {
 
   private createHttpPool(host: HostImpl, priority: ResourcePriority, slot: number): Http1ConnPool | Http2ConnPool | null {
     if (!this.roomForPool(priority)) return null;
-    const Pool = slot < FIRST_HTTP2 ? Http1ConnPool : Http2ConnPool;
+    const Pool = slot < FIRST_HTTP2 ? Http1ConnPool : this.info.settings.http.protocol === 'auto' ? AutoConnPool : Http2ConnPool;
     const pool = new Pool(this.context, this.info, host, priority, (gone) => {
       if (host.httpPools[slot] === gone) host.httpPools[slot] = null;
       this.drainingPools.delete(gone);

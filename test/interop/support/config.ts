@@ -141,6 +141,18 @@ export function upstreamAsDownstream(http1: Json = {}, http2: Json = {}): Json {
   };
 }
 
+/** `cluster` extra: what ALPN settles; the cluster needs TLS. */
+export function upstreamAuto(http1: Json = {}, http2: Json = {}): Json {
+  return {
+    typed_extension_protocol_options: {
+      'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
+        '@type': `${TYPES}extensions.upstreams.http.v3.HttpProtocolOptions`,
+        auto_config: { http_protocol_options: http1, http2_protocol_options: http2 },
+      },
+    },
+  };
+}
+
 /** A route by prefix to a cluster. */
 export function route(prefix: string, target: string, action: Json = {}): Json {
   return { match: { prefix }, route: { cluster: target, ...action } };

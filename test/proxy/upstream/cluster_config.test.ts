@@ -149,7 +149,7 @@ test('what cannot work is refused with its path', () => {
       `typed_extension_protocol_options[${HTTP}].explicit_http_config.http2_protocol_options.hpack_table_size`,
       /not supported/,
     ],
-    [typed({ autoConfig: {} }), `typed_extension_protocol_options[${HTTP}].auto_config`, /not supported/],
+    [typed({ autoConfig: {} }), `typed_extension_protocol_options[${HTTP}].auto_config`, /ALPN configured for cluster a/],
     [
       staticCluster('a', ['svc.test:80']),
       'load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.socket_address.address',
