@@ -74,6 +74,8 @@ export class HttpFilterAdapter implements StreamDecoderFilter, StreamEncoderFilt
   private requestLane: Lane | null = null;
   private responseLane: Lane | null = null;
   private deadline: LazyTimer | null = null;
+  /** The last phase that returned a promise. */
+  private pendingPhase = '';
   private calls: Set<AsyncRequest> | null = null;
 
   constructor(use: ScriptUse<HttpFilterVersion>, scripts: ScriptHost) {
@@ -261,6 +263,7 @@ export class HttpFilterAdapter implements StreamDecoderFilter, StreamEncoderFilt
 
   private wait(lane: Lane, result: Pending, phase: string): void {
     const token = this.token;
+    this.pendingPhase = phase;
     const deadlineMs = (this.version as HttpFilterVersion).settings.deadlineMs;
     if (deadlineMs > 0) {
       this.deadline ??= new LazyTimer(this.decoder.dispatcher, () => this.onDeadline());
@@ -298,7 +301,7 @@ export class HttpFilterAdapter implements StreamDecoderFilter, StreamEncoderFilt
   private onDeadline(): void {
     if (this.version === null || this.dead) return;
     const { deadlineMs } = this.version.settings;
-    this.fail(new Error(`took longer than ${deadlineMs} ms`), 'async phase', 504);
+    this.fail(new Error(`took longer than ${deadlineMs} ms`), this.pendingPhase, 504);
   }
 
   // Mistakes of the filter.

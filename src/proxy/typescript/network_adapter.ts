@@ -38,6 +38,8 @@ export class NetworkFilterAdapter implements ReadFilter, WriteFilter, Connection
   /** The filter failed open: everything passes. */
   private bypass = false;
   private busy = false;
+  /** What the filter is busy with. */
+  private phase = '';
   private stopped = false;
   private readonly body = new BodyView();
   private readonly outgoing = new BodyView();
@@ -129,11 +131,12 @@ export class NetworkFilterAdapter implements ReadFilter, WriteFilter, Connection
 
   private wait(result: Pending, phase: string): void {
     this.busy = true;
+    this.phase = phase;
     this.peer.readDisable(true);
     const { deadlineMs } = this.version.settings;
     if (deadlineMs > 0) {
       this.deadline ??= this.peer.dispatcher.createTimer(() => {
-        if (this.busy && !this.over) this.fail(new Error(`took longer than ${deadlineMs} ms`), phase);
+        if (this.busy && !this.over) this.fail(new Error(`took longer than ${deadlineMs} ms`), this.phase);
       });
       this.deadline.enableTimer(deadlineMs);
     }
