@@ -17,7 +17,7 @@ export const STACK_FLAGS: FlagTable = {
     type: 'string',
     value: 'kind:name,...',
     multiple: true,
-    help: 'tun:slu0,address=10.1.0.2/24,host=10.1.0.1/24; more keys: mtu, offload, fib, netns, mac, capture, loss, delayUs ...',
+    help: 'tun:slu0,address=10.1.0.2/24,host=10.1.0.1/24, or tap, packet, xdp, pipe; more keys: mtu, offload, fib, netns, mac, capture, loss, delayUs ...',
   },
   route: {
     type: 'string',
