@@ -297,7 +297,8 @@ static u32 act(u32 context) {
   else if (IS("exit")) {
     proc_exit(3);
     status("still here", 0);
-  } else if (IS("pause")) return 1;
+  } else if (IS("body")) proxy_remove_header_map_value(0, S("content-length"));
+  else if (IS("pause")) return 1;
   else if (IS("odd")) return 77;
   return 0;
 }

@@ -83,7 +83,9 @@ describe('a module in a thread of its own', { skip }, () => {
   });
 
   test('a body, whole and changed; a response body replaced', async () => {
-    assert.equal(echoed((await send('body', { method: 'POST', body: 'abcdef' })).body).length, 7);
+    const answer = await send('body', { method: 'POST', body: 'abcdef' });
+    assert.equal(answer.status, 200, JSON.stringify(answer) + proxy.log);
+    assert.equal(echoed(answer.body).length, 7);
     assert.equal((await send('response body')).body, 'new body');
   });
 
