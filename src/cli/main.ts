@@ -19,6 +19,10 @@ const COMMANDS: Record<string, Command> = {
     help: 'begin and try filters in TypeScript (sluice filter new NAME, sluice filter test FILE)',
     run: async (args) => (await import('./filter.ts')).filterCommand(args),
   },
+  wasm: {
+    help: 'look at, try and begin Proxy-Wasm modules (sluice wasm inspect FILE, test FILE, new NAME)',
+    run: async (args) => (await import('./wasm.ts')).wasmCommand(args),
+  },
   stack: {
     help: 'run a host stack: shared-memory sockets between local programs',
     run: async (args) => (await import('./stack.ts')).stackCommand(args),

@@ -2,6 +2,7 @@
  * A plugin in a VM (cpp-host: a root context): its life from start and configuration to `proxy_on_done`, its timer, its queues and its
  * call-outs. Streams of the plugin have it as their root.
  */
+import type { Counter, Gauge, Scope } from '../../core/stats/stats.ts';
 import { MapType, Status } from '../abi/enums.ts';
 import { ByteBuffer, type HostBuffer } from './buffer.ts';
 import { Callouts } from './callouts.ts';
@@ -28,6 +29,22 @@ export interface LogSource {
   property(path: string): PropertyValue;
 }
 
+interface PluginStats {
+  readonly calls: Counter;
+  readonly cpuUs: Counter;
+  readonly memoryBytes: Gauge;
+}
+
+/** `wasm.<name>.calls`, `.cpu_us` and `.memory_bytes`. */
+function pluginStats(root: Scope, name: string): PluginStats {
+  const scope = root.scope(pluginStatPrefix(name));
+  return { calls: scope.counter('calls'), cpuUs: scope.counter('cpu_us'), memoryBytes: scope.gauge('memory_bytes') };
+}
+
+export function pluginStatPrefix(name: string): string {
+  return `wasm.${name === '' ? 'plugin' : name}.`;
+}
+
 export class RootContext extends Context {
   readonly plugin: PluginInfo;
   readonly callouts: Callouts;
@@ -44,6 +61,7 @@ export class RootContext extends Context {
   /** Of the last call-out (`proxy_get_status`). */
   statusCode = 0;
   statusMessage = '';
+  private readonly stats: PluginStats;
   private timer: HostTimer | null = null;
   private tickMs = 0;
   private donePending = false;
@@ -55,6 +73,7 @@ export class RootContext extends Context {
     this.root = this;
     this.plugin = plugin;
     this.callouts = new Callouts(this);
+    this.stats = pluginStats(wasm.environment.scope, plugin.name);
     wasm.contexts.set(this.id, this);
     wasm.roots.add(this);
   }
@@ -161,6 +180,13 @@ export class RootContext extends Context {
       default:
         return undefined;
     }
+  }
+
+  /** One call of many was timed: it stands for `calls`. */
+  onTimedCall(ms: number, calls: number, memoryBytes: number): void {
+    this.stats.calls.add(calls);
+    this.stats.cpuUs.add(Math.round(ms * 1000 * calls));
+    this.stats.memoryBytes.set(memoryBytes);
   }
 
   // The timer. It is armed again after each tick, so ticks never overlap.

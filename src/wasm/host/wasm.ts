@@ -60,10 +60,7 @@ export class Wasm {
   on: Callbacks = NO_CALLBACKS;
   /** Shared with a watchdog: the number of the call that runs in word 1, 0 while none does. */
   watch: Int32Array | null = null;
-  /** Calls made, and the time of those that were timed. */
-  calls = 0;
-  timedCalls = 0;
-  timedMs = 0;
+  private calls = 0;
   private nextContextId = 1;
   /** Only a few host functions may be called: while the module starts, and while it allocates for the host. */
   private restricted = false;
@@ -200,18 +197,10 @@ export class Wasm {
   }
 
   private leave(outer: Context | null, started: number): void {
-    if (started !== 0) {
-      this.timedCalls++;
-      this.timedMs += performance.now() - started;
-    }
+    if (started !== 0) this.effective?.root?.onTimedCall(performance.now() - started, TIMED_EVERY, this.memory.u8.length);
     this.effective = outer;
     if (this.watch !== null && this.depth === 1) Atomics.store(this.watch, 1, 0);
     if (--this.depth === 0 && this.deferred.length > 0) this.runDeferred();
-  }
-
-  /** An estimate: the timed calls stand for all. */
-  get cpuMs(): number {
-    return this.timedCalls === 0 ? 0 : (this.timedMs / this.timedCalls) * this.calls;
   }
 
   get busy(): boolean {

@@ -6,6 +6,7 @@ import type { Counter } from '../../core/stats/stats.ts';
 import type { FailState } from '../abi/enums.ts';
 import { LogLevel } from '../abi/enums.ts';
 import type { HostEnvironment } from '../host/environment.ts';
+import { pluginStatPrefix } from '../host/root_context.ts';
 import type { PluginSettings } from './plugin_settings.ts';
 import type { PluginInstance, VmSource } from './wasm_host.ts';
 
@@ -45,7 +46,7 @@ export class PluginHandle<I extends InstanceLike = PluginInstance> {
   constructor(host: InstanceSource<I>, settings: PluginSettings) {
     this.host = host;
     this.settings = settings;
-    const scope = host.environment.scope.scope(`wasm.${settings.name === '' ? 'plugin' : settings.name}.`);
+    const scope = host.environment.scope.scope(pluginStatPrefix(settings.name));
     this.reloadSuccess = scope.counter('vm_reload_success');
     this.reloadFailure = scope.counter('vm_reload_failure');
     this.reloadBackoff = scope.counter('vm_reload_backoff');

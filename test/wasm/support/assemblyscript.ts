@@ -1,30 +1,27 @@
 /** Modules in AssemblyScript with the SDK `@solo-io/proxy-runtime`, built as the project template builds them. */
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { ASC_ARGUMENTS, ASSEMBLYSCRIPT_SHIMS } from '../../../src/cli/wasm_template.ts';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
-/** What AssemblyScript had when the SDK was written: the template brings it along. */
-const SHIMS = ['rt/index-full.ts', 'bindings/wasi_unstable.ts'];
-
 export function buildAssemblyScript(source: string): Uint8Array {
   const directory = mkdtempSync(join(tmpdir(), 'sluice-as-'));
   try {
     symlinkSync(join(ROOT, 'node_modules'), join(directory, 'node_modules'));
-    for (const shim of SHIMS) {
-      const target = join(directory, 'shim', shim);
+    for (const [path, text] of Object.entries(ASSEMBLYSCRIPT_SHIMS)) {
+      const target = join(directory, 'shim', path);
       mkdirSync(dirname(target), { recursive: true });
-      cpSync(join(ROOT, 'src/cli/wasm/template/shim', `${shim}.txt`), target);
+      writeFileSync(target, text);
     }
     writeFileSync(join(directory, 'index.ts'), source);
     const asc = join(ROOT, 'node_modules/assemblyscript/bin/asc.js');
-    const built = spawnSync(
-      process.execPath,
-      [asc, 'index.ts', '-o', 'out.wasm', '--use', 'abort=abort_proc_exit', '--path', 'shim', '-O', '--debug'],
-      { cwd: directory, encoding: 'utf8' },
-    );
+    const built = spawnSync(process.execPath, [asc, 'index.ts', '-o', 'out.wasm', ...ASC_ARGUMENTS], {
+      cwd: directory,
+      encoding: 'utf8',
+    });
     if (built.status !== 0) throw new Error(`asc failed:\n${built.stderr}`);
     return readFileSync(join(directory, 'out.wasm'));
   } finally {

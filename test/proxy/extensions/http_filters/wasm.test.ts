@@ -46,5 +46,11 @@ describe('a header module, curl', { skip: needs('curl') }, () => {
     const stats = await rig.proxy.stats('wasm');
     assert.equal(stats.get('wasm.envoy.wasm.runtime.v8.created'), 1);
     assert.equal(stats.get('wasm.envoy.wasm.runtime.v8.active'), 1);
+    // Of every sixteen calls one is timed and counts for all.
+    assert.ok((stats.get('wasm.test.calls') ?? 0) >= 384, String(stats.get('wasm.test.calls')));
+    assert.ok((stats.get('wasm.test.cpu_us') ?? 0) > 0);
+    assert.equal(stats.get('wasm.test.memory_bytes'), 131_072);
+    const { body } = await rig.proxy.admin('/stats/prometheus');
+    assert.match(body, /^envoy_wasm_test_cpu_us\{[^}]*\} \d+$/m);
   });
 });
