@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { type IncomingHttpHeaders, request } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import grpc from '@grpc/grpc-js';
 import { type ProxyProcess, startProxy, until } from '../support/proxy_process.ts';
@@ -41,6 +42,39 @@ const code = (expected: grpc.status) => (error: grpc.ServiceError) => {
   assert.equal(error.code, expected, error.message);
   return true;
 };
+
+const TYPES = 'type.googleapis.com/envoy.extensions.filters.http.';
+const FILTERS = [
+  { name: 'web', typed_config: { '@type': `${TYPES}grpc_web.v3.GrpcWeb` } },
+  { name: 'bridge', typed_config: { '@type': `${TYPES}grpc_http1_bridge.v3.Config` } },
+  {
+    name: 'stats',
+    typed_config: {
+      '@type': `${TYPES}grpc_stats.v3.FilterConfig`,
+      individual_method_stats_allowlist: { services: [{ name: 'test.Echo', method_names: ['Unary'] }] },
+    },
+  },
+  { name: 'router', typed_config: { '@type': `${TYPES}router.v3.Router` } },
+];
+
+/** A message with its gRPC prefix. */
+function message(text: string): Buffer {
+  const frame = Buffer.alloc(5 + text.length);
+  frame.writeUInt32BE(text.length, 1);
+  frame.write(text, 5);
+  return frame;
+}
+
+/** Flag and payload of each frame. */
+function frames(body: Buffer): [flag: number, payload: string][] {
+  const found: [number, string][] = [];
+  for (let at = 0; at < body.length; ) {
+    const length = body.readUInt32BE(at + 1);
+    found.push([body[at], body.subarray(at + 5, at + 5 + length).toString('latin1')]);
+    at += 5 + length;
+  }
+  return found;
+}
 
 describe('gRPC', () => {
   let proxy: ProxyProcess;
@@ -103,6 +137,7 @@ describe('gRPC', () => {
     proxy = await startProxy({
       config: bootstrap(
         [
+          listener('web', [http('web', [route('/', 'echo')], { http_filters: FILTERS })]),
           listener('grpc', [
             http('grpc', routes, {
               access_log: [fileLog('grpc.log', '%REQ(:PATH)% %RESPONSE_CODE% %GRPC_STATUS% %GRPC_STATUS_NUMBER%')],
@@ -248,5 +283,78 @@ describe('gRPC', () => {
     assert.ok(lines.includes('/test.Echo/Unary 200 OK 0'));
     assert.ok(lines.includes('/test.Echo/Unary 200 FailedPrecondition 9'));
     assert.ok(lines.some((line) => line.endsWith('200 DeadlineExceeded 4')));
+  });
+
+  describe('over HTTP/1.1', () => {
+    const post = (path: string, type: string, body: Buffer | string, accept = '*/*') =>
+      new Promise<{ status: number; headers: IncomingHttpHeaders; body: Buffer }>((resolve, reject) => {
+        const call = request(
+          {
+            host: '127.0.0.1',
+            port: proxy.port('web'),
+            path,
+            method: 'POST',
+            headers: { 'content-type': type, accept },
+            agent: false,
+          },
+          (response) => {
+            const chunks: Buffer[] = [];
+            response.on('data', (chunk: Buffer) => chunks.push(chunk));
+            response.on('end', () =>
+              resolve({ status: response.statusCode!, headers: response.headers, body: Buffer.concat(chunks) }),
+            );
+          },
+        );
+        call.on('error', reject);
+        call.end(body);
+      });
+
+    test('grpc-web: trailers are the last frame of the body', async () => {
+      const answer = await post('/test.Echo/Unary', 'application/grpc-web+proto', message('hello'));
+      assert.equal(answer.headers['content-type'], 'application/grpc-web+proto');
+      const [data, trailers] = frames(answer.body);
+      assert.deepEqual(data, [0, 'hello']);
+      assert.equal(trailers[0], 0x80);
+      assert.match(trailers[1], /grpc-status:0\r\n/);
+      assert.match(trailers[1], /x-trailer:end\r\n/);
+    });
+
+    test('grpc-web-text: base64 both ways, a stream of messages', async () => {
+      const text = message('go').toString('base64');
+      const answer = await post('/test.Echo/ServerStream', 'application/grpc-web-text', text, 'application/grpc-web-text');
+      assert.equal(answer.headers['content-type'], 'application/grpc-web-text+proto');
+      const all = frames(Buffer.from(answer.body.toString(), 'base64'));
+      assert.equal(all.length, 101);
+      assert.deepEqual(all[99], [0, '99']);
+      assert.match(all[100][1], /grpc-status:0/);
+      const bad = await post('/test.Echo/Unary', 'application/grpc-web-text', '!!!!');
+      assert.equal(bad.status, 400);
+    });
+
+    test('grpc-web: a status without a body', async () => {
+      const answer = await post('/test.Echo/Unary', 'application/grpc-web+proto', message('fail'));
+      assert.equal(answer.headers['grpc-status'] ?? /grpc-status:(\d+)/.exec(answer.body.toString('latin1'))?.[1], '9');
+    });
+
+    test('the HTTP/1.1 bridge: status and message in the headers, a length', async () => {
+      const answer = await post('/test.Echo/Unary', 'application/grpc', message('hello'));
+      assert.equal(answer.status, 200);
+      assert.equal(answer.headers['grpc-status'], '0');
+      assert.equal(answer.headers['content-length'], '10');
+      assert.deepEqual(frames(answer.body), [[0, 'hello']]);
+    });
+
+    test('stats by method, and of the others together', async () => {
+      const stats = await proxy.stats('^cluster.echo.grpc');
+      const unaryStats = (name: string): number => stats.get(`cluster.echo.grpc.test.Echo.Unary.${name}`) ?? 0;
+      assert.equal(unaryStats('success'), 2);
+      assert.equal(unaryStats('failure'), 1);
+      assert.equal(unaryStats('9'), 1);
+      assert.equal(unaryStats('total'), 3);
+      assert.equal(unaryStats('request_message_count'), 3);
+      assert.equal(unaryStats('response_message_count'), 2);
+      assert.equal(stats.get('cluster.echo.grpc.response_message_count'), 100);
+      assert.equal(stats.get('cluster.echo.grpc.total'), 1);
+    });
   });
 });

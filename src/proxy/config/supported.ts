@@ -204,6 +204,12 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
     dynamic_stats upstream_log suppress_envoy_headers strict_check_headers respect_expected_rq_timeout`,
   'envoy.extensions.filters.http.buffer.v3.Buffer': 'max_request_bytes',
   'envoy.extensions.filters.http.buffer.v3.BufferPerRoute': 'disabled buffer',
+  'envoy.extensions.filters.http.grpc_web.v3.GrpcWeb': '',
+  'envoy.extensions.filters.http.grpc_http1_bridge.v3.Config': '',
+  'envoy.extensions.filters.http.grpc_stats.v3.FilterConfig':
+    'stats_for_all_methods individual_method_stats_allowlist replace_dots_in_grpc_service_name',
+  'envoy.config.core.v3.GrpcMethodList': 'services',
+  'envoy.config.core.v3.GrpcMethodList.Service': 'name method_names',
   'envoy.extensions.filters.http.header_mutation.v3.HeaderMutation': 'mutations most_specific_header_mutations_wins',
   'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute': 'mutations',
   'envoy.extensions.filters.http.header_mutation.v3.Mutations': 'request_mutations response_mutations',
@@ -410,6 +416,9 @@ export const EXTENSION_POINTS: Record<string, string> = {
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter.typed_config': `
     envoy.extensions.filters.http.router.v3.Router
     envoy.extensions.filters.http.buffer.v3.Buffer
+    envoy.extensions.filters.http.grpc_http1_bridge.v3.Config
+    envoy.extensions.filters.http.grpc_stats.v3.FilterConfig
+    envoy.extensions.filters.http.grpc_web.v3.GrpcWeb
     envoy.extensions.filters.http.header_mutation.v3.HeaderMutation
     sluice.extensions.filters.http.typescript.v1.TypeScript
     envoy.extensions.filters.http.wasm.v3.Wasm`,

@@ -5,6 +5,9 @@ import type { SocketInterfaceFactory } from '../network/socket_interfaces.ts';
 import type { TransportSocketConfigFactory } from '../network/transport_socket_config.ts';
 import type { HttpFilterConfigFactory, NetworkFilterConfigFactory } from '../server/factory_context.ts';
 import { factory as buffer } from './http_filters/buffer/config.ts';
+import { factory as grpcHttp1Bridge } from './http_filters/grpc_http1_bridge/config.ts';
+import { factory as grpcStats } from './http_filters/grpc_stats/config.ts';
+import { factory as grpcWeb } from './http_filters/grpc_web/config.ts';
 import { factory as headerMutation } from './http_filters/header_mutation/config.ts';
 import { factory as router } from './http_filters/router/config.ts';
 import { factory as typescript } from './http_filters/typescript/config.ts';
@@ -33,7 +36,16 @@ function byType<F extends { readonly typeName: string }>(factories: readonly F[]
   return new Map(factories.map((factory) => [factory.typeName, factory]));
 }
 
-export const HTTP_FILTERS = byType<HttpFilterConfigFactory>([buffer, headerMutation, router, typescript, wasm]);
+export const HTTP_FILTERS = byType<HttpFilterConfigFactory>([
+  buffer,
+  grpcHttp1Bridge,
+  grpcStats,
+  grpcWeb,
+  headerMutation,
+  router,
+  typescript,
+  wasm,
+]);
 
 export const NETWORK_FILTERS = byType<NetworkFilterConfigFactory>([
   connectionLimit,
