@@ -3,6 +3,7 @@
  * to the next thing that is due, and fails when nothing is due although the exercise is not over (a stuck timer).
  */
 import { NetStack } from '../../src/stack/graph/net_stack.ts';
+import { PacketPool } from '../../src/stack/graph/packet.ts';
 import { FaultInjector, type Faults, seededRandom } from '../../src/stack/link/fault_injector.ts';
 import { PipeDevice, type PipeOptions } from '../../src/stack/link/pipe.ts';
 import type { TcpConfig } from '../../src/stack/tcp/config.ts';
@@ -18,6 +19,10 @@ export interface WorldOptions {
   keepOffload?: boolean;
   pool?: { small?: number; large?: number };
 }
+
+/** Pools of worlds that are over: making one costs more than a short exercise. */
+const spare: PacketPool[] = [];
+const DEFAULT_POOL = { small: 2048, large: 32 };
 
 export class World {
   nowUs = 1_000_000;
@@ -35,8 +40,10 @@ export class World {
     this.isV4 = options.isV4 ?? true;
     const random32 = (): number => (this.random() * 4294967296) | 0;
     this.pipes = PipeDevice.pair(options.pipe);
-    const pool = options.pool ?? { small: 2048, large: 32 };
-    const make = (): NetStack => new NetStack({ random32, tcp: options.tcp, pool, nowUs: this.nowUs });
+    const make = (): NetStack => {
+      const pool = options.pool ?? spare.pop() ?? new PacketPool(DEFAULT_POOL);
+      return new NetStack({ random32, tcp: options.tcp, pool, nowUs: this.nowUs });
+    };
     this.a = make();
     this.b = make();
     const faults = options.faults ?? {};
@@ -72,6 +79,11 @@ export class World {
     }
     this.nowUs = end;
     this.step();
+  }
+
+  /** The world is over and holds no packet any more. */
+  release(): void {
+    for (const { pool } of [this.a, this.b]) if (pool.inUse === 0) spare.push(pool);
   }
 
   step(): void {

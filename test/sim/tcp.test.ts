@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { planFor, runExercise } from './exercise.ts';
 
-const count = Number(process.env['SIM_SEEDS'] ?? 150);
+const count = Number(process.env['SIM_SEEDS'] ?? 2500);
 const from = Number(process.env['SIM_FROM'] ?? 1);
 
 test(`${count} seeded exercises deliver every byte and leave nothing behind`, () => {

@@ -31,7 +31,8 @@ const PATH_MTU_LIFE_US = 600_000_000;
 export interface NetStackOptions {
   random32: () => number;
   tcp?: Partial<TcpConfig>;
-  pool?: PacketPoolOptions;
+  /** A pool of another stack that is over may be used again. */
+  pool?: PacketPoolOptions | PacketPool;
   memory?: PacketMemory;
   nowUs?: number;
 }
@@ -73,7 +74,8 @@ export class NetStack implements TcpLower {
   constructor(options: NetStackOptions) {
     this.random32 = options.random32;
     this.nowUs = options.nowUs ?? 0;
-    this.pool = new PacketPool(options.pool ?? { small: 1024, large: 64 }, options.memory);
+    const { pool } = options;
+    this.pool = pool instanceof PacketPool ? pool : new PacketPool(pool ?? { small: 1024, large: 64 }, options.memory);
     this.graph.ethernetDevice = (device) => (this.interfaces[device]?.device.mac ?? null) !== null;
     this.tcp = new Tcp({ lower: this, random: options.random32, config: options.tcp, nowUs: this.nowUs });
     this.udp = new Udp(this);

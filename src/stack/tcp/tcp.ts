@@ -29,6 +29,7 @@ import { decodeOptions, encodeOptions, SynCookies } from './syn_cookie.ts';
 const MAX_SPARE = 4096;
 /** Timers that one `poll` runs at most. */
 const TIMERS_PER_POLL = 4096;
+const STARVED_RETRY_US = 1000;
 const MIN_MSS = 64;
 const COOKIE_LIFE_US = 128_000_000;
 const IPV4_TCP = 40;
@@ -135,9 +136,11 @@ export class Tcp {
 
   /** When `poll` has to be called next without input; Infinity: never. */
   nextDeadlineUs(): number {
-    if (this.dirty.length > 0 || this.starved.length > 0) return this.nowUs;
+    if (this.dirty.length > 0) return this.nowUs;
     const tick = this.wheel.nextTick();
-    return tick < 0 ? Number.POSITIVE_INFINITY : Math.max(tick * 1000, this.nowUs);
+    const next = tick < 0 ? Number.POSITIVE_INFINITY : Math.max(tick * 1000, this.nowUs);
+    // Buffers come back as packets leave or arrive, which takes time: asking at once would spin.
+    return this.starved.length > 0 ? Math.min(next, this.nowUs + STARVED_RETRY_US) : next;
   }
 
   /** Tells applications what happened and sends what became possible. Bounded: what is scheduled meanwhile waits for the next call. */
