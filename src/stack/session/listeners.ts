@@ -46,28 +46,29 @@ export class Listeners {
     this.drain = drain;
   }
 
-  /** Handles a request to listen and answers it. */
-  listen(worker: AppWorker, message: Int32Array): void {
+  /** Handles a request to listen and answers it. Returns a listener that may have room now for those who wait, or null. */
+  listen(worker: AppWorker, message: Int32Array): Session | null {
     const { pool, ports, transports } = this.host;
     const { namespace, options } = worker.app;
     const proto = messageProto(message);
     const local = readLocal(message, new Endpoint());
     const v6only = (message[MessageWord.flags] & MessageFlag.v6only) !== 0;
+    const passive = (message[MessageWord.flags] & MessageFlag.passive) !== 0;
     const context = message[MessageWord.context];
     const tables = this.tablesFor(namespace, options.scopeLocal, options.scopeGlobal);
     if (!CUT_THROUGH_PROTOS.has(proto) && !transports.has(proto)) {
       this.bound(worker, context, null, SessionError.noSupport);
-      return;
+      return null;
     }
     if (local.port === 0 && !ports.forListener(proto, local, tables)) {
       this.bound(worker, context, null, SessionError.noPort);
-      return;
+      return null;
     }
     for (const table of tables) {
       const index = table.findExactListener(proto, local);
       if (index < 0) continue;
-      this.join(pool.at(index), worker, context);
-      return;
+      this.join(pool.at(index), worker, context, passive);
+      return pool.at(index);
     }
     const session = pool.alloc();
     session.worker = worker;
@@ -78,7 +79,7 @@ export class Listeners {
     session.local.copyFrom(local);
     session.remote.clear(local.isV4);
     session.accept = {
-      workers: [{ worker, context }],
+      workers: [{ worker, context, passive }],
       next: 0,
       backlog: message[MessageWord.backlog] > 0 ? message[MessageWord.backlog] : DEFAULT_BACKLOG,
       waiting: 0,
@@ -92,12 +93,13 @@ export class Listeners {
     if (code !== SessionError.none) {
       pool.release(session);
       this.bound(worker, context, null, code);
-      return;
+      return null;
     }
     worker.sessions++;
     for (const table of tables) table.addListener(proto, session.local, session.index, !v6only);
     this.bound(worker, context, session, SessionError.none);
     transport?.listening?.(session);
+    return null;
   }
 
   /** A worker listens no more; true when it was the last one and the listener is gone. */
@@ -129,7 +131,8 @@ export class Listeners {
     }
     for (let i = 0; i < accept.workers.length; i++) {
       accept.next = (accept.next + 1) % accept.workers.length;
-      if (!accept.workers[accept.next].worker.overloaded) return accept.workers[accept.next];
+      const entry = accept.workers[accept.next];
+      if (!entry.passive && !entry.worker.overloaded) return entry;
     }
     return null;
   }
@@ -144,13 +147,19 @@ export class Listeners {
   }
 
   /** Further workers of the same application share the listener. */
-  private join(listener: Session, worker: AppWorker, context: number): void {
+  private join(listener: Session, worker: AppWorker, context: number, passive: boolean): void {
     const { workers } = listener.accept!;
-    if (listener.worker?.app !== worker.app || workers.some((entry) => entry.worker === worker)) {
+    const own = workers.find((entry) => entry.worker === worker);
+    if (own?.passive && own.context === context) {
+      own.passive = passive;
+      this.bound(worker, context, listener, SessionError.none);
+      return;
+    }
+    if (listener.worker?.app !== worker.app || own !== undefined) {
       this.bound(worker, context, null, SessionError.portInUse);
       return;
     }
-    workers.push({ worker, context });
+    workers.push({ worker, context, passive });
     worker.sessions++;
     this.bound(worker, context, listener, SessionError.none);
   }

@@ -7,7 +7,7 @@ import type { Endpoint } from './endpoint.ts';
 
 /** Application to stack. `session` = words session and generation. */
 export const Request = {
-  /** context, backlog, flags, local. */
+  /** context, backlog, flags, local; flag passive: not yet for connections. Again without it when they are wanted. */
   listen: 1,
   /** session. */
   unlisten: 2,
@@ -66,8 +66,8 @@ export const MessageWord = {
   value: 5,
 } as const;
 
-export const MessageFlag = { v4: 1, side: 2, v6only: 4, reset: 8, connectionless: 16 } as const;
-const RETVAL_SHIFT = 8;
+export const MessageFlag = { v4: 1, side: 2, v6only: 4, reset: 8, connectionless: 16, passive: 64 } as const;
+export const RETVAL_SHIFT = 8;
 const PROTO_SHIFT = 16;
 
 export function newMessage(): Int32Array {

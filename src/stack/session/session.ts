@@ -51,9 +51,16 @@ export class Session {
   accept: ListenerState | null = null;
 }
 
+export interface ListenerWorker {
+  worker: AppWorker;
+  context: number;
+  /** It has asked for the address but takes no connections yet: mostly a parent whose children will. */
+  passive: boolean;
+}
+
 /** What a listener knows beyond a session: who accepts, and how many connections wait. */
 export interface ListenerState {
-  workers: { worker: AppWorker; context: number }[];
+  workers: ListenerWorker[];
   next: number;
   backlog: number;
   waiting: number;

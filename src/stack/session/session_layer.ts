@@ -98,9 +98,11 @@ export class SessionLayer implements SessionHost {
       case Request.connect:
         this.connect(worker, message);
         return;
-      case Request.listen:
-        this.listeners.listen(worker, message);
+      case Request.listen: {
+        const listener = this.listeners.listen(worker, message);
+        if (listener !== null) this.retryWaiting(listener);
         return;
+      }
       case Request.accepted:
         this.accepted(this.owned(worker, message));
         return;

@@ -1,0 +1,206 @@
+/*
+ * The host stack's application side in C: what the preload library is made of. It speaks the same protocol as src/stack/vcl: attach over a
+ * unix SOCK_SEQPACKET socket, then messages and bytes in shared segments. Numbers of the layout come from constants.h, which is generated
+ * from the TypeScript tables when the library is built.
+ *
+ * One worker per process; everything below is called with `vcl_lock` held. Like its counterpart it trusts nothing that it reads from a
+ * segment: indices are checked, and a FIFO or ring with an impossible one is "corrupted" and moves nothing any more.
+ */
+#ifndef SLUICE_VCL_H
+#define SLUICE_VCL_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "constants.h"
+
+/* libc's close: ours would take the lock. */
+int kernel_close(int fd);
+
+/* --- segments (segment.c) --- */
+
+struct segment {
+  uint8_t *base;
+  int32_t *words;
+  size_t bytes;
+  uint32_t kind, slots, arena_pages, io_capacity, control_capacity;
+  uint32_t ring_offset, slot_offset, table_offset, arena_first_page;
+};
+
+struct ring {
+  int32_t *words;
+  uint32_t capacity, element_words, head, tail;
+  bool corrupted;
+};
+
+struct queue_producer {
+  int32_t *armed;
+  struct ring io, control;
+  int ring_fd;
+};
+
+struct queue_consumer {
+  int32_t *armed;
+  struct ring io, control;
+};
+
+/* Pages of one side of a segment, in chunks of 4 KB and 64 KB. */
+struct arena {
+  struct segment *segment;
+  uint32_t side, first_page, next_page, end_page, used;
+  uint32_t *free_small, *free_large;
+  uint32_t small_count, large_count, small_room, large_room;
+};
+
+struct chunk {
+  uint32_t page, start, order;
+};
+
+struct fifo_producer {
+  struct arena *arena;
+  int32_t *header;
+  uint32_t head, tail;
+  struct chunk *chunks;
+  uint32_t count, room, tail_chunk;
+  bool corrupted;
+};
+
+struct fifo_consumer {
+  struct segment *segment;
+  int32_t *header;
+  uint32_t head, tail, page, start, bytes, first_page, end_page;
+  bool corrupted;
+};
+
+/* NULL, or why the memory behind `fd` is not acceptable. */
+const char *segment_attach(struct segment *segment, int fd);
+void segment_detach(struct segment *segment);
+int32_t *segment_fifo(const struct segment *segment, uint32_t slot, uint32_t direction);
+
+void queue_producer_init(struct queue_producer *queue, struct segment *segment, uint32_t direction, int ring_fd);
+void queue_consumer_init(struct queue_consumer *queue, struct segment *segment, uint32_t direction);
+bool queue_send_io(struct queue_producer *queue, int32_t event);
+bool queue_send_control(struct queue_producer *queue, const int32_t *message, bool lazy);
+void queue_signal(struct queue_producer *queue);
+/* -1: none. */
+int32_t queue_take_io(struct queue_consumer *queue);
+bool queue_take_control(struct queue_consumer *queue, int32_t *message);
+bool queue_take_want_room(struct queue_consumer *queue);
+/* Asks for the bell; false when something has come meanwhile. */
+bool queue_arm(struct queue_consumer *queue);
+
+void arena_init(struct arena *arena, struct segment *segment, uint32_t side);
+void arena_free(struct arena *arena);
+
+void fifo_producer_init(struct fifo_producer *fifo, struct arena *arena, int32_t *header);
+void fifo_producer_release(struct fifo_producer *fifo);
+size_t fifo_write(struct fifo_producer *fifo, const void *data, size_t length);
+uint32_t fifo_free(struct fifo_producer *fifo);
+bool fifo_raise_event(struct fifo_producer *fifo);
+/* Asks to be told of room; true when there is some already. */
+bool fifo_want_room(struct fifo_producer *fifo, uint32_t threshold);
+
+void fifo_consumer_init(struct fifo_consumer *fifo, struct segment *segment, int32_t *header, uint32_t producer_side);
+uint32_t fifo_used(struct fifo_consumer *fifo);
+size_t fifo_read(struct fifo_consumer *fifo, void *data, size_t length, bool peek);
+void fifo_clear_event(struct fifo_consumer *fifo);
+bool fifo_should_notify(struct fifo_consumer *fifo);
+
+/* --- sessions (worker.c) --- */
+
+enum session_state { SESSION_CREATED, SESSION_BOUND, SESSION_LISTENING, SESSION_CONNECTING, SESSION_READY, SESSION_CLOSED };
+
+struct segment_end {
+  int32_t id;
+  uint32_t side;
+  struct segment segment;
+  struct arena arena;
+  struct queue_consumer from_peer;
+  struct queue_producer to_peer;
+  /* What the peer rings; -1: the stack rings the worker's own bell. */
+  int bell_fd;
+  struct session **sessions;
+  uint32_t in_use;
+  bool deleted;
+  struct segment_end *next;
+};
+
+struct endpoint {
+  bool is_v4;
+  int32_t words[4];
+  uint16_t port;
+};
+
+struct session {
+  /* The kernel socket that stands for it; -1 once the application has closed it. */
+  int fd;
+  int family;
+  enum session_state state;
+  struct endpoint local, remote;
+  int error;
+  bool read_closed, peer_closed, write_shut, ring_on_accept, v6only;
+  /* Of a listener: this process has looked for connections, and so gets them. */
+  bool used;
+  /* Listened in the parent before the fork: taken up when this process uses it. */
+  bool inherited;
+  int backlog;
+  int32_t context, stack_index, stack_generation;
+  struct segment_end *end;
+  uint32_t slot;
+  struct fifo_consumer rx;
+  struct fifo_producer tx;
+  /* Counts events, for edge-triggered watchers. */
+  uint32_t in_events, out_events;
+  struct session *accept_head, *accept_tail, *accept_next;
+  struct session *next, *previous;
+};
+
+void vcl_lock(void);
+void vcl_unlock(void);
+/* Attaches when that has not been done in this process. 0, or an errno. */
+int vcl_ready(void);
+struct session *session_create(int fd, int family);
+int session_listen(struct session *session, int backlog);
+int session_connect(struct session *session);
+/* Before a listener is used: from now on this process gets connections. */
+void session_take_up(struct session *session);
+struct session *session_accept(struct session *listener);
+void session_close(struct session *session);
+int session_shutdown_write(struct session *session);
+/* Bytes, or a negative errno (-EAGAIN: not now). */
+ssize_t session_read(struct session *session, void *data, size_t length, bool peek);
+ssize_t session_write(struct session *session, const void *data, size_t length);
+/* poll(2) bits. */
+short session_readiness(struct session *session);
+
+/* Handles what has come; how much that was. */
+int worker_drain(void);
+/* Arms all bells; false when there is something to handle. */
+bool worker_arm(void);
+#define MAX_BELLS 256
+/* The bells to sleep on. */
+int worker_bells(int *fds, int most);
+void worker_empty_bells(void);
+/* Counts up when the set of bells changes. */
+extern unsigned worker_bells_version;
+void worker_after_fork(void);
+
+/* --- attaching (attach.c) --- */
+
+struct attachment {
+  int socket, stack_fd, bell_fd;
+  int app_index;
+  char token[80];
+  struct segment segment;
+};
+
+/* A connection to the stack, on which nothing has been asked yet; -1: there is none. */
+int connect_stack(void);
+/* NULL, or why not. `again`: as another worker of the application of `attachment`. `socket`: connected before, or -1. */
+const char *attach(struct attachment *attachment, bool again, int socket);
+/* The next segment that the stack has sent: 1, and fills; 0: none; -1: the stack has gone. */
+int receive_segment(int socket, int32_t *id, uint32_t *side, int fds[3]);
+
+#endif
