@@ -101,7 +101,7 @@ const SIGNATURES = {
   EVP_EncryptInit_ex: { arguments: [P, P, P, P, P], return: I },
   EVP_DecryptInit_ex: { arguments: [P, P, P, P, P], return: I },
   EVP_MAC_CTX_set_params: { arguments: [P, P], return: I },
-  EVP_aes_256_cbc: { arguments: [], return: P },
+  EVP_CIPHER_fetch: { arguments: [P, P, P], return: P },
   RAND_bytes: { arguments: [P, I], return: I },
   BIO_s_mem: { arguments: [], return: P },
   BIO_new: { arguments: [P], return: P },

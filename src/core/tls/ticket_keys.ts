@@ -30,10 +30,13 @@ export class TicketKeys {
   private readonly configured: readonly TicketKey[];
   private readonly derived = new Map<number, TicketKey>();
   private readonly nowMs: () => number;
+  /** Fetched once: to look it up by name costs as much as a ticket. */
+  private readonly cipher: bigint;
 
   constructor(configured: readonly Uint8Array[], nowMs: () => number = Date.now) {
     this.configured = configured.map((bytes) => this.toKey(bytes));
     this.nowMs = nowMs;
+    this.cipher = ssl.EVP_CIPHER_fetch(0n, this.constants.add(Buffer.from('AES-256-CBC')), 0n);
   }
 
   /** OpenSSL's ticket callback: 1 done, 2 done and renew, 0 unknown key, -1 error. */
@@ -43,7 +46,7 @@ export class TicketKeys {
       const key = keys[0];
       if (ssl.RAND_bytes(iv, 16) !== 1) return -1;
       writeBytes(name, key.name);
-      if (ssl.EVP_EncryptInit_ex(cipher, ssl.EVP_aes_256_cbc(), 0n, key.aes, iv) !== 1) return -1;
+      if (ssl.EVP_EncryptInit_ex(cipher, this.cipher, 0n, key.aes, iv) !== 1) return -1;
       return ssl.EVP_MAC_CTX_set_params(mac, key.macParameters) === 1 ? 1 : -1;
     }
     const wanted = bytesAt(name, NAME_SIZE);
@@ -51,7 +54,7 @@ export class TicketKeys {
     if (index < 0) return 0;
     const key = keys[index];
     if (ssl.EVP_MAC_CTX_set_params(mac, key.macParameters) !== 1) return -1;
-    if (ssl.EVP_DecryptInit_ex(cipher, ssl.EVP_aes_256_cbc(), 0n, key.aes, iv) !== 1) return -1;
+    if (ssl.EVP_DecryptInit_ex(cipher, this.cipher, 0n, key.aes, iv) !== 1) return -1;
     return index === 0 ? 1 : 2;
   }
 

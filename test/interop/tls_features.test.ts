@@ -1,0 +1,207 @@
+/** Revocation, stapling, ticket keys, PKCS #12, key logs, pins and HTTP/2 by ALPN, each with a peer that would notice. */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { connect as http2Connect } from 'node:http2';
+import { after, before, describe, test } from 'node:test';
+import { promisify } from 'node:util';
+import { CertificateFactory, openssl } from '../support/certificates.ts';
+import { type Json, type ProxyProcess, startProxy } from '../support/proxy_process.ts';
+import { bootstrap, http, listener } from './support/config.ts';
+import { downstreamTls, files, readToEnd, tlsConnect, tlsGet } from './support/tls.ts';
+
+const run = promisify(execFile);
+const certificates = new CertificateFactory();
+const { directory } = certificates;
+const ca = certificates.make('test ca', { isCa: true });
+const intermediate = certificates.make('intermediate ca', { isCa: true, issuer: ca });
+const server = certificates.make('localhost', { san: 'DNS:localhost', issuer: ca });
+const good = certificates.make('good', { issuer: ca });
+const revoked = certificates.make('revoked', { issuer: ca });
+const deep = certificates.make('deep', { issuer: intermediate });
+
+function makeCrl(): string {
+  writeFileSync(`${directory}/index.txt`, '');
+  writeFileSync(`${directory}/crlnumber`, '01\n');
+  writeFileSync(
+    `${directory}/ca.conf`,
+    `[ca]\ndefault_ca=x\n[x]\ndatabase=${directory}/index.txt\ncrlnumber=${directory}/crlnumber\ndefault_md=sha256\ndefault_crl_days=30\n`,
+  );
+  const sign = ['-config', `${directory}/ca.conf`, '-cert', ca.certificateFile, '-keyfile', ca.keyFile];
+  openssl(['ca', ...sign, '-revoke', revoked.certificateFile]);
+  openssl(['ca', ...sign, '-gencrl', '-out', `${directory}/crl.pem`]);
+  return `${directory}/crl.pem`;
+}
+
+function makeOcspResponse(): string {
+  const out = `${directory}/ocsp.der`;
+  const serial = openssl(['x509', '-noout', '-serial', '-in', server.certificateFile]).trim().split('=')[1];
+  writeFileSync(`${directory}/ocsp.txt`, `V\t400101000000Z\t\t${serial}\tunknown\t/O=Sluice/CN=localhost\n`);
+  openssl([
+    ...[
+      'ocsp',
+      '-index',
+      `${directory}/ocsp.txt`,
+      '-CA',
+      ca.certificateFile,
+      '-rsigner',
+      ca.certificateFile,
+      '-rkey',
+      ca.keyFile,
+    ],
+    ...['-issuer', ca.certificateFile, '-cert', server.certificateFile, '-respout', out, '-ndays', '7'],
+  ]);
+  return out;
+}
+
+function makePkcs12(): string {
+  const out = `${directory}/server.p12`;
+  openssl([
+    ...['pkcs12', '-export', '-in', server.certificateFile, '-inkey', server.keyFile, '-certfile', ca.certificateFile],
+    ...['-passout', 'pass:secret', '-out', out],
+  ]);
+  return out;
+}
+
+function direct(name: string, transport: Json, manager: Json = {}): Json {
+  const routes = [{ match: { prefix: '/' }, direct_response: { status: 200, body: { inline_string: name } } }];
+  return listener(name, [], { filter_chains: [{ filters: [http(name, routes, manager)], transport_socket: transport }] });
+}
+
+describe('TLS features', () => {
+  let proxy: ProxyProcess;
+  const keyFile = `${directory}/tickets`;
+  before(async () => {
+    writeFileSync(keyFile, randomBytes(80));
+    const validate = (extra: Json): Json => ({ validation_context: { trusted_ca: { filename: ca.certificateFile }, ...extra } });
+    const required = { require_client_certificate: true };
+    const oldKey = randomBytes(80);
+    const tickets = (...keys: Buffer[]): Json => ({
+      session_ticket_keys: { keys: keys.map((key) => ({ inline_bytes: key.toString('base64') })) },
+    });
+    const newKey = randomBytes(80);
+    proxy = await startProxy({
+      config: bootstrap([
+        direct('crl', downstreamTls([files(server)], validate({ crl: { filename: makeCrl() } }), required)),
+        direct('depth0', downstreamTls([files(server)], validate({ max_verify_depth: 0 }), required)),
+        direct('depth1', downstreamTls([files(server)], validate({ max_verify_depth: 1 }), required)),
+        direct('ocsp', downstreamTls([{ ...files(server), ocsp_staple: { filename: makeOcspResponse() } }])),
+        direct('p12', downstreamTls([{ pkcs12: { filename: makePkcs12() }, password: { inline_string: 'secret' } }])),
+        direct('keylog', downstreamTls([files(server)], { key_log: { path: '$DIR/keys' } })),
+        direct('old_tickets', downstreamTls([files(server)], {}, tickets(oldKey))),
+        direct('new_tickets', downstreamTls([files(server)], {}, tickets(newKey, oldKey))),
+        direct('other_tickets', downstreamTls([files(server)], {}, tickets(newKey))),
+        direct('fips', downstreamTls([files(server)], { tls_params: { compliance_policies: ['FIPS_202205'] } })),
+        direct('h2', downstreamTls([files(server)], { alpn_protocols: ['h2', 'http/1.1'] })),
+        direct(
+          'ciphers',
+          downstreamTls([files(server)], {
+            tls_params: { cipher_suites: ['ECDHE-ECDSA-AES256-GCM-SHA384'], ecdh_curves: ['P-384'] },
+          }),
+        ),
+      ]),
+    });
+  });
+  after(() => proxy.stop());
+
+  const as = (certificate: { certificate: string; key: string }, chain = ''): object => ({
+    cert: certificate.certificate + chain,
+    key: certificate.key,
+  });
+
+  test('a revoked client certificate', async () => {
+    assert.match((await tlsGet(proxy.port('crl'), as(good))).text, /crl$/);
+    await assert.rejects(tlsGet(proxy.port('crl'), as(revoked)), /revoked|reset|disconnected/);
+    assert.equal(await proxy.stat('listener.crl.ssl.fail_verify_error'), 1);
+  });
+
+  test('a chain deeper than allowed', async () => {
+    await assert.rejects(tlsGet(proxy.port('depth0'), as(deep, intermediate.certificate)), /unknown ca|alert|reset|disconnected/);
+    assert.match((await tlsGet(proxy.port('depth1'), as(deep, intermediate.certificate))).text, /depth1$/);
+    assert.match((await tlsGet(proxy.port('depth0'), as(good))).text, /depth0$/);
+  });
+
+  test('the OCSP response is stapled when it is asked for', async () => {
+    const { stdout } = await run('sh', [
+      '-c',
+      `openssl s_client -connect 127.0.0.1:${proxy.port('ocsp')} -status -CAfile ${ca.certificateFile} </dev/null`,
+    ]);
+    assert.match(stdout, /OCSP Response Status: successful/);
+    assert.match(stdout, /Cert Status: good/);
+    const none = await run('sh', ['-c', `openssl s_client -connect 127.0.0.1:${proxy.port('p12')} -status </dev/null`]);
+    assert.match(none.stdout, /OCSP response: no response sent/);
+  });
+
+  test('PKCS #12', async () => {
+    const { text, peer } = await tlsGet(proxy.port('p12'), {
+      ca: ca.certificate,
+      rejectUnauthorized: true,
+      servername: 'localhost',
+    });
+    assert.match(text, /p12$/);
+    assert.equal(peer.subject.CN, 'localhost');
+  });
+
+  test('the key log has what a sniffer needs', async () => {
+    await tlsGet(proxy.port('keylog'));
+    const lines = readFileSync(proxy.file('keys'), 'utf8').trim().split('\n');
+    assert.ok(
+      lines.some((line) => /^SERVER_TRAFFIC_SECRET_0 [0-9a-f]{64} [0-9a-f]+$/.test(line)),
+      lines.join('\n'),
+    );
+  });
+
+  test('configured ticket keys: the first seals, the others still open', async () => {
+    const connect = async (name: string, session?: Buffer): Promise<{ session: Buffer; reused: boolean }> => {
+      const limits = { minVersion: 'TLSv1.2', maxVersion: 'TLSv1.2', ...(session === undefined ? {} : { session }) } as const;
+      const socket = await tlsConnect(proxy.port(name), limits);
+      const facts = { session: socket.getSession()!, reused: socket.isSessionReused() };
+      socket.write('GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n');
+      await readToEnd(socket);
+      return facts;
+    };
+    const old = await connect('old_tickets');
+    const renewed = await connect('new_tickets', old.session);
+    assert.equal(renewed.reused, true);
+    assert.equal((await connect('other_tickets', old.session)).reused, false);
+    assert.equal((await connect('other_tickets', renewed.session)).reused, true);
+    assert.equal((await connect('old_tickets', renewed.session)).reused, false);
+  });
+
+  test('the FIPS policy leaves out ChaCha20 and X25519', async () => {
+    await tlsGet(proxy.port('fips'), { maxVersion: 'TLSv1.2', ecdhCurve: 'P-256' });
+    await assert.rejects(tlsGet(proxy.port('fips'), { maxVersion: 'TLSv1.2', ciphers: 'ECDHE-ECDSA-CHACHA20-POLY1305' }));
+    await assert.rejects(tlsGet(proxy.port('fips'), { ecdhCurve: 'X25519' }));
+  });
+
+  test('cipher suites and curves as configured', async () => {
+    const { version } = await tlsGet(proxy.port('ciphers'), { maxVersion: 'TLSv1.2' });
+    assert.equal(version, 'TLSv1.2');
+    await assert.rejects(tlsGet(proxy.port('ciphers'), { maxVersion: 'TLSv1.2', ciphers: 'ECDHE-ECDSA-AES128-GCM-SHA256' }));
+    await assert.rejects(tlsGet(proxy.port('ciphers'), { ecdhCurve: 'P-256' }));
+    await tlsGet(proxy.port('ciphers'), { ecdhCurve: 'P-384' });
+    assert.ok((await proxy.stat('listener.ciphers.ssl.curves.P-384')) >= 1);
+  });
+
+  test('HTTP/2 by ALPN', async () => {
+    const session = http2Connect(`https://127.0.0.1:${proxy.port('h2')}`, { ca: ca.certificate, servername: 'localhost' });
+    const body = await new Promise<string>((resolve, reject) => {
+      session.on('error', reject);
+      const stream = session.request({ ':path': '/' });
+      let text = '';
+      stream.on('data', (chunk) => {
+        text += chunk;
+      });
+      stream.on('end', () => resolve(text));
+      stream.on('error', reject);
+    });
+    session.destroy();
+    assert.equal(body, 'h2');
+    assert.equal(session.alpnProtocol, 'h2');
+    const { stdout } = await run('curl', ['-sS', '-k', '-w', ' %{http_version}', `https://127.0.0.1:${proxy.port('h2')}/`]);
+    assert.equal(stdout, 'h2 2');
+    const one = await run('curl', ['-sS', '-k', '--http1.1', '-w', ' %{http_version}', `https://127.0.0.1:${proxy.port('h2')}/`]);
+    assert.equal(one.stdout, 'h2 1.1');
+  });
+});
