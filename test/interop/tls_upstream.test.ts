@@ -83,6 +83,16 @@ describe('clusters with TLS', () => {
     },
   };
 
+  const httpOptions = (options: Json): Json => ({
+    typed_extension_protocol_options: {
+      'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
+        '@type': 'type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions',
+        explicit_http_config: { http_protocol_options: {} },
+        upstream_http_protocol_options: options,
+      },
+    },
+  });
+
   before(async () => {
     const good = await httpsUpstream(server);
     const old = await httpsUpstream(expired);
@@ -142,6 +152,14 @@ describe('clusters with TLS', () => {
         ...close,
       }),
       no_resume: cluster('no_resume', [good], { transport_socket: upstreamTls({}, { max_session_keys: 0 }), ...close }),
+      auto_sni: cluster('auto_sni', [good], {
+        transport_socket: upstreamTls({ validation_context: trusted }),
+        ...httpOptions({ auto_sni: true, auto_san_validation: true }),
+      }),
+      header_sni: cluster('header_sni', [good], {
+        transport_socket: upstreamTls(),
+        ...httpOptions({ auto_sni: true, override_auto_sni_header: 'X-Sni' }),
+      }),
       alpn: cluster('alpn', [good], { transport_socket: upstreamTls({ alpn_protocols: ['acme', 'http/1.1'] }) }),
       raw: cluster('raw', [rawPort], { transport_socket: upstreamTls() }),
     };
@@ -210,6 +228,41 @@ describe('clusters with TLS', () => {
       assert.ok((await proxy.stat(`cluster.${name}.ssl.${stat}`)) >= 1, stat);
       assert.equal(await proxy.stat(`cluster.${name}.ssl.connection_error`), 0);
     }
+  });
+
+  test('the server name follows the request, and the certificate has to have it', async () => {
+    const ask = (name: string, headers: Record<string, string>) => httpRequest(proxy.port('http'), `/${name}/`, { headers });
+    seen.length = 0;
+    for (const host of ['upstream.example', 'UPSTREAM.example:8443', 'upstream.example']) {
+      assert.equal((await ask('auto_sni', { host })).status, 200, host);
+    }
+    assert.deepEqual(
+      seen.map(({ sni }) => sni),
+      ['upstream.example'],
+      'one connection for one name',
+    );
+    assert.equal((await ask('auto_sni', { host: 'else.example' })).status, 503);
+    assert.equal((await ask('auto_sni', { host: '127.0.0.1' })).status, 503);
+    assert.ok((await proxy.stat('cluster.auto_sni.ssl.fail_verify_san')) >= 2);
+    seen.length = 0;
+    for (const name of ['one.example', 'two.example', 'one.example']) {
+      assert.equal((await ask('header_sni', { 'x-sni': name })).status, 200);
+    }
+    assert.equal((await ask('header_sni', {})).status, 200);
+    assert.deepEqual(
+      seen.map(({ sni }) => sni),
+      ['one.example', 'two.example', false],
+    );
+  });
+
+  test('more names than pools: old ones make room', async () => {
+    for (let i = 0; i < 300; i++) {
+      assert.equal(
+        (await httpRequest(proxy.port('http'), '/header_sni/', { headers: { 'x-sni': `n${i}.example` } })).status,
+        200,
+      );
+    }
+    await proxy.untilStat('cluster.header_sni.upstream_cx_active', (n) => n <= 256);
   });
 
   test('client certificate', async () => {

@@ -281,7 +281,7 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.config.cluster.v3.Cluster': `
     name alt_stat_name type cluster_type connect_timeout per_connection_buffer_limit_bytes lb_policy load_assignment
     max_requests_per_connection circuit_breakers common_http_protocol_options http_protocol_options
-    http2_protocol_options
+    upstream_http_protocol_options http2_protocol_options
     typed_extension_protocol_options dns_refresh_rate dns_failure_refresh_rate respect_dns_ttl dns_lookup_family dns_jitter
     dns_resolvers dns_resolution_config typed_dns_resolver_config wait_for_warm_on_init cleanup_interval upstream_bind_config original_dst_lb_config
     least_request_lb_config round_robin_lb_config common_lb_config transport_socket metadata upstream_connection_options
@@ -309,12 +309,13 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
     'choice_count active_request_bias selection_method enable_full_scan',
   'envoy.extensions.load_balancing_policies.random.v3.Random': '',
   'envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided': '',
-  'envoy.extensions.upstreams.http.v3.HttpProtocolOptions':
-    'common_http_protocol_options explicit_http_config use_downstream_protocol_config auto_config',
+  'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': `
+    upstream_http_protocol_options common_http_protocol_options explicit_http_config use_downstream_protocol_config auto_config`,
   'envoy.extensions.upstreams.http.v3.HttpProtocolOptions.AutoHttpConfig': 'http_protocol_options http2_protocol_options',
   'envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig': 'http_protocol_options http2_protocol_options',
   'envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig':
     'http_protocol_options http2_protocol_options',
+  'envoy.config.core.v3.UpstreamHttpProtocolOptions': 'auto_sni auto_san_validation override_auto_sni_header',
   'envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions': 'idle_timeout',
   'envoy.config.endpoint.v3.ClusterLoadAssignment': 'cluster_name endpoints policy',
   'envoy.config.endpoint.v3.ClusterLoadAssignment.Policy': 'overprovisioning_factor weighted_priority_health',

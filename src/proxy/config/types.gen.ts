@@ -1329,6 +1329,7 @@ export interface Cluster {
   circuitBreakers?: CircuitBreakers;
   commonHttpProtocolOptions?: CoreHttpProtocolOptions;
   httpProtocolOptions?: Http1ProtocolOptions;
+  upstreamHttpProtocolOptions?: UpstreamHttpProtocolOptions;
   http2ProtocolOptions?: Http2ProtocolOptions;
   typedExtensionProtocolOptions: Record<string, ({ '@type': 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions' } & HttpHttpProtocolOptions) | ({ '@type': 'envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions' } & TcpProtocolOptions)>;
   dnsRefreshRate?: number;
@@ -1465,6 +1466,7 @@ export type ClusterProvided = Record<never, never>;
 
 /** envoy.extensions.upstreams.http.v3.HttpProtocolOptions */
 export interface HttpHttpProtocolOptions {
+  upstreamHttpProtocolOptions?: UpstreamHttpProtocolOptions;
   commonHttpProtocolOptions?: CoreHttpProtocolOptions;
   explicitHttpConfig?: HttpProtocolOptionsExplicitHttpConfig;
   useDownstreamProtocolConfig?: HttpProtocolOptionsUseDownstreamHttpConfig;
@@ -1487,6 +1489,13 @@ export interface HttpProtocolOptionsExplicitHttpConfig {
 export interface HttpProtocolOptionsUseDownstreamHttpConfig {
   httpProtocolOptions?: Http1ProtocolOptions;
   http2ProtocolOptions?: Http2ProtocolOptions;
+}
+
+/** envoy.config.core.v3.UpstreamHttpProtocolOptions */
+export interface UpstreamHttpProtocolOptions {
+  autoSni: boolean;
+  autoSanValidation: boolean;
+  overrideAutoSniHeader: string;
 }
 
 /** envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions */

@@ -43,6 +43,8 @@ export interface TransportSocketOptions {
 export interface TransportSocketFactory {
   /** False: plain text unless something starts TLS. */
   readonly secure: boolean;
+  /** The peer's certificate is checked against something. */
+  readonly verifiesPeer: boolean;
   /** Takes over `handle`. */
   create(dispatcher: Dispatcher, handle: IoHandle, options: TransportSocketOptions | null): TransportSocket;
 }

@@ -38,6 +38,7 @@ export class AutoConnPool extends Http2ConnPool {
       if (this.http1 === gone) this.http1 = null;
       this.closeUnusedWhenDraining();
     }));
+    http1.serverName = this.serverName;
     for (const stream of this.pending.toArray()) {
       this.removePending(stream);
       if (stream instanceof Http2PendingStream) stream.moveTo(http1);

@@ -14,6 +14,7 @@ import { type Address, ipAddress } from '../network/address.ts';
 import type { ConnectOptions } from '../network/io_handle.ts';
 import { configuredSocketInterface } from '../network/socket_interfaces.ts';
 import type { TransportSocketMessage } from '../network/transport_socket_config.ts';
+import type { AutoSniSettings } from './auto_sni.ts';
 import { type DnsSettings, parseDns } from './cluster_config_dns.ts';
 import { type LbSettings, parseLbPolicy } from './cluster_config_lb.ts';
 import {
@@ -53,6 +54,8 @@ export interface HttpSettings {
   /** `downstream`: that of the request's downstream connection. `auto`: by ALPN. */
   readonly protocol: 'http1' | 'http2' | 'downstream' | 'auto';
   readonly http1: Http1Settings;
+  /** Null: the configured server name. */
+  readonly autoSni: AutoSniSettings | null;
   readonly http2: Http2Settings;
   /** Null: no PINGs on HTTP/2 connections. */
   readonly keepalive: KeepaliveSettings | null;
@@ -151,7 +154,6 @@ const UNSUPPORTED = {
   transportSocketMatches: 'transport_socket_matches',
   edsClusterConfig: 'eds_cluster_config',
   healthChecks: 'health_checks',
-  upstreamHttpProtocolOptions: 'upstream_http_protocol_options',
   outlierDetection: 'outlier_detection',
   lbSubsetConfig: 'lb_subset_config',
   ringHashLbConfig: 'ring_hash_lb_config',
@@ -254,6 +256,12 @@ function thresholds(own: PlainThresholds | undefined, perHost: PlainThresholds |
   };
 }
 
+interface PlainUpstreamHttpProtocolOptions {
+  autoSni?: boolean;
+  autoSanValidation?: boolean;
+  overrideAutoSniHeader?: string;
+}
+
 interface PlainHttpUpstream {
   explicitHttpConfig?: {
     httpProtocolOptions?: PlainHttp1ProtocolOptions;
@@ -272,7 +280,7 @@ interface PlainHttpUpstream {
     alternateProtocolsCacheOptions?: unknown;
   };
   commonHttpProtocolOptions?: PlainHttpProtocolOptions;
-  upstreamHttpProtocolOptions?: { autoSni?: boolean; autoSanValidation?: boolean; overrideAutoSniHeader?: string };
+  upstreamHttpProtocolOptions?: PlainUpstreamHttpProtocolOptions;
   httpFilters?: unknown[];
   headerValidationConfig?: unknown;
 }
@@ -313,10 +321,6 @@ function parseHttp(config: PlainCluster, at: (field: string) => string): HttpSet
   }
   if (typed?.httpFilters && typed.httpFilters.length > 0) throw unsupported('upstream http_filters', where('http_filters'));
   if (typed?.headerValidationConfig) throw unsupported('header_validation_config', where('header_validation_config'));
-  const sni = typed?.upstreamHttpProtocolOptions;
-  if (sni && (sni.autoSni || sni.autoSanValidation || sni.overrideAutoSniHeader)) {
-    throw unsupported('upstream_http_protocol_options', where('upstream_http_protocol_options'));
-  }
   const common = typed ? typed.commonHttpProtocolOptions : config.commonHttpProtocolOptions;
   if (common?.maxStreamDuration !== undefined) {
     const field = 'common_http_protocol_options.max_stream_duration';
@@ -329,6 +333,7 @@ function parseHttp(config: PlainCluster, at: (field: string) => string): HttpSet
   if (typed?.autoConfig) protocol = 'auto';
   return {
     protocol,
+    autoSni: autoSni(typed?.upstreamHttpProtocolOptions ?? config.upstreamHttpProtocolOptions),
     http2: http2SettingsOf(http2, http2Path, {
       ...(common?.maxResponseHeadersKb === undefined ? {} : { maxHeadersKb: common.maxResponseHeadersKb }),
       ...(common?.maxHeadersCount === undefined ? {} : { maxHeadersCount: common.maxHeadersCount }),
@@ -341,6 +346,15 @@ function parseHttp(config: PlainCluster, at: (field: string) => string): HttpSet
     http1: typed
       ? upstreamHttp1Settings(chosen?.httpProtocolOptions, common ?? {}, where(`${chosenName}.http_protocol_options`))
       : upstreamHttp1Settings(config.httpProtocolOptions, common ?? {}, at('http_protocol_options')),
+  };
+}
+
+function autoSni(options: PlainUpstreamHttpProtocolOptions | undefined): AutoSniSettings | null {
+  if (options === undefined || !(options.autoSni || options.autoSanValidation)) return null;
+  return {
+    setServerName: options.autoSni ?? false,
+    verifyName: options.autoSanValidation ?? false,
+    header: (options.overrideAutoSniHeader ?? '').toLowerCase(),
   };
 }
 

@@ -1,5 +1,6 @@
 /** A cluster's settings, stats and circuit breakers on one thread (Envoy: ClusterInfoImpl). */
 import type { Scope } from '../../core/stats/stats.ts';
+import { ConfigError } from '../config/error.ts';
 import { type Http1Stats, http1Stats } from '../http/http1/settings.ts';
 import { type Http2Stats, http2Stats } from '../http/http2/settings.ts';
 import type { TransportSocketFactory } from '../network/transport_socket.ts';
@@ -65,6 +66,9 @@ export class ClusterInfoImpl implements ClusterInfo {
       logger: context.logger?.('upstream') ?? NO_LOG,
       onDestroy: (callback) => this.onClose.push(callback),
     });
+    if (settings.http.autoSni?.verifyName && this.transportSocket?.verifiesPeer !== true) {
+      throw new ConfigError("'auto_san_validation' was configured without a TLS transport socket that has a validation context");
+    }
     this.resourceManagers = [
       new ResourceManagerImpl(this.statsScope, 0, settings.thresholds[0], sharedResources),
       new ResourceManagerImpl(this.statsScope, 1, settings.thresholds[1], sharedResources),

@@ -120,6 +120,7 @@ export interface PlainCluster {
   circuitBreakers?: { thresholds?: PlainThresholds[]; perHostThresholds?: PlainThresholds[] };
   commonHttpProtocolOptions?: PlainHttpProtocolOptions;
   httpProtocolOptions?: PlainHttp1ProtocolOptions;
+  upstreamHttpProtocolOptions?: { autoSni?: boolean; autoSanValidation?: boolean; overrideAutoSniHeader?: string };
   http2ProtocolOptions?: PlainHttp2ProtocolOptions;
   typedExtensionProtocolOptions?: Record<string, object>;
   dnsRefreshRate?: number;

@@ -12,6 +12,7 @@ import { SysError } from '../../core/sys/libc.ts';
 import { type Connection, ConnectionEvent } from '../network/connection.ts';
 import type { TransportSocketOptions } from '../network/transport_socket.ts';
 import { type ActiveClient, ClientState } from './active_client.ts';
+import { NO_SERVER_NAME, type PoolServerName } from './auto_sni.ts';
 import type { ClusterInfoImpl } from './cluster_info.ts';
 import type { ClusterStats } from './cluster_stats.ts';
 import type { HostImpl } from './host.ts';
@@ -54,6 +55,8 @@ export abstract class ConnPoolBase {
   protected readonly busy = new LinkedList<ActiveClient>();
   protected readonly connecting = new LinkedList<ActiveClient>();
   protected readonly pending = new LinkedList<PendingStream>();
+  /** What TLS connections of this pool say and check in place of what is configured. */
+  serverName: PoolServerName = NO_SERVER_NAME;
   private draining = false;
   private gone = false;
   private readonly onGone: (pool: ConnPoolBase) => void;
@@ -310,8 +313,8 @@ export abstract class ConnPoolBase {
   private transportOptions(): TransportSocketOptions {
     return {
       hostName: this.host.hostname,
-      serverNameOverride: '',
-      verifySubjectAltNames: [],
+      serverNameOverride: this.serverName.serverName,
+      verifySubjectAltNames: this.serverName.verifyName === '' ? [] : [this.serverName.verifyName],
       applicationProtocolOverride: [],
       applicationProtocolFallback: this.applicationProtocols,
     };

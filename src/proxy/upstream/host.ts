@@ -29,6 +29,8 @@ export class HostImpl implements Host {
   /** By ResourcePriority: HTTP/1 first, then HTTP/2. */
   readonly httpPools: (Http1ConnPool | Http2ConnPool | null)[] = [null, null, null, null];
   /** By ResourcePriority. */
+  /** `auto_sni`: HTTP pools by slot and server name. */
+  readonly namedPools = new Map<string, Http1ConnPool | Http2ConnPool>();
   readonly tcpPools: [TcpConnPool | null, TcpConnPool | null] = [null, null];
   /** ORIGINAL_DST: chosen since the last clean-up. */
   used = true;

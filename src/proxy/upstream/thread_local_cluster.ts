@@ -3,6 +3,7 @@
  * ClusterEntry). Hosts that stay in an update keep their objects and connections; pools of those that go are drained.
  */
 import { AutoConnPool } from './auto_conn_pool.ts';
+import { type AutoSniSettings, type PoolServerName, serverNameOf } from './auto_sni.ts';
 import type { ClusterInfoImpl } from './cluster_info.ts';
 import type { ConnPoolBase } from './conn_pool_base.ts';
 import { HostImpl } from './host.ts';
@@ -21,12 +22,16 @@ import type {
 } from './upstream.ts';
 import type { UpstreamContext } from './upstream_context.ts';
 
+/** Names come from clients: so many pools of one host at a time. */
+const MAX_NAMES_PER_HOST = 256;
+
 /** In `HostImpl.httpPools`. */
 const FIRST_HTTP2 = 2;
 
 export class ThreadLocalClusterImpl implements ThreadLocalCluster {
   readonly info: ClusterInfoImpl;
   private readonly context: UpstreamContext;
+  private readonly autoSni: AutoSniSettings | null;
   private readonly balancer: LoadBalancer;
   private readonly http1Only: boolean;
   private byKey = new Map<string, HostImpl>();
@@ -37,6 +42,7 @@ export class ThreadLocalClusterImpl implements ThreadLocalCluster {
   constructor(info: ClusterInfoImpl, context: UpstreamContext, balancer: LoadBalancer) {
     this.info = info;
     this.context = context;
+    this.autoSni = info.transportSocket === null ? null : info.settings.http.autoSni;
     this.balancer = balancer;
     this.http1Only = info.settings.http.protocol === 'http1';
   }
@@ -89,6 +95,8 @@ export class ThreadLocalClusterImpl implements ThreadLocalCluster {
       return null;
     }
     const slot = this.http1Only ? priority : this.poolSlot(priority, context);
+    if (this.autoSni !== null)
+      return this.namedPool(host, priority, slot, serverNameOf(this.autoSni, context?.downstreamHeaders() ?? null));
     return host.httpPools[slot] ?? this.createHttpPool(host, priority, slot);
   }
 
@@ -141,13 +149,53 @@ export class ThreadLocalClusterImpl implements ThreadLocalCluster {
 
   private createHttpPool(host: HostImpl, priority: ResourcePriority, slot: number): Http1ConnPool | Http2ConnPool | null {
     if (!this.roomForPool(priority)) return null;
-    const Pool = slot < FIRST_HTTP2 ? Http1ConnPool : this.info.settings.http.protocol === 'auto' ? AutoConnPool : Http2ConnPool;
+    const Pool = this.poolClass(slot);
     const pool = new Pool(this.context, this.info, host, priority, (gone) => {
       if (host.httpPools[slot] === gone) host.httpPools[slot] = null;
       this.drainingPools.delete(gone);
     });
     host.httpPools[slot] = pool;
     return pool;
+  }
+
+  private poolClass(slot: number): typeof Http1ConnPool | typeof Http2ConnPool {
+    if (slot < FIRST_HTTP2) return Http1ConnPool;
+    return this.info.settings.http.protocol === 'auto' ? AutoConnPool : Http2ConnPool;
+  }
+
+  /** A pool for one server name; null when there is no room for another. */
+  private namedPool(
+    host: HostImpl,
+    priority: ResourcePriority,
+    slot: number,
+    name: PoolServerName,
+  ): Http1ConnPool | Http2ConnPool | null {
+    const key = `${slot} ${name.serverName} ${name.verifyName}`;
+    const known = host.namedPools.get(key);
+    if (known !== undefined) return known;
+    if (!this.roomForName(host) || !this.roomForPool(priority)) return null;
+    const Pool = this.poolClass(slot);
+    const pool = new Pool(this.context, this.info, host, priority, (gone) => {
+      if (host.namedPools.get(key) === gone) host.namedPools.delete(key);
+      this.drainingPools.delete(gone);
+    });
+    pool.serverName = name;
+    host.namedPools.set(key, pool);
+    return pool;
+  }
+
+  /** Names come from requests: the oldest pool without a request makes room. */
+  private roomForName(host: HostImpl): boolean {
+    if (host.namedPools.size < MAX_NAMES_PER_HOST) return true;
+    for (const [key, pool] of host.namedPools) {
+      if (pool.busyConnections + pool.pendingStreams > 0) continue;
+      host.namedPools.delete(key);
+      this.drainingPools.add(pool);
+      pool.drain();
+      return true;
+    }
+    this.info.stats.upstreamCxPoolOverflow.inc();
+    return false;
   }
 
   private createTcpPool(host: HostImpl, priority: ResourcePriority): TcpConnPool | null {
@@ -165,7 +213,9 @@ export class ThreadLocalClusterImpl implements ThreadLocalCluster {
     const limit = this.info.resourceManager(priority).connectionPools;
     if (limit.canCreate()) return true;
     for (const host of this.all) {
-      for (const pool of [host.httpPools[priority], host.httpPools[priority + FIRST_HTTP2], host.tcpPools[priority]]) {
+      const { httpPools, tcpPools, namedPools } = host;
+      const unnamed = [httpPools[priority], httpPools[priority + FIRST_HTTP2], tcpPools[priority]];
+      for (const pool of [...unnamed, ...namedPools.values()]) {
         if (pool?.idle) {
           pool.drain();
           if (limit.canCreate()) return true;
@@ -178,5 +228,5 @@ export class ThreadLocalClusterImpl implements ThreadLocalCluster {
 }
 
 function poolsOf(host: HostImpl): ConnPoolBase[] {
-  return [...host.httpPools, ...host.tcpPools].filter((pool) => pool !== null);
+  return [...host.httpPools, ...host.namedPools.values(), ...host.tcpPools].filter((pool) => pool !== null);
 }

@@ -28,6 +28,7 @@ export const upstreamFactory: TransportSocketConfigFactory = {
 
 class StartTlsSocketFactory implements TransportSocketFactory {
   readonly secure = false;
+  readonly verifiesPeer = false;
   private readonly tls: DownstreamTlsSocketFactory | UpstreamTlsSocketFactory;
   private readonly isServer: boolean;
 

@@ -37,11 +37,13 @@ export const upstreamFactory: TransportSocketConfigFactory = {
 
 export class DownstreamTlsSocketFactory implements TransportSocketFactory {
   readonly secure = true;
+  readonly verifiesPeer: boolean;
   private readonly tls: ServerTls;
   private readonly stats: TlsStats;
 
   /** Throws ConfigError. */
   constructor(config: DownstreamTlsContextConfig, context: TransportSocketContext) {
+    this.verifiesPeer = config.commonTlsContext?.validationContext !== undefined;
     this.tls = asConfigError(() => new ServerTls(serverSettings(config)));
     this.stats = new TlsStats(context.statsScope);
     noteCertificates(this.stats, this.tls, context);
@@ -58,6 +60,7 @@ export class DownstreamTlsSocketFactory implements TransportSocketFactory {
 
 export class UpstreamTlsSocketFactory implements TransportSocketFactory {
   readonly secure = true;
+  readonly verifiesPeer: boolean;
   private readonly tls: ClientTls;
   private readonly stats: TlsStats;
   private readonly sni: string;
@@ -74,6 +77,7 @@ export class UpstreamTlsSocketFactory implements TransportSocketFactory {
     }
     this.sni = config.sni ?? '';
     this.autoHostSni = config.autoHostSni ?? false;
+    this.verifiesPeer = config.commonTlsContext?.validationContext !== undefined;
     this.tls = asConfigError(() => new ClientTls(clientSettings(config)));
     this.stats = new TlsStats(context.statsScope);
     noteCertificates(this.stats, this.tls, context);
