@@ -8,8 +8,9 @@ import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { CertificateFactory, openssl } from '../support/certificates.ts';
 import { type Json, type ProxyProcess, startProxy } from '../support/proxy_process.ts';
-import { bootstrap, http, listener } from './support/config.ts';
+import { bootstrap, cluster, http, listener } from './support/config.ts';
 import { downstreamTls, files, readToEnd, tlsConnect, tlsGet } from './support/tls.ts';
+import { httpUpstream } from './support/upstreams.ts';
 
 const run = promisify(execFile);
 const certificates = new CertificateFactory();
@@ -17,6 +18,8 @@ const { directory } = certificates;
 const ca = certificates.make('test ca', { isCa: true });
 const intermediate = certificates.make('intermediate ca', { isCa: true, issuer: ca });
 const server = certificates.make('localhost', { san: 'DNS:localhost', issuer: ca });
+const uriServer = certificates.make('localhost', { san: 'DNS:localhost,URI:spiffe://test/server', issuer: ca });
+const named = certificates.make('named', { san: 'URI:spiffe://test/named,DNS:named.example', issuer: ca });
 const good = certificates.make('good', { issuer: ca });
 const revoked = certificates.make('revoked', { issuer: ca });
 const deep = certificates.make('deep', { issuer: intermediate });
@@ -81,26 +84,48 @@ describe('TLS features', () => {
       session_ticket_keys: { keys: keys.map((key) => ({ inline_bytes: key.toString('base64') })) },
     });
     const newKey = randomBytes(80);
+    const upstream = await httpUpstream();
+    const forward = (mode: string, details: Json = {}): Json => ({
+      forward_client_cert_details: mode,
+      set_current_client_cert_details: details,
+    });
+    const forwarding = (name: string, manager: Json): Json =>
+      listener(name, [], {
+        filter_chains: [
+          {
+            filters: [http(name, [{ match: { prefix: '/' }, route: { cluster: 'echo' } }], manager)],
+            transport_socket: downstreamTls([files(uriServer)], validate({})),
+          },
+        ],
+      });
     proxy = await startProxy({
-      config: bootstrap([
-        direct('crl', downstreamTls([files(server)], validate({ crl: { filename: makeCrl() } }), required)),
-        direct('depth0', downstreamTls([files(server)], validate({ max_verify_depth: 0 }), required)),
-        direct('depth1', downstreamTls([files(server)], validate({ max_verify_depth: 1 }), required)),
-        direct('ocsp', downstreamTls([{ ...files(server), ocsp_staple: { filename: makeOcspResponse() } }])),
-        direct('p12', downstreamTls([{ pkcs12: { filename: makePkcs12() }, password: { inline_string: 'secret' } }])),
-        direct('keylog', downstreamTls([files(server)], { key_log: { path: '$DIR/keys' } })),
-        direct('old_tickets', downstreamTls([files(server)], {}, tickets(oldKey))),
-        direct('new_tickets', downstreamTls([files(server)], {}, tickets(newKey, oldKey))),
-        direct('other_tickets', downstreamTls([files(server)], {}, tickets(newKey))),
-        direct('fips', downstreamTls([files(server)], { tls_params: { compliance_policies: ['FIPS_202205'] } })),
-        direct('h2', downstreamTls([files(server)], { alpn_protocols: ['h2', 'http/1.1'] })),
-        direct(
-          'ciphers',
-          downstreamTls([files(server)], {
-            tls_params: { cipher_suites: ['ECDHE-ECDSA-AES256-GCM-SHA384'], ecdh_curves: ['P-384'] },
-          }),
-        ),
-      ]),
+      config: bootstrap(
+        [
+          forwarding('sanitize', forward('SANITIZE')),
+          forwarding('forward_only', forward('FORWARD_ONLY')),
+          forwarding('append', forward('APPEND_FORWARD', { subject: true, uri: true, dns: true })),
+          forwarding('set', forward('SANITIZE_SET', { cert: true, chain: true })),
+          forwarding('always', forward('ALWAYS_FORWARD_ONLY')),
+          direct('crl', downstreamTls([files(server)], validate({ crl: { filename: makeCrl() } }), required)),
+          direct('depth0', downstreamTls([files(server)], validate({ max_verify_depth: 0 }), required)),
+          direct('depth1', downstreamTls([files(server)], validate({ max_verify_depth: 1 }), required)),
+          direct('ocsp', downstreamTls([{ ...files(server), ocsp_staple: { filename: makeOcspResponse() } }])),
+          direct('p12', downstreamTls([{ pkcs12: { filename: makePkcs12() }, password: { inline_string: 'secret' } }])),
+          direct('keylog', downstreamTls([files(server)], { key_log: { path: '$DIR/keys' } })),
+          direct('old_tickets', downstreamTls([files(server)], {}, tickets(oldKey))),
+          direct('new_tickets', downstreamTls([files(server)], {}, tickets(newKey, oldKey))),
+          direct('other_tickets', downstreamTls([files(server)], {}, tickets(newKey))),
+          direct('fips', downstreamTls([files(server)], { tls_params: { compliance_policies: ['FIPS_202205'] } })),
+          direct('h2', downstreamTls([files(server)], { alpn_protocols: ['h2', 'http/1.1'] })),
+          direct(
+            'ciphers',
+            downstreamTls([files(server)], {
+              tls_params: { cipher_suites: ['ECDHE-ECDSA-AES256-GCM-SHA384'], ecdh_curves: ['P-384'] },
+            }),
+          ),
+        ],
+        [cluster('echo', [upstream.port])],
+      ),
     });
   });
   after(() => proxy.stop());
@@ -108,6 +133,38 @@ describe('TLS features', () => {
   const as = (certificate: { certificate: string; key: string }, chain = ''): object => ({
     cert: certificate.certificate + chain,
     key: certificate.key,
+  });
+
+  test('x-forwarded-client-cert', async () => {
+    const given = 'Hash=abc;URI=spiffe://before';
+    const ask = async (name: string, client: object | null): Promise<string | undefined> => {
+      const request = `GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx-forwarded-client-cert: ${given}\r\n\r\n`;
+      const { text } = await tlsGet(proxy.port(name), client ?? {}, request);
+      const body = JSON.parse(
+        text
+          .slice(text.indexOf('\r\n\r\n') + 4)
+          .replace(/^[0-9a-f]+\r\n/, '')
+          .replace(/\r\n0\r\n\r\n$/, ''),
+      );
+      return body.headers['x-forwarded-client-cert'];
+    };
+    const hash = openssl(['x509', '-noout', '-fingerprint', '-sha256', '-in', named.certificateFile])
+      .trim()
+      .split('=')[1]
+      .replaceAll(':', '')
+      .toLowerCase();
+    const own = `By=spiffe://test/server;Hash=${hash}`;
+    assert.equal(await ask('sanitize', as(named)), undefined);
+    assert.equal(await ask('forward_only', as(named)), given);
+    assert.equal(await ask('forward_only', null), undefined);
+    assert.equal(
+      await ask('append', as(named)),
+      `${given},${own};Subject="CN=named,O=Sluice";URI=spiffe://test/named;DNS=named.example`,
+    );
+    const pem = encodeURIComponent(named.certificate);
+    assert.equal(await ask('set', as(named)), `${own};Cert="${pem}";Chain="${pem}"`);
+    assert.equal(await ask('set', null), undefined);
+    assert.equal(await ask('always', null), given);
   });
 
   test('a revoked client certificate', async () => {

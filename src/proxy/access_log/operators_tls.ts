@@ -3,7 +3,7 @@
  * joined by commas. Fingerprints of hellos (JA3, JA4) are never known.
  */
 import { byteText } from '../common/byte_text.ts';
-import type { SslCertificate, SslConnectionInfo } from '../network/connection.ts';
+import { type SslCertificate, type SslConnectionInfo, urlEncodedPem } from '../network/connection.ts';
 import type { StreamInfo } from '../stream_info/stream_info.ts';
 import { dateFormatter } from './date_formatter.ts';
 import { type OperatorDefinition, Syntax, simple, type TextValue } from './operator.ts';
@@ -104,11 +104,6 @@ function time(side: Side, get: (certificate: SslCertificate) => number): Operato
       };
     },
   };
-}
-
-/** As headers carry it: everything but letters, digits, `_`, `-`, `.` and `~` escaped. */
-export function urlEncodedPem(certificate: SslCertificate): string {
-  return encodeURIComponent(certificate.pem).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
 }
 
 function some(text: string): string | undefined {

@@ -177,7 +177,7 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
 
   // ---- HTTP connection manager
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager': `
-    codec_type stat_prefix route_config http_filters add_user_agent common_http_protocol_options http_protocol_options
+    forward_client_cert_details set_current_client_cert_details codec_type stat_prefix route_config http_filters add_user_agent common_http_protocol_options http_protocol_options
     http2_protocol_options
     server_name server_header_transformation scheme_header_transformation max_request_headers_kb stream_idle_timeout
     request_timeout request_headers_timeout drain_timeout delayed_close_timeout access_log flush_access_log_on_new_request access_log_options use_remote_address xff_num_trusted_hops
@@ -186,6 +186,8 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
     represent_ipv4_remote_address_as_ipv4_mapped_ipv6 upgrade_configs normalize_path merge_slashes
     path_with_escaped_slashes_action request_id_extension local_reply_config strip_matching_host_port strip_any_host_port
     stream_error_on_invalid_http_message strip_trailing_host_dot append_x_forwarded_port http1_safe_max_connection_duration`,
+  'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.SetCurrentClientCertDetails':
+    'subject cert dns uri chain',
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.InternalAddressConfig':
     'unix_sockets cidr_ranges',
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig': 'upgrade_type enabled',

@@ -828,6 +828,8 @@ export type SniCluster = Record<never, never>;
 
 /** envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager */
 export interface HttpConnectionManager {
+  forwardClientCertDetails: HttpConnectionManagerForwardClientCertDetails;
+  setCurrentClientCertDetails?: HttpConnectionManagerSetCurrentClientCertDetails;
   codecType: HttpConnectionManagerCodecType;
   statPrefix: string;
   routeConfig?: RouteConfiguration;
@@ -871,6 +873,15 @@ export interface HttpConnectionManager {
   stripTrailingHostDot: boolean;
   appendXForwardedPort: boolean;
   http1SafeMaxConnectionDuration: boolean;
+}
+
+/** envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.SetCurrentClientCertDetails */
+export interface HttpConnectionManagerSetCurrentClientCertDetails {
+  subject?: boolean;
+  cert: boolean;
+  dns: boolean;
+  uri: boolean;
+  chain: boolean;
 }
 
 /** envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.InternalAddressConfig */
@@ -1786,6 +1797,9 @@ export type SubjectAltNameMatcherSanType = 'SAN_TYPE_UNSPECIFIED' | 'EMAIL' | 'D
 
 /** envoy.config.core.v3.ProxyProtocolConfig.Version */
 export type ProxyProtocolConfigVersion = 'V1' | 'V2';
+
+/** envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.ForwardClientCertDetails */
+export type HttpConnectionManagerForwardClientCertDetails = 'SANITIZE' | 'FORWARD_ONLY' | 'APPEND_FORWARD' | 'SANITIZE_SET' | 'ALWAYS_FORWARD_ONLY';
 
 /** envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.CodecType */
 export type HttpConnectionManagerCodecType = 'AUTO' | 'HTTP1' | 'HTTP2';

@@ -76,6 +76,11 @@ export interface SslCertificate {
   readonly pem: string;
 }
 
+/** A certificate's PEM as headers and logs carry it: everything but letters, digits, `_`, `-`, `.` and `~` escaped. */
+export function urlEncodedPem(certificate: SslCertificate): string {
+  return encodeURIComponent(certificate.pem).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
+}
+
 /** TLS facts of a connection (Envoy's Ssl::ConnectionInfo); absent on plain text. Complete when the handshake is. */
 export interface SslConnectionInfo {
   readonly handshakeComplete: boolean;

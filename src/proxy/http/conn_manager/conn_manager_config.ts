@@ -12,6 +12,7 @@ import type { ServerConnection, ServerConnectionCallbacks } from '../codec.ts';
 import type { HeaderMap } from '../header_map.ts';
 import type { RouteTable } from '../route/route.ts';
 import type { ActiveStream } from './active_stream.ts';
+import { type ClientCertDetails, type ForwardClientCert, NO_DETAILS } from './client_cert.ts';
 import type { ConnectionManagerStats } from './conn_manager_stats.ts';
 import type { FilterChain } from './filter_chain.ts';
 import type { InternalAddressConfig } from './internal_address.ts';
@@ -60,7 +61,8 @@ export class ConnectionManagerConfig {
   alwaysSetRequestIdInResponse = false;
   schemeToOverwrite = '';
   schemeMatchUpstream = false;
-  sanitizeClientCert = true;
+  forwardClientCert: ForwardClientCert = 'SANITIZE';
+  clientCertDetails: ClientCertDetails = NO_DETAILS;
   serverName = 'envoy';
   serverHeaderTransformation: ServerHeaderTransformation = 'OVERWRITE';
   proxy100Continue = false;

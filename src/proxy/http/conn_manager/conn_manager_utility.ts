@@ -3,12 +3,13 @@
  * address and x-forwarded-*, internal headers of untrusted peers, via, x-request-id. The order is Envoy's. A request that carries
  * none of these headers costs one mask test and the additions.
  *
- * Left out: tracing's marks in the request id, mutual-TLS details of x-forwarded-client-cert (the header is removed).
+ * Left out: tracing's marks in the request id.
  */
 import { type Address, ipAddress } from '../../network/address.ts';
 import type { Connection } from '../../network/connection.ts';
 import { type HeaderMap, headerMask } from '../header_map.ts';
 import { H } from '../header_names.ts';
+import { type ClientCertDetails, clientCertElement, mutateClientCert } from './client_cert.ts';
 import type { ConnectionManagerConfig } from './conn_manager_config.ts';
 import { appendIdText, headerEquals, headerEqualsIgnoreCase } from './header_bytes.ts';
 import { isLoopback } from './internal_address.ts';
@@ -54,8 +55,13 @@ export class ConnectionFacts {
   readonly externalAddress: string;
   readonly proto: 'http' | 'https';
   readonly port: string;
+  readonly connection: Connection;
+  private readonly details: ClientCertDetails;
+  private element: string | null = null;
 
   constructor(connection: Connection, config: ConnectionManagerConfig) {
+    this.connection = connection;
+    this.details = config.clientCertDetails;
     const remote = connection.streamInfo.downstreamRemoteAddress ?? connection.remoteAddress;
     this.remoteAddress = remote;
     this.forwardedFor =
@@ -64,6 +70,13 @@ export class ConnectionFacts {
     this.externalAddress = remote.kind === 'ip' ? remote.ip : '';
     this.proto = connection.ssl !== null ? 'https' : 'http';
     this.port = connection.localAddress.kind === 'ip' ? String(connection.localAddress.port) : '';
+  }
+
+  /** The element of x-forwarded-client-cert; made for the first request that needs it. */
+  clientCert(): string {
+    const { ssl } = this.connection;
+    this.element ??= ssl === null ? '' : clientCertElement(ssl, this.details);
+    return this.element;
   }
 }
 
@@ -136,7 +149,7 @@ export function mutateRequestHeaders(
     if (edge && !config.preserveExternalRequestId) setRequestId(headers);
     else if (!headers.hasId(H['x-request-id'])) setRequestId(headers);
   }
-  if (config.sanitizeClientCert && headers.hasId(H['x-forwarded-client-cert'])) headers.removeId(H['x-forwarded-client-cert']);
+  mutateClientCert(headers, config.forwardClientCert, facts);
 }
 
 function setRequestId(headers: HeaderMap): void {

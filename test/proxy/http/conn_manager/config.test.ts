@@ -10,7 +10,6 @@ const CASES: [name: string, hcm: Record<string, unknown>, path: string, text: Re
   ['http3', { codecType: 'HTTP3' }, 'codec_type', /HTTP3 is not supported/],
   ['tracing', { tracing: {} }, 'tracing', /not supported/],
   ['rds', { rds: {} }, 'rds', /not supported/],
-  ['client certificates', { forwardClientCertDetails: 'APPEND_FORWARD' }, 'forward_client_cert_details', /not supported/],
   ['no filters', { httpFilters: [] }, 'http_filters', /must have a terminal filter/],
   [
     'terminal not last',

@@ -127,6 +127,17 @@ function applyOptions(manager: ConnectionManagerConfig, config: HttpConnectionMa
   manager.preserveExternalRequestId = config.preserveExternalRequestId ?? false;
   manager.alwaysSetRequestIdInResponse = config.alwaysSetRequestIdInResponse ?? false;
   manager.schemeToOverwrite = config.schemeHeaderTransformation?.schemeToOverwrite ?? '';
+  manager.forwardClientCert = config.forwardClientCertDetails ?? 'SANITIZE';
+  const details = config.setCurrentClientCertDetails;
+  if (details !== undefined) {
+    manager.clientCertDetails = {
+      subject: details.subject ?? false,
+      cert: details.cert ?? false,
+      chain: details.chain ?? false,
+      dns: details.dns ?? false,
+      uri: details.uri ?? false,
+    };
+  }
   manager.serverName = config.serverName === undefined || config.serverName === '' ? 'envoy' : config.serverName;
   manager.serverHeaderTransformation = config.serverHeaderTransformation ?? 'OVERWRITE';
   manager.proxy100Continue = config.proxy100Continue ?? false;

@@ -8,7 +8,6 @@ const FIELDS: readonly (readonly [field: string, name: string])[] = [
   ['scopedRoutes', 'scoped_routes'],
   ['tracing', 'tracing'],
   ['http3ProtocolOptions', 'http3_protocol_options'],
-  ['setCurrentClientCertDetails', 'set_current_client_cert_details'],
   ['proxyStatusConfig', 'proxy_status_config'],
   ['typedHeaderValidationConfig', 'typed_header_validation_config'],
   ['addProxyProtocolConnectionState', 'add_proxy_protocol_connection_state'],
@@ -20,8 +19,6 @@ export function refuseUnsupported(config: HttpConnectionManager): void {
   if (fields.appendLocalOverload === true) throw unsupported('append_local_overload');
   const early = fields.earlyHeaderMutationExtensions;
   if (Array.isArray(early) && early.length > 0) throw unsupported('early_header_mutation_extensions');
-  const certificate = fields.forwardClientCertDetails;
-  if (certificate !== undefined && certificate !== 'SANITIZE') throw unsupported('forward_client_cert_details');
   const codec = config.codecType as string | undefined;
   if (codec === 'HTTP3') throw new ConfigError(`${codec} is not supported by Sluice yet`, { path: 'codec_type' });
   refuseRouteActions(config);
