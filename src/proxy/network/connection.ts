@@ -108,6 +108,8 @@ export interface Connection {
   readonly dispatcher: Dispatcher;
   readonly state: 'open' | 'closing' | 'closed';
   readonly connecting: boolean;
+  /** What moves its bytes: `io_uring`, `epoll`, `vcl`. */
+  readonly interfaceName: string;
   readonly streamInfo: StreamInfo;
   readonly localAddress: Address;
   readonly remoteAddress: Address;

@@ -5,6 +5,7 @@
 import type { Dispatcher } from '../../core/event/dispatcher.ts';
 import type { FactoryContext } from '../server/factory_context.ts';
 import type { Address } from './address.ts';
+import type { Connection } from './connection.ts';
 import type { FilterChain } from './filter_chain.ts';
 import { ActiveListener, type BindOverride } from './listener_active.ts';
 import { isAnyAddress } from './listener_address.ts';
@@ -110,6 +111,13 @@ export class ConnectionHandler {
     let count = 0;
     for (const listener of this.listeners.values()) count += listener.connectionCount;
     return count;
+  }
+
+  /** For admin: connections by listener. */
+  *openConnections(): Iterable<{ listener: string; connection: Connection }> {
+    for (const listener of this.listeners.values()) {
+      for (const connection of listener.openConnections()) yield { listener: listener.config.name, connection };
+    }
   }
 
   /** For admin: what is listening where. */

@@ -175,6 +175,10 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
     return this.localAddressValue;
   }
 
+  get interfaceName(): string {
+    return this.handle.interfaceName;
+  }
+
   get readEnabled(): boolean {
     return this.disableCount === 0;
   }

@@ -6,7 +6,7 @@ import type { SliceBuffer } from '../../core/buffer/slice_buffer.ts';
 import type { Dispatcher, SchedulableCallback } from '../../core/event/dispatcher.ts';
 import { StreamInfo } from '../stream_info/stream_info.ts';
 import type { Address } from './address.ts';
-import { ConnectionCloseType } from './connection.ts';
+import { type Connection, ConnectionCloseType } from './connection.ts';
 import type { ConnectionHandler } from './connection_handler.ts';
 import type { FilterChain } from './filter_chain.ts';
 import type { IoHandle, ListenSocket } from './io_handle.ts';
@@ -89,6 +89,11 @@ export class ActiveListener {
 
   get connectionCount(): number {
     return this.live;
+  }
+
+  /** Connections past their listener filters. */
+  *openConnections(): Iterable<Connection> {
+    for (const siblings of this.connections.values()) for (const { connection } of siblings) yield connection;
   }
 
   /** Pauses and resumes accepting (overload). */

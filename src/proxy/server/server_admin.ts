@@ -21,6 +21,7 @@ export function adminContext(server: Server): AdminContext {
     bootstrapJson: () => server.loaded.json as Record<string, unknown>,
     listeners: () =>
       server.listeners.map((listener) => ({ name: listener.name, addresses: listener.addresses.map((a) => a.asString) })),
+    connections: (most) => server.pool.connections(most),
     clustersText: () => clustersText(server.discovery.status()),
     clustersJson: () => clustersJson(server.discovery.status()),
     runtimeJson: () => server.runtime.contents() as unknown as Record<string, unknown>,

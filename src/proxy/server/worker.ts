@@ -53,6 +53,9 @@ function onMessage(worker: WorkerRuntime, message: ToWorker): void {
     case 'ping':
       worker.dispatcher.post(worker.recordBuffers);
       break;
+    case 'connections':
+      worker.dispatcher.post(() => say({ type: 'connections', id: message.id, ...worker.connections(message.most) }));
+      break;
     case 'socketInterface':
       worker.dispatcher.post(() => worker.sockets.onState(message.name, message.state));
       break;

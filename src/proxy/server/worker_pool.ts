@@ -1,6 +1,7 @@
 /** The main thread's view of its workers. */
 import { Worker } from 'node:worker_threads';
 import { processSharedMemory } from '../../wasm/shared/shared_memory.ts';
+import type { ConnectionStatus } from '../network/connection_status.ts';
 import type { FromWorker, ToWorker, WorkerInit } from './worker_protocol.ts';
 
 /**
@@ -9,11 +10,15 @@ import type { FromWorker, ToWorker, WorkerInit } from './worker_protocol.ts';
  */
 const YOUNG_GENERATION_MB = 6;
 
+const ANSWER_TIMEOUT_MS = 2000;
+
 export class WorkerPool {
   private readonly workers: { thread: Worker; exited: Promise<void>; drained: boolean }[] = [];
   private readonly onFailure: (message: string) => void;
   private onDrained: (() => void) | null = null;
   private ending = false;
+  private nextQuestion = 1;
+  private readonly asked = new Map<number, (list: ConnectionStatus[], total: number) => void>();
 
   /** `onFailure`: a worker ended or failed although nobody asked it to. */
   constructor(onFailure: (message: string) => void) {
@@ -41,6 +46,7 @@ export class WorkerPool {
       thread.on('message', (message: FromWorker) => {
         if (message.type === 'ready') resolve();
         else if (message.type === 'failed') reject(new Error(message.message));
+        else if (message.type === 'connections') this.asked.get(message.id)?.(message.list, message.total);
         else {
           worker.drained = true;
           if (this.workers.every((w) => w.drained)) this.onDrained?.();
@@ -59,6 +65,34 @@ export class WorkerPool {
 
   post(message: ToWorker): void {
     for (const worker of this.workers) worker.thread.postMessage(message);
+  }
+
+  /** Connections of all workers, at most `most` of each; how many there are. A worker that does not answer in time is left out. */
+  async connections(most: number): Promise<{ list: ConnectionStatus[]; total: number }> {
+    const all: ConnectionStatus[] = [];
+    let total = 0;
+    await Promise.all(
+      this.workers.map(
+        (worker) =>
+          new Promise<void>((resolve) => {
+            const id = this.nextQuestion++;
+            const done = (): void => {
+              clearTimeout(timer);
+              this.asked.delete(id);
+              resolve();
+            };
+            const timer = setTimeout(done, ANSWER_TIMEOUT_MS);
+            this.asked.set(id, (list, count) => {
+              all.push(...list);
+              total += count;
+              done();
+            });
+            worker.thread.postMessage({ type: 'connections', id, most } satisfies ToWorker);
+          }),
+      ),
+    );
+    all.sort((a, b) => a.worker - b.worker || a.id - b.id);
+    return { list: all, total };
   }
 
   postTo(index: number, message: ToWorker): void {

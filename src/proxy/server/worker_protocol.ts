@@ -4,6 +4,7 @@ import type { LogLevel, LogSettings } from '../../core/log/logger.ts';
 import type { StatsMemory } from '../../core/stats/store.ts';
 import type { Bootstrap } from '../config/types.gen.ts';
 import type { Address } from '../network/address.ts';
+import type { ConnectionStatus } from '../network/connection_status.ts';
 import type { PlainRuntime } from '../runtime/snapshot.ts';
 import type { ScriptInit } from '../typescript/script_host.ts';
 import type { SharedUpstream } from '../upstream/cluster_manager.ts';
@@ -43,6 +44,8 @@ export type ToWorker =
   /** A module of TypeScript extensions has changed, and loads. */
   | { type: 'moduleChanged'; path: string }
   | { type: 'ping' }
+  /** Answered with the same id. */
+  | { type: 'connections'; id: number; most: number }
   /** The main thread's part of a socket interface has something new to say. */
   | { type: 'socketInterface'; name: string; state: unknown }
   /** Close everything and end the thread. */
@@ -52,4 +55,5 @@ export type FromWorker =
   | { type: 'ready' }
   /** The last connection of a draining worker is gone. */
   | { type: 'drained' }
+  | { type: 'connections'; id: number; list: ConnectionStatus[]; total: number }
   | { type: 'failed'; message: string };

@@ -14,8 +14,10 @@ import type { Bootstrap } from '../config/types.gen.ts';
 import { startWasmServices } from '../extensions/bootstrap/wasm/config.ts';
 import { LISTENER_EXTENSIONS, UPSTREAM_TRANSPORT_SOCKETS } from '../extensions/registry.ts';
 import { AsyncClient } from '../http/async_client.ts';
+import type { Connection } from '../network/connection.ts';
 import { ConnectionHandler } from '../network/connection_handler.ts';
 import { createClientConnection, createServerConnection } from '../network/connection_impl.ts';
+import { type ConnectionStatus, connectionStatus } from '../network/connection_status.ts';
 import type { ListenerProto } from '../network/listener_config.ts';
 import type { SocketInterfaces } from '../network/socket_interfaces.ts';
 import type { Runtime } from '../runtime/runtime.ts';
@@ -41,12 +43,14 @@ export class WorkerRuntime {
   readonly services: Services;
   readonly runtime: { snapshot: Runtime['snapshot'] };
   readonly sockets: SocketInterfaces;
+  readonly index: number;
   /** Runs at each look of the watchdog: how many blocks of buffer memory this worker's connections and messages hold. */
   readonly recordBuffers: () => void;
   private readonly listeners: readonly ListenerProto[];
 
   /** Throws ConfigError. Opens log files, no sockets. */
   constructor(init: WorkerInit) {
+    this.index = init.index;
     this.log = new LogSink(init.log);
     const mainLog = this.log.logger('main');
     this.dispatcher = createDispatcher(init.backend, {
@@ -148,6 +152,20 @@ export class WorkerRuntime {
         throw new ConfigError(error.reason, { path: joinPath(`static_resources.listeners[${i}]`, error.path) });
       }
     });
+  }
+
+  /** For admin: at most `most` connections, and how many there are. */
+  connections(most: number): { list: ConnectionStatus[]; total: number } {
+    const list: ConnectionStatus[] = [];
+    let total = 0;
+    const add = (connection: Connection, side: ConnectionStatus['side'], owner: string): void => {
+      if (++total <= most) list.push(connectionStatus(connection, this.index, side, owner));
+    };
+    for (const { listener, connection } of this.handler.openConnections()) add(connection, 'downstream', listener);
+    for (const name of this.clusters.names()) {
+      for (const connection of this.clusters.get(name)!.openConnections()) add(connection, 'upstream', name);
+    }
+    return { list, total };
   }
 
   stopListeners(inboundOnly: boolean): void {

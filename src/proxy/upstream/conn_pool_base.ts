@@ -367,6 +367,11 @@ export abstract class ConnPoolBase {
     return client.state !== ClientState.Closed;
   }
 
+  /** For admin. */
+  *openConnections(): Iterable<Connection> {
+    for (const list of [this.ready, this.busy, this.connecting]) for (const client of list.toArray()) yield client.connection;
+  }
+
   private releaseClient(client: ActiveClient): void {
     this.stats.upstreamCxLengthMs.recordValue(Math.round(this.dispatcher.nowMs - client.createdMs));
     this.stats.upstreamRqPerCx.recordValue(client.streams);

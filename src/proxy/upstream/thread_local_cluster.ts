@@ -2,6 +2,8 @@
  * A cluster on one worker: its hosts, its balancer, and the pools of each host (Envoy: ClusterManagerImpl::ThreadLocalClusterManagerImpl,
  * ClusterEntry). Hosts that stay in an update keep their objects and connections; pools of those that go are drained.
  */
+
+import type { Connection } from '../network/connection.ts';
 import { AutoConnPool } from './auto_conn_pool.ts';
 import { type AutoSniSettings, type PoolServerName, serverNameOf } from './auto_sni.ts';
 import type { ClusterInfoImpl } from './cluster_info.ts';
@@ -126,6 +128,12 @@ export class ThreadLocalClusterImpl implements ThreadLocalCluster {
     for (const host of this.all) for (const pool of poolsOf(host)) count(pool);
     for (const pool of this.drainingPools) count(pool);
     return n;
+  }
+
+  /** For admin. */
+  *openConnections(): Iterable<Connection> {
+    for (const host of this.all) for (const pool of poolsOf(host)) yield* pool.openConnections();
+    for (const pool of this.drainingPools) yield* pool.openConnections();
   }
 
   private replaceHosts(next: Map<string, HostImpl>): void {

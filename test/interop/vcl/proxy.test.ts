@@ -67,6 +67,25 @@ for (const backend of BACKENDS) {
       agent.destroy();
     });
 
+    test('admin shows which interface each connection uses', async () => {
+      const agent = app.net.createAgent({ keepAlive: true });
+      assert.equal((await vclRequest(app.net, proxy.port('vin'), '/kernel/z', { agent })).status, 200);
+      const { connections, total } = JSON.parse((await proxy.admin('/connections?format=json')).body);
+      assert.equal(total, connections.length);
+      const used = (side: string, owner: string): string[] =>
+        connections
+          .filter((one: Record<string, string>) => one['side'] === side && one['owner'] === owner)
+          .map((one: Record<string, string>) => one['socket_interface']);
+      assert.deepEqual(used('downstream', 'vin'), ['vcl']);
+      assert.ok(used('upstream', 'kernel').length > 0 && used('upstream', 'kernel').every((name) => name === backend));
+      assert.ok(used('upstream', 'stack').length > 0 && used('upstream', 'stack').every((name) => name === 'vcl'));
+      const lines = (await proxy.admin('/connections')).body.trim().split('\n');
+      const ours = lines.find((line) => line.startsWith('downstream::vin'));
+      assert.match(ours!, /^downstream::vin::vcl::127\.0\.0\.1:\d+::127\.0\.0\.1:\d+::open::worker_\d::\d+$/);
+      assert.equal((await proxy.admin('/connections?limit=x')).status, 400);
+      agent.destroy();
+    });
+
     test('tcp proxy from the kernel and from the stack', async () => {
       assert.equal((await httpRequest(proxy.port('tcp'), '/raw')).status, 200);
       const agent = app.net.createAgent();

@@ -96,6 +96,7 @@ export class FakeDispatcher implements Dispatcher {
 }
 
 export class FakeConnection implements Connection {
+  readonly interfaceName = 'fake';
   static nextId = 1;
   readonly id = FakeConnection.nextId++;
   readonly dispatcher: FakeDispatcher;

@@ -2,6 +2,7 @@
 
 import type { Logger } from '../../../core/log/logger.ts';
 import type { Store } from '../../../core/stats/store.ts';
+import type { ConnectionStatus } from '../../network/connection_status.ts';
 
 export type ServerState = 'LIVE' | 'DRAINING' | 'PRE_INITIALIZING' | 'INITIALIZING';
 
@@ -18,6 +19,8 @@ export interface AdminContext {
   /** The bootstrap as configured, in proto field names. */
   bootstrapJson(): Record<string, unknown>;
   listeners(): ListenerStatus[];
+  /** At most `most` of each worker, and how many there are. */
+  connections(most: number): Promise<{ list: ConnectionStatus[]; total: number }>;
   clustersText(): Promise<string> | string;
   clustersJson(): Promise<Record<string, unknown>> | Record<string, unknown>;
   runtimeJson(): Record<string, unknown>;

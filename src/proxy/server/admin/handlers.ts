@@ -62,6 +62,13 @@ export const ADMIN_HANDLERS: readonly AdminHandler[] = [
     run: configDump,
   },
   {
+    path: '/connections',
+    help: 'print open connections with the socket interface that each uses (not in Envoy)',
+    mutates: false,
+    params: ['format', 'limit'],
+    run: connections,
+  },
+  {
     path: '/drain_listeners',
     help: 'drain listeners',
     mutates: true,
@@ -228,6 +235,23 @@ function stats(context: AdminContext, query: URLSearchParams): AdminResponse {
   if (format === 'json') return { status: 200, contentType: 'application/json', body: renderJson(context.stats, options) };
   if (format === 'text') return text(renderText(context.stats, options));
   return text(`usage: /stats?format=text|json|prometheus, not '${format}'\n`, 400);
+}
+
+const DEFAULT_CONNECTIONS = 1000;
+
+async function connections(context: AdminContext, query: URLSearchParams): Promise<AdminResponse> {
+  const limit = query.get('limit') ?? String(DEFAULT_CONNECTIONS);
+  if (!/^\d{1,6}$/.test(limit)) return text(`limit must be a number of connections, not '${limit}'\n`, 400);
+  const { list, total } = await context.connections(Number(limit));
+  if (query.get('format') === 'json') {
+    const statuses = list.map(({ socketInterface, ...rest }) => ({ ...rest, socket_interface: socketInterface }));
+    return json({ total, connections: statuses });
+  }
+  const lines = list.map(
+    (one) =>
+      `${one.side}::${one.owner}::${one.socketInterface}::${one.local}::${one.remote}::${one.state}::worker_${one.worker}::${one.id}\n`,
+  );
+  return text(`${lines.join('')}${total} connections\n`);
 }
 
 function configDump(context: AdminContext, query: URLSearchParams): AdminResponse {

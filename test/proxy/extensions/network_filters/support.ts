@@ -29,6 +29,7 @@ import type { FakeDispatcher } from '../support.ts';
 let nextId = 1;
 
 export class FakeConnection implements Connection {
+  readonly interfaceName = 'fake';
   readonly id = nextId++;
   readonly dispatcher: FakeDispatcher;
   readonly streamInfo = new StreamInfo();

@@ -108,6 +108,7 @@ export class FakeDispatcher implements Dispatcher {
 let nextId = 1;
 
 export class FakeConnection implements Connection {
+  readonly interfaceName = 'fake';
   readonly id = nextId++;
   readonly dispatcher: FakeDispatcher;
   state: 'open' | 'closing' | 'closed' = 'open';
