@@ -177,7 +177,7 @@ for (const version of VERSIONS) {
     test('a local reply in place of the response', () => {
       const { stream } = run('response reply', { response: { body: 'never seen' } });
       assert.equal(stream.client.status, 502);
-      assert.equal(stream.client.text, 'replaced');
+      assert.equal(stream.client.text, 'replaced ä');
       assert.equal(stream.details, 'late');
     });
 
@@ -419,8 +419,8 @@ for (const version of VERSIONS) {
       const { lines, stream, plugin } = run('grpc_call');
       assert.deepEqual(lines, ['unknown=4', 'call=0']);
       const [call] = plugin.environment.grpcStreams;
-      assert.equal(call.request.service, 'svc');
-      assert.equal(Buffer.from(call.sent[0]).toString(), 'msg');
+      assert.equal(call.request.service, 'test.Echo');
+      assert.equal(Buffer.from(call.sent[0]).toString(), '\n\u0003msg');
       assert.equal(call.localClosed, true);
       call.callbacks.onMessage(Buffer.from('reply'));
       call.callbacks.onClose(0, '');

@@ -257,12 +257,12 @@ static u32 act(u32 context) {
   } else if (IS("grpc_call")) {
     u32 t;
     status("unknown", proxy_grpc_call(S("nobody"), S("svc"), S("do"), "", 0, S("msg"), 1000, &t));
-    status("call", proxy_grpc_call(S("known"), S("svc"), S("do"), "", 0, S("msg"), 1000, &grpc_token));
+    status("call", proxy_grpc_call(S("known"), S("test.Echo"), S("Say"), "", 0, S("\x0a\x03msg"), 1000, &grpc_token));
     paused_context = context;
     return 1;
   } else if (IS("grpc_stream")) {
-    status("stream", proxy_grpc_stream(S("known"), S("svc"), S("talk"), "", 0, &grpc_token));
-    status("send", proxy_grpc_send(grpc_token, S("hello"), 0));
+    status("stream", proxy_grpc_stream(S("known"), S("test.Echo"), S("Talk"), "", 0, &grpc_token));
+    status("send", proxy_grpc_send(grpc_token, S("\x0a\x05hello"), 0));
     status("send unknown", proxy_grpc_send(4002, S("hello"), 0));
     status("send bad kind", proxy_grpc_send(4, S("hello"), 0));
     status("cancel bad kind", proxy_grpc_cancel(4));
@@ -369,7 +369,11 @@ EXPORT(proxy_on_response_headers) u32 on_response_headers(u32 id, u32 count, u32
   u32 s = proxy_get_header_map_value(2, S(":status"), &p, &n);
   result("status", s, p, n);
   proxy_add_header_map_value(2, S("x-response"), S("seen"));
-  if (IS("response reply")) proxy_send_local_response(502, S("late"), S("replaced"), 0, 0, (u32)-1);
+  if (IS("response reply")) {
+    const char *list[] = {"x-late", "1", 0};
+    u32 k = pairs(list);
+    proxy_send_local_response(502, S("late"), S("replaced \xc3\xa4"), pairs_at, k, (u32)-1);
+  }
   if (IS("response body")) proxy_remove_header_map_value(2, S("content-length"));
   if (IS("response pause")) {
     call_token = 0;

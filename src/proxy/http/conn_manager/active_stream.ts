@@ -445,11 +445,15 @@ export class ActiveStream
     reply.modify = null;
   }
 
-  sendLocalReplyDirect(status: number, text: string): void {
+  sendLocalReplyDirect(status: number, text: string, modify: ModifyHeaders | null): void {
     const headers = HeaderMap.of(this.dispatcher.slab, [[':status', decimal(status)]]);
+    modify?.(headers);
     if (text !== '') {
-      headers.setId(H['content-length'], decimal(text.length));
-      headers.setId(H['content-type'], 'text/plain');
+      headers.setId(H['content-length'], decimal(Buffer.byteLength(text, 'utf8')));
+      if (!headers.hasId(H['content-type'])) headers.addId(H['content-type'], 'text/plain');
+    } else {
+      headers.removeId(H['content-length']);
+      headers.removeId(H['content-type']);
     }
     this.responseHeaders?.release();
     this.responseHeaders = headers;
@@ -458,7 +462,7 @@ export class ActiveStream
     this.encodeHeaders(headers, headersOnly);
     if (!headersOnly && !this.filterManager.destroyed) {
       const body = this.filterManager.emptyReplyBody();
-      body.appendLatin1(text);
+      body.appendUtf8(text);
       this.encodeData(body, true);
     }
     if (!this.filterManager.destroyed) this.endStream();

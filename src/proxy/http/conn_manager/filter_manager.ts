@@ -59,7 +59,7 @@ export interface FilterManagerCallbacks {
     grpcStatus: number | null,
   ): void;
   /** Answers without filters (the response could not pass them any more). */
-  sendLocalReplyDirect(status: number, text: string): void;
+  sendLocalReplyDirect(status: number, text: string, modify: ModifyHeaders | null): void;
 }
 
 export type ModifyHeaders = (headers: HeaderMap) => void;
@@ -408,7 +408,7 @@ export class FilterManager implements FilterChainFactoryCallbacks {
     } else if (!this.non100ResponseHeadersEncoded) {
       // The response was in the middle of the encoder filters: what they hold is dropped, and the reply goes out past them.
       this.encoderChainAborted = true;
-      this.callbacks.sendLocalReplyDirect(status, body);
+      this.callbacks.sendLocalReplyDirect(status, body, modify);
     } else {
       this.callbacks.resetStream(0);
     }

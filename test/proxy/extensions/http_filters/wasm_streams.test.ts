@@ -92,7 +92,8 @@ describe('streams through a module', { skip }, () => {
   test('a local reply in place of a response', async () => {
     const answer = await send('response reply');
     assert.equal(answer.status, 502);
-    assert.equal(answer.body, 'replaced');
+    assert.equal(answer.body, 'replaced ä');
+    assert.equal(answer.headers['x-late'], '1');
   });
 
   test('a response body replaced', async () => {
