@@ -32,15 +32,15 @@ export class EthernetNodes {
       resolved: (packet, neighbor) => this.frame(packet, neighbor.mac),
       failed: (packet) => graph.drop(this.output, packet, 1),
     });
-    const arrives = (frame: readonly Packet[]): void => {
-      for (const packet of frame) this.arrives(packet, graph);
+    const arrives = (frame: readonly Packet[], count: number): void => {
+      for (let i = 0; i < count; i++) this.arrives(frame[i], graph);
     };
     this.input = graph.add('ethernet-input', ETHERNET_ERRORS, arrives, true);
-    this.arp = graph.add('arp-input', ARP_ERRORS, (frame) => {
-      for (const packet of frame) this.arpArrives(packet, graph);
+    this.arp = graph.add('arp-input', ARP_ERRORS, (frame, count) => {
+      for (let i = 0; i < count; i++) this.arpArrives(frame[i], graph);
     });
-    this.output = graph.add('ethernet-output', OUTPUT_ERRORS, (frame) => {
-      for (const packet of frame) this.resolve(packet, graph.nowUs);
+    this.output = graph.add('ethernet-output', OUTPUT_ERRORS, (frame, count) => {
+      for (let i = 0; i < count; i++) this.resolve(frame[i], graph.nowUs);
     });
   }
 

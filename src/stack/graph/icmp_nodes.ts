@@ -54,11 +54,11 @@ export class IcmpNodes {
 
   constructor(stack: NetStack) {
     this.stack = stack;
-    this.input4 = stack.graph.add('icmp4-input', ICMP_ERRORS, (frame, graph) => {
-      for (const packet of frame) this.arrives4(packet, graph);
+    this.input4 = stack.graph.add('icmp4-input', ICMP_ERRORS, (frame, count, graph) => {
+      for (let i = 0; i < count; i++) this.arrives4(frame[i], graph);
     });
-    this.input6 = stack.graph.add('icmp6-input', ICMP_ERRORS, (frame, graph) => {
-      for (const packet of frame) this.arrives6(packet, graph);
+    this.input6 = stack.graph.add('icmp6-input', ICMP_ERRORS, (frame, count, graph) => {
+      for (let i = 0; i < count; i++) this.arrives6(frame[i], graph);
     });
   }
 

@@ -42,11 +42,11 @@ export class IpInputNodes {
 
   constructor(stack: NetStack) {
     this.stack = stack;
-    this.input4 = stack.graph.add('ip4-input', IP_ERRORS, (frame, graph) => {
-      for (const packet of frame) this.arrives4(packet, graph);
+    this.input4 = stack.graph.add('ip4-input', IP_ERRORS, (frame, count, graph) => {
+      for (let i = 0; i < count; i++) this.arrives4(frame[i], graph);
     });
-    this.input6 = stack.graph.add('ip6-input', IP_ERRORS, (frame, graph) => {
-      for (const packet of frame) this.arrives6(packet, graph);
+    this.input6 = stack.graph.add('ip6-input', IP_ERRORS, (frame, count, graph) => {
+      for (let i = 0; i < count; i++) this.arrives6(frame[i], graph);
     });
   }
 

@@ -26,14 +26,15 @@ export class IpOutputNodes {
   constructor(stack: NetStack) {
     this.stack = stack;
     this.identification = stack.random32() & 0xffff;
-    this.output4 = stack.graph.add('ip4-output', OUTPUT_ERRORS, (frame, graph) => {
-      for (const packet of frame) this.toDevice(packet, this.output4, graph);
+    this.output4 = stack.graph.add('ip4-output', OUTPUT_ERRORS, (frame, count, graph) => {
+      for (let i = 0; i < count; i++) this.toDevice(frame[i], this.output4, graph);
     });
-    this.output6 = stack.graph.add('ip6-output', OUTPUT_ERRORS, (frame, graph) => {
-      for (const packet of frame) this.toDevice(packet, this.output6, graph);
+    this.output6 = stack.graph.add('ip6-output', OUTPUT_ERRORS, (frame, count, graph) => {
+      for (let i = 0; i < count; i++) this.toDevice(frame[i], this.output6, graph);
     });
-    const transmit = (frame: readonly Packet[], graph: Graph): void => {
-      for (const packet of frame) {
+    const transmit = (frame: readonly Packet[], count: number, graph: Graph): void => {
+      for (let i = 0; i < count; i++) {
+        const packet = frame[i];
         if (stack.tap !== null) stack.tap.sending(packet, graph.nowUs);
         graph.endTrace(packet);
         stack.interfaces[packet.device].device.transmit(packet, graph.nowUs);

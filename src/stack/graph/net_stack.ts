@@ -24,7 +24,7 @@ const FRAME = 64;
 const FRAME_BYTES = 256 * 1024;
 /** Frames per `poll`: a flood does not keep timers and applications waiting. */
 const FRAMES_PER_POLL = 16;
-const LOOPBACK_MTU = 65_535;
+const LOOPBACK_ROUTE: TcpRoute = { mtu: 65_535, maxGsoBytes: 0 };
 const MAX_PATH_MTUS = 4096;
 const PATH_MTU_LIFE_US = 600_000_000;
 
@@ -43,6 +43,8 @@ export interface Interface {
   readonly addresses: IpPrefix[];
   /** Where its addresses and what arrives on it are looked up. */
   readonly table: FibTables;
+  /** What the last connection was told of it; most are told the same. */
+  route: TcpRoute;
 }
 
 export interface PacketTap {
@@ -103,7 +105,13 @@ export class NetStack implements TcpLower {
 
   /** Adds a device with addresses such as `10.0.0.1/24`. Throws on a malformed address. */
   addInterface(device: Device, addresses: readonly string[], fib = 0): Interface {
-    const entry: Interface = { index: this.interfaces.length, device, addresses: [], table: this.table(fib) };
+    const entry: Interface = {
+      index: this.interfaces.length,
+      device,
+      addresses: [],
+      table: this.table(fib),
+      route: LOOPBACK_ROUTE,
+    };
     this.interfaces.push(entry);
     for (const text of addresses) this.addAddress(entry, text);
     return entry;
@@ -227,9 +235,12 @@ export class NetStack implements TcpLower {
   route(_local: IpAddress, remote: IpAddress, fib = 0): TcpRoute | null {
     const entry = this.lookup(remote, fib);
     if (entry === null || entry.kind === 'drop') return null;
-    if (entry.kind === 'receive') return { mtu: LOOPBACK_MTU, maxGsoBytes: 0 };
-    const { device } = this.interfaces[entry.device];
-    return { mtu: Math.min(device.mtu, this.pathMtu(remote, fib)), maxGsoBytes: device.maxGsoBytes };
+    if (entry.kind === 'receive') return LOOPBACK_ROUTE;
+    const slot = this.interfaces[entry.device];
+    const { maxGsoBytes } = slot.device;
+    const mtu = Math.min(slot.device.mtu, this.pathMtu(remote, fib));
+    if (slot.route.mtu !== mtu || slot.route.maxGsoBytes !== maxGsoBytes) slot.route = { mtu, maxGsoBytes };
+    return slot.route;
   }
 
   notePathMtu(remote: IpAddress, mtu: number, fib: number): void {

@@ -30,12 +30,13 @@ export class TransportNodes {
   constructor(stack: NetStack) {
     this.stack = stack;
     const { graph } = stack;
-    this.tcpInput = graph.add('tcp-input', TCP_ERRORS, (frame) => {
-      for (const packet of frame) this.tcpArrives(packet, graph);
+    this.tcpInput = graph.add('tcp-input', TCP_ERRORS, (frame, count) => {
+      for (let i = 0; i < count; i++) this.tcpArrives(frame[i], graph);
     });
-    const process = (frame: readonly Packet[]): void => {
+    const process = (frame: readonly Packet[], count: number): void => {
       const { tcp } = stack;
-      for (const packet of frame) {
+      for (let i = 0; i < count; i++) {
+        const packet = frame[i];
         tcp.input(packet, packet.context as TcpConnection | null, graph.nowUs);
         graph.finish(packet);
       }
@@ -44,8 +45,8 @@ export class TransportNodes {
     this.tcpSynSent = graph.add('tcp-syn-sent', [], process);
     this.tcpRcvProcess = graph.add('tcp-rcv-process', [], process);
     this.tcpEstablished = graph.add('tcp-established', [], process);
-    this.udpInput = graph.add('udp-input', UDP_ERRORS, (frame) => {
-      for (const packet of frame) this.udpArrives(packet, graph);
+    this.udpInput = graph.add('udp-input', UDP_ERRORS, (frame, count) => {
+      for (let i = 0; i < count; i++) this.udpArrives(frame[i], graph);
     });
   }
 

@@ -5,9 +5,9 @@ import type { IpAddress } from '../ip/address.ts';
 /** How packets reach a destination now. */
 export interface TcpRoute {
   /** Largest IP packet. */
-  mtu: number;
+  readonly mtu: number;
   /** Largest TCP payload that may be handed down at once; 0: no segmentation offload. */
-  maxGsoBytes: number;
+  readonly maxGsoBytes: number;
 }
 
 export interface TcpLower {

@@ -34,7 +34,8 @@ export function recycle(
   c.rtt.reset();
   c.rack.renew();
   c.rate.reset();
-  c.cc = newCongestionControl(config.congestionControl);
+  if (c.cc.name === config.congestionControl && c.cc.renew !== undefined) c.cc.renew();
+  else c.cc = newCongestionControl(config.congestionControl);
   c.noDelay = config.noDelay;
   c.keepAlive = config.keepAlive;
   c.userTimeoutMs = config.userTimeoutMs;

@@ -226,7 +226,8 @@ export class Scoreboard {
       range.timeLinked = false;
       if (spare.length < MAX_SPARE) spare.push(range);
     }
-    this.ranges.length = 0;
+    // Not `length = 0`, which gives the array's memory away.
+    while (this.ranges.length > 0) this.ranges.pop();
     this.first = 0;
     this.sackedBytes = 0;
     this.lostBytes = 0;

@@ -26,6 +26,8 @@ export interface CongestionControl {
   readonly name: CcName;
   /** The algorithm models the path and sets cwnd itself at all times; PRR is left out. */
   readonly ownsWindow: boolean;
+  /** Makes it as good as new, for another connection; without it a new one is made. */
+  renew?(): void;
   /** New data was acknowledged outside recovery. `limited`: the window was the limit when it was sent (RFC 7661 in short). */
   onAck(state: CcState, ackedBytes: number, rttUs: number, limited: boolean, nowUs: number): void;
   /** A recovery begins: the new slow-start threshold. */

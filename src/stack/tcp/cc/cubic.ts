@@ -19,6 +19,17 @@ export class Cubic implements CongestionControl {
   private fraction = 0;
   private priorWMax = 0;
 
+  renew(): void {
+    this.hystart.renew();
+    this.wMax = 0;
+    this.wEst = 0;
+    this.k = 0;
+    this.cwndPrior = 0;
+    this.epochStartUs = 0;
+    this.fraction = 0;
+    this.priorWMax = 0;
+  }
+
   onAck(state: CcState, ackedBytes: number, rttUs: number, limited: boolean, nowUs: number): void {
     if (state.cwnd < state.ssthresh) {
       const growth = this.hystart.onAck(state, ackedBytes, rttUs);

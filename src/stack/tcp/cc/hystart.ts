@@ -30,6 +30,14 @@ export class HyStart {
     this.samples = 0;
   }
 
+  /** As if it were new. */
+  renew(): void {
+    this.reset();
+    this.windowEnd = 0;
+    this.cssBaselineUs = 0;
+    this.cssRounds = 0;
+  }
+
   /** Bytes to add to cwnd for `ackedBytes` in slow start; may set ssthresh to end it. */
   onAck(state: CcState, ackedBytes: number, rttUs: number): number {
     if (!this.roundOpen || seqGeq(state.sndUna, this.windowEnd)) this.newRound(state);
