@@ -217,6 +217,17 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.extensions.filters.http.header_mutation.v3.Mutations': 'request_mutations response_mutations',
   'envoy.config.common.mutation_rules.v3.HeaderMutation': 'remove append',
 
+  'envoy.extensions.filters.http.compressor.v3.Compressor': 'compressor_library response_direction_config choose_first',
+  'envoy.extensions.filters.http.compressor.v3.Compressor.CommonDirectionConfig': 'enabled min_content_length content_type',
+  'envoy.extensions.filters.http.compressor.v3.Compressor.ResponseDirectionConfig':
+    'common_config disable_on_etag_header remove_accept_encoding_header',
+  'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute': 'disabled overrides',
+  'envoy.extensions.filters.http.compressor.v3.CompressorOverrides': 'response_direction_config',
+  'envoy.extensions.filters.http.compressor.v3.ResponseDirectionOverrides': 'remove_accept_encoding_header',
+  'envoy.extensions.compression.gzip.compressor.v3.Gzip':
+    'memory_level compression_level compression_strategy window_bits chunk_size',
+  'envoy.extensions.compression.brotli.compressor.v3.Brotli':
+    'quality encoder_mode window_bits input_block_bits chunk_size disable_literal_context_modeling',
   'sluice.extensions.filters.http.typescript.v1.TypeScript': 'module name config failure_policy deadline',
   'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute': 'config',
   'sluice.extensions.filters.network.typescript.v1.TypeScriptNetworkFilter':
@@ -380,6 +391,7 @@ const DNS_RESOLVERS = `
 
 const PER_ROUTE = `
   envoy.extensions.filters.http.buffer.v3.BufferPerRoute
+  envoy.extensions.filters.http.compressor.v3.CompressorPerRoute
   envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute
   sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute
   envoy.extensions.filters.http.wasm.v3.Wasm`;
@@ -419,6 +431,7 @@ export const EXTENSION_POINTS: Record<string, string> = {
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter.typed_config': `
     envoy.extensions.filters.http.router.v3.Router
     envoy.extensions.filters.http.buffer.v3.Buffer
+    envoy.extensions.filters.http.compressor.v3.Compressor
     envoy.extensions.filters.http.grpc_http1_bridge.v3.Config
     envoy.extensions.filters.http.grpc_stats.v3.FilterConfig
     envoy.extensions.filters.http.grpc_web.v3.GrpcWeb
@@ -432,6 +445,9 @@ export const EXTENSION_POINTS: Record<string, string> = {
   [`${HCM}.original_ip_detection_extensions`]: 'envoy.extensions.http.original_ip_detection.xff.v3.XffConfig',
   'envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.stateful_formatter':
     'envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig',
+  'envoy.extensions.filters.http.compressor.v3.Compressor.compressor_library': `
+    envoy.extensions.compression.gzip.compressor.v3.Gzip
+    envoy.extensions.compression.brotli.compressor.v3.Brotli`,
   'envoy.config.route.v3.RouteConfiguration.typed_per_filter_config': `envoy.config.route.v3.FilterConfig ${PER_ROUTE}`,
   'envoy.config.route.v3.VirtualHost.typed_per_filter_config': `envoy.config.route.v3.FilterConfig ${PER_ROUTE}`,
   'envoy.config.route.v3.Route.typed_per_filter_config': `envoy.config.route.v3.FilterConfig ${PER_ROUTE}`,
