@@ -33,6 +33,7 @@ export class Http2ClientStream extends Http2Stream implements RequestEncoder {
   isConnect = false;
   /** The protocol of an upgrade that goes out as extended CONNECT. */
   upgrade = '';
+  websocketKey = '';
   responseStarted = false;
 
   encodeHeaders(headers: HeaderMap, endStream: boolean): string | null {
@@ -140,6 +141,7 @@ export class Http2ClientConnection extends Http2Connection implements ClientConn
       // The caller's map stays as it is: a retry may go over HTTP/1.
       out = headers.clone();
       const protocol = headers.getId(H.upgrade) as string;
+      stream.websocketKey = headers.getId(H['sec-websocket-key']) ?? '';
       if (upgradeToConnect(out)) stream.upgrade = protocol;
       if (stream.upgrade !== '' && this.peerSettingsSeen && !this.peerAllowsConnect) {
         // RFC 8441 3: must not be sent to a peer that did not announce it.
@@ -253,7 +255,7 @@ export class Http2ClientConnection extends Http2Connection implements ClientConn
     }
     stream.responseStarted = true;
     if (!endStream && !stream.isHead && status !== 304) stream.expectedBytes = hpack.contentLength;
-    if (stream.upgrade !== '') responseToUpgrade(headers, stream.upgrade);
+    if (stream.upgrade !== '') responseToUpgrade(headers, stream.upgrade, stream.websocketKey);
     if (endStream) stream.remoteEnd = true;
     decoder.decodeHeaders(headers, endStream);
     if (endStream && stream.id === streamId) this.afterEnd(stream, decoder);

@@ -76,7 +76,9 @@ export abstract class Http2Connection implements HttpConnection {
   protected peerSettingsSeen = false;
 
   private sendWindow = DEFAULT_WINDOW;
-  private receiveWindow: number;
+  /** What the peer may send on the whole connection without window given back. Less than configured while memory is short. */
+  private windowSize = DEFAULT_WINDOW;
+  private receiveWindow = DEFAULT_WINDOW;
   private toCredit = 0;
   private readonly blockedStreams: Http2Stream[] = [];
   /** Streams with `flushing` set. */
@@ -119,7 +121,6 @@ export abstract class Http2Connection implements HttpConnection {
     this.out = new SliceBuffer(slab);
     this.body = new SliceBuffer(slab);
     this.partial = new SliceBuffer(slab);
-    this.receiveWindow = Math.max(settings.initialConnectionWindowSize, DEFAULT_WINDOW);
     this.hpackEncoder = new HpackEncoder(slab, settings.hpackTableSize);
     this.hpackDecoder = new HpackDecoder(
       slab,
@@ -639,10 +640,19 @@ export abstract class Http2Connection implements HttpConnection {
 
   private credit(bytes: number): void {
     this.toCredit += bytes;
-    if (this.toCredit < Math.max(this.settings.initialConnectionWindowSize, DEFAULT_WINDOW) >> 1) return;
+    if (this.toCredit < this.windowSize >> 1) return;
+    this.toCredit += this.growWindow();
     this.writeWindowUpdate(0, this.toCredit);
     this.receiveWindow += this.toCredit;
     this.toCredit = 0;
+  }
+
+  /** Raises the connection's window to what is configured, or to the share of it that memory allows now; by how much. */
+  private growWindow(): number {
+    const size = this.settings.initialConnectionWindowSize >> this.slab.pressure;
+    const grown = Math.max(size - this.windowSize, 0);
+    this.windowSize += grown;
+    return grown;
   }
 
   // Frames out.
@@ -853,7 +863,8 @@ export abstract class Http2Connection implements HttpConnection {
       writeUint32(payload, 6 * i + 2, value);
     });
     this.writeFrame(FrameType.Settings, 0, 0, payload);
-    const extra = this.settings.initialConnectionWindowSize - DEFAULT_WINDOW;
+    const extra = this.growWindow();
+    this.receiveWindow += extra;
     if (extra > 0) this.writeWindowUpdate(0, extra);
   }
 

@@ -3,7 +3,7 @@
  * form that filters see: extended CONNECT as an HTTP/1.1 upgrade, cookie crumbs joined, `host` as `:authority` (Envoy:
  * source/common/http/utility.cc, transformUpgradeRequestFromH2toH1 and its siblings).
  */
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { headerEquals } from '../conn_manager/header_bytes.ts';
 import type { HeaderMap } from '../header_map.ts';
 import { H } from '../header_names.ts';
@@ -72,9 +72,23 @@ export function upgradeToConnect(headers: HeaderMap): boolean {
   return true;
 }
 
-/** For responses to an upgrade that went out as extended CONNECT. */
-export function responseToUpgrade(headers: HeaderMap, protocol: string): void {
+/** RFC 6455 1.3. */
+const WEBSOCKET_GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
+
+/**
+ * For responses to an upgrade that went out as extended CONNECT. `key` is the request's sec-websocket-key, '' when it had none: its client
+ * waits for an answer that RFC 8441 does not have.
+ */
+export function responseToUpgrade(headers: HeaderMap, protocol: string, key: string): void {
   if (headers.getId(H[':status']) !== '200') return;
+  if (key !== '' && !headers.has('sec-websocket-accept')) {
+    headers.add(
+      'sec-websocket-accept',
+      createHash('sha1')
+        .update(key + WEBSOCKET_GUID)
+        .digest('base64'),
+    );
+  }
   headers.setId(H[':status'], '101');
   headers.setId(H.upgrade, protocol);
   headers.setId(H.connection, 'upgrade');

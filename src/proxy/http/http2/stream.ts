@@ -4,6 +4,7 @@
  * What flow control does not let out is held here and counts against a watermark, so that the producer stops; the connection's own
  * watermark stops it, too. Reading is stopped by not giving window back. Objects are used again by later streams of the worker.
  */
+import { BLOCK_SIZE } from '../../../core/buffer/slab.ts';
 import { SliceBuffer } from '../../../core/buffer/slice_buffer.ts';
 import { type CodecStream, type StreamCallbacks, type StreamEncoder, StreamResetReason } from '../codec.ts';
 import { HeaderMap } from '../header_map.ts';
@@ -196,8 +197,10 @@ export abstract class Http2Stream implements CodecStream, StreamEncoder {
 
   /** After what is held changed, and all is in order: producers may write again from their callbacks. */
   checkPending(): void {
-    const limit = this.connection.settings.streamBufferLimit;
     const length = this.pending.length;
+    let limit = this.connection.settings.streamBufferLimit;
+    // As connections do: slow readers share what memory is left.
+    if (length > BLOCK_SIZE) limit = Math.max(limit >> this.connection.slab.pressure, Math.min(limit, BLOCK_SIZE));
     const above = this.pendingAbove ? length > limit >> 1 : length > limit;
     if (above === this.pendingAbove) return;
     this.pendingAbove = above;

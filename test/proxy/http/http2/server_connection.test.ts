@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import { StreamResetReason } from '../../../../src/proxy/http/codec.ts';
 import { HeaderMap } from '../../../../src/proxy/http/header_map.ts';
-import { ErrorCode, Flag, FrameType, PREFACE, Setting } from '../../../../src/proxy/http/http2/frame.ts';
+import { ErrorCode, Flag, FrameType, PREFACE, readUint32, Setting } from '../../../../src/proxy/http/http2/frame.ts';
 import { block, END_BOTH, frame, GET, POST, SETTINGS, START, slab, TestServer, uint32 } from './harness.ts';
 
 let blocks = 0;
@@ -532,6 +532,21 @@ test('a peer that ignores the windows', () => {
   c.requests[0].encoder!.stream.readDisable(true);
   for (let i = 0; i < 5; i++) c.receive(data(1, 0, 'x'.repeat(16_000)));
   assert.equal(c.error?.details, 'connection window exceeded');
+});
+
+test('a connection that begins while memory is short gets a smaller window, which grows later', () => {
+  const taken = Array.from({ length: 5200 }, () => slab.allocate());
+  const s = server();
+  s.answer = () => {};
+  s.receive(START);
+  const [, window] = s.transport.take();
+  assert.equal(readUint32(window.payload, 0), ((24 << 20) >> 4) - 65535);
+  for (const block of taken) slab.release(block);
+  s.receive(headers(1, Flag.EndHeaders, POST));
+  for (let i = 0; i < 60; i++) s.receive(data(1, 0, 'x'.repeat(16_000)));
+  assert.equal(s.error, null);
+  const [update] = s.transport.take().filter((f) => f.type === FrameType.WindowUpdate && f.id === 0);
+  assert.ok(readUint32(update.payload, 0) > 22 << 20);
 });
 
 test('DATA for a stream we reset is dropped, and its window given back', () => {
