@@ -20,6 +20,7 @@ const { functions: ssl } = ffi.dlopen(null, {
   SSL_set_accept_state: { arguments: [P], return: 'void' },
   SSL_set_connect_state: { arguments: [P], return: 'void' },
   SSL_do_handshake: { arguments: [P], return: I },
+  SSL_set_shutdown: { arguments: [P, I], return: 'void' },
   SSL_read: { arguments: [P, P, I], return: I },
   SSL_write: { arguments: [P, P, I], return: I },
   SSL_get1_session: { arguments: [P], return: P },
@@ -86,8 +87,11 @@ export class RawOpenSsl {
   }
 
   free({ client, server }: { client: End; server: End }): void {
-    ssl.SSL_free(client.ssl);
-    ssl.SSL_free(server.ssl);
+    for (const end of [client, server]) {
+      // Else the session could not be resumed.
+      ssl.SSL_set_shutdown(end.ssl, 3);
+      ssl.SSL_free(end.ssl);
+    }
   }
 
   /** Encrypts `length` bytes and decrypts them at the other end. */

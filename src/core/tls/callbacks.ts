@@ -67,9 +67,9 @@ function onAlpnSelect(_: bigint, out: bigint, outLength: bigint, offered: bigint
   return SSL_TLSEXT_ERR_OK;
 }
 
-function onTicketKey(_: bigint, name: bigint, iv: bigint, cipher: bigint, mac: bigint, seal: number): number {
+function onTicketKey(connection: bigint, name: bigint, iv: bigint, cipher: bigint, mac: bigint, seal: number): number {
   const keys = target!.ticketKeys;
-  return keys === null ? 0 : keys.use(name, iv, cipher, mac, seal === 1);
+  return keys === null ? 0 : keys.use(connection, name, iv, cipher, mac, seal === 1);
 }
 
 function onStatus(connection: bigint): number {

@@ -32,6 +32,7 @@ export const FAILED = -2;
 
 const SSL_ERROR_WANT_READ = 2;
 const SSL_ERROR_ZERO_RETURN = 6;
+const SHUTDOWN_BOTH = 3;
 const MAX_PLAINTEXT = 16_384;
 /** More than any record adds: header, IV, MAC, padding; and one alert or key update before it. */
 const RECORD_OVERHEAD = 256;
@@ -202,6 +203,8 @@ export class TlsEngine implements CallbackTarget {
 
   free(): void {
     if (this.pointer === 0n) return;
+    // A session outlives a connection that just ended (RFC 4346 7.2.1), though not one that failed.
+    if (!this.broken) ssl.SSL_set_shutdown(this.pointer, SHUTDOWN_BOTH);
     ssl.SSL_free(this.pointer);
     this.pointer = 0n;
   }

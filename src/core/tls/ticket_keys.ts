@@ -10,6 +10,7 @@ import { bytesAt, NativeConstants, ssl, writeBytes } from '../sys/openssl.ts';
 /** Name (16), HMAC key (32), AES key (32). */
 export const TICKET_KEY_SIZE = 80;
 const NAME_SIZE = 16;
+const TLS1_3_VERSION = 0x0304;
 const ROTATION_MS = 24 * 3600 * 1000;
 const SECRET = 'sluice.tls.ticket_secret';
 
@@ -40,7 +41,7 @@ export class TicketKeys {
   }
 
   /** OpenSSL's ticket callback: 1 done, 2 done and renew, 0 unknown key, -1 error. */
-  use(name: bigint, iv: bigint, cipher: bigint, mac: bigint, seal: boolean): number {
+  use(connection: bigint, name: bigint, iv: bigint, cipher: bigint, mac: bigint, seal: boolean): number {
     const keys = this.current();
     if (seal) {
       const key = keys[0];
@@ -55,7 +56,8 @@ export class TicketKeys {
     const key = keys[index];
     if (ssl.EVP_MAC_CTX_set_params(mac, key.macParameters) !== 1) return -1;
     if (ssl.EVP_DecryptInit_ex(cipher, this.cipher, 0n, key.aes, iv) !== 1) return -1;
-    return index === 0 ? 1 : 2;
+    // Clients use a ticket of TLS 1.3 once (RFC 8446 C.4), so that they need a new one each time.
+    return index === 0 && ssl.SSL_version(connection) < TLS1_3_VERSION ? 1 : 2;
   }
 
   private current(): readonly TicketKey[] {
