@@ -67,9 +67,18 @@ function makePkcs12(): string {
   return out;
 }
 
-function direct(name: string, transport: Json, manager: Json = {}): Json {
-  const routes = [{ match: { prefix: '/' }, direct_response: { status: 200, body: { inline_string: name } } }];
-  return listener(name, [], { filter_chains: [{ filters: [http(name, routes, manager)], transport_socket: transport }] });
+function direct(name: string, transport: Json, manager: Json = {}, body = name): Json {
+  const routes = [{ match: { prefix: '/' }, direct_response: { status: 200, body: { inline_string: body } } }];
+  const limits = {
+    route_config: {
+      name,
+      max_direct_response_body_size_bytes: 1 << 20,
+      virtual_hosts: [{ name: 'all', domains: ['*'], routes }],
+    },
+  };
+  return listener(name, [], {
+    filter_chains: [{ filters: [http(name, routes, { ...limits, ...manager })], transport_socket: transport }],
+  });
 }
 
 describe('TLS features', () => {
@@ -116,6 +125,7 @@ describe('TLS features', () => {
           direct('new_tickets', downstreamTls([files(server)], {}, tickets(newKey, oldKey))),
           direct('other_tickets', downstreamTls([files(server)], {}, tickets(newKey))),
           direct('fips', downstreamTls([files(server)], { tls_params: { compliance_policies: ['FIPS_202205'] } })),
+          direct('large', downstreamTls([files(server)]), {}, 'x'.repeat(100_000)),
           direct('h2', downstreamTls([files(server)], { alpn_protocols: ['h2', 'http/1.1'] })),
           direct(
             'ciphers',
@@ -239,6 +249,22 @@ describe('TLS features', () => {
     await assert.rejects(tlsGet(proxy.port('ciphers'), { ecdhCurve: 'P-256' }));
     await tlsGet(proxy.port('ciphers'), { ecdhCurve: 'P-384' });
     assert.ok((await proxy.stat('listener.ciphers.ssl.curves.P-384')) >= 1);
+  });
+
+  test('clients that want short records get them', async () => {
+    for (const size of [512, 4096]) {
+      for (const version of ['-tls1_2', '-tls1_3']) {
+        const { stdout } = await run(
+          'sh',
+          [
+            '-c',
+            `(printf 'GET / HTTP/1.1\\r\\nhost: a\\r\\nconnection: close\\r\\n\\r\\n'; sleep 0.5) | openssl s_client -connect 127.0.0.1:${proxy.port('large')} ${version} -maxfraglen ${size} -quiet -no_ign_eof`,
+          ],
+          { maxBuffer: 1 << 24 },
+        );
+        assert.ok(stdout.endsWith('x'.repeat(100_000)), `${stdout.length} bytes`);
+      }
+    }
   });
 
   test('HTTP/2 by ALPN', async () => {

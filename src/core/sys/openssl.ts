@@ -70,6 +70,7 @@ const SIGNATURES = {
   SSL_set_session: { arguments: [P, P], return: I },
   SSL_SESSION_get_id: { arguments: [P, P], return: P },
   SSL_SESSION_get_protocol_version: { arguments: [P], return: I },
+  SSL_SESSION_get_max_fragment_length: { arguments: [P], return: I },
   SSL_SESSION_free: { arguments: [P], return: 'void' },
   X509_verify_cert: { arguments: [P], return: I },
   X509_verify_cert_error_string: { arguments: [L], return: P },

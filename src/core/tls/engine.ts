@@ -36,7 +36,7 @@ const SHUTDOWN_BOTH = 3;
 const MAX_PLAINTEXT = 16_384;
 /** More than any record adds: header, IV, MAC, padding; and one alert or key update before it. */
 const RECORD_OVERHEAD = 256;
-/** The most plaintext that `write` takes: its record fits a block. */
+/** The most plaintext that `write` ever takes: its record fits a block. */
 export const MAX_WRITE = BLOCK_SIZE - RECORD_OVERHEAD;
 const SSL_CTRL_SET_TLSEXT_HOSTNAME = 55;
 
@@ -70,6 +70,8 @@ export class TlsEngine implements CallbackTarget {
   verifyFailure: VerifyFailure | 'no_cert' | null = null;
   /** A protocol error, and not the mere end of the connection. */
   protocolError = false;
+  /** The most plaintext that `write` takes, known with the handshake: one record, and no more. */
+  maxWrite = MAX_WRITE;
   /** Where `read` and `write` put their bytes. */
   offset = 0;
   private readonly bios: SharedBios;
@@ -129,6 +131,7 @@ export class TlsEngine implements CallbackTarget {
     const result = ssl.SSL_do_handshake(this.pointer);
     if (result === 1) {
       this.info.complete(this.pointer, this.owner.isServer, this.owner.context.certificates);
+      this.maxWrite = this.maxFragment();
       if (this.info.sessionReused && this.owner.validation !== null) this.info.peerCertificateValidated = true;
       return HANDSHAKE_DONE;
     }
@@ -157,8 +160,10 @@ export class TlsEngine implements CallbackTarget {
     return this.onNoResult(length);
   }
 
-  /** Encrypts `length` (at most MAX_WRITE) bytes at an address; the length of the record at `offset` in `slab`, or FAILED. */
+  /** Encrypts `length` (at most `maxWrite`) bytes at an address; the length of the record at `offset` in `slab`, or FAILED. */
   write(slab: Slab, source: bigint, length: number): number {
+    // More would be several records, for which there is no room: memory that is not OpenSSL's must never have to grow.
+    if (length > this.maxWrite) throw new RangeError(`a record of ${length} bytes where ${this.maxWrite} are allowed`);
     const room = length + RECORD_OVERHEAD;
     const offset = slab.reserve(room);
     setCallbackTarget(this);
@@ -254,6 +259,13 @@ export class TlsEngine implements CallbackTarget {
   }
 
   // --- private ---
+
+  /** A peer may ask for shorter records (RFC 6066 4): 512 to 4,096 bytes. */
+  private maxFragment(): number {
+    const session = ssl.SSL_get_session(this.pointer);
+    const code = session === 0n ? 0 : ssl.SSL_SESSION_get_max_fragment_length(session) & 0xff;
+    return code >= 1 && code <= 4 ? 256 << code : MAX_WRITE;
+  }
 
   private onNoResult(result: number): number {
     const error = ssl.SSL_get_error(this.pointer, result);

@@ -12,7 +12,7 @@ import { SliceBuffer } from '../../../../core/buffer/slice_buffer.ts';
 import type { Dispatcher, SchedulableCallback, Timer } from '../../../../core/event/dispatcher.ts';
 import { E } from '../../../../core/sys/libc.ts';
 import { type ClientHello, ClientHelloStatus, parseClientHello } from '../../../../core/tls/client_hello.ts';
-import { CLOSED, FAILED, HANDSHAKE_DONE, MAX_WRITE, type TlsEngine, WANT_INPUT } from '../../../../core/tls/engine.ts';
+import { CLOSED, FAILED, HANDSHAKE_DONE, type TlsEngine, WANT_INPUT } from '../../../../core/tls/engine.ts';
 import { TlsInfo } from '../../../../core/tls/info.ts';
 import type { Address } from '../../../network/address.ts';
 import type { IoHandle, IoHandleCallbacks } from '../../../network/io_handle.ts';
@@ -406,11 +406,12 @@ export class TlsSocket implements TransportSocket, IoHandleCallbacks {
       const first = plain.lengthAt(0);
       let length: number;
       let record: number;
-      if (plain.slices === 1 || first >= MAX_WRITE) {
-        length = first < MAX_WRITE ? first : MAX_WRITE;
+      const { maxWrite } = engine;
+      if (plain.slices === 1 || first >= maxWrite) {
+        length = Math.min(first, maxWrite);
         record = engine.write(slab, BigInt(slab.address + plain.offsetAt(0)), length);
       } else {
-        length = this.gatherPlain(plain);
+        length = this.gatherPlain(plain, maxWrite);
         record = engine.write(slab, this.gather.pointer, length);
       }
       if (record < 0) {
@@ -427,12 +428,12 @@ export class TlsSocket implements TransportSocket, IoHandleCallbacks {
   }
 
   /** Copies the first slices, up to a record's worth, into the gather block. */
-  private gatherPlain(plain: SliceBuffer): number {
+  private gatherPlain(plain: SliceBuffer, most: number): number {
     const { slab } = this.dispatcher;
     const to = this.gather.offset;
     let length = 0;
-    for (let i = 0; i < plain.slices && length < MAX_WRITE; i++) {
-      const n = Math.min(plain.lengthAt(i), MAX_WRITE - length);
+    for (let i = 0; i < plain.slices && length < most; i++) {
+      const n = Math.min(plain.lengthAt(i), most - length);
       slab.copy(to + length, plain.offsetAt(i), n);
       length += n;
     }
