@@ -9,7 +9,7 @@
  */
 
 import { type CompletionSink, IORING_OP, IOSQE_FIXED_FILE, Ring, SQE } from '../../core/sys/io_uring.ts';
-import { E } from '../../core/sys/libc.ts';
+import { E, SysError } from '../../core/sys/libc.ts';
 import { addressHigh, addressLow, type NativeMemory } from '../../core/sys/memory.ts';
 import type { Packet, PacketPool } from '../graph/packet.ts';
 
@@ -19,6 +19,7 @@ const MAX_WRITES = 64;
 const MIN_READS = 2;
 const RWF_NOWAIT = 8;
 const WRITE_BIT = 0x4000_0000;
+const PROBE = 0x2000_0000;
 /** Completions of one reap. */
 const ALL = 65_536;
 
@@ -55,14 +56,21 @@ export class TunRing implements CompletionSink {
   private writes = 0;
   private got = 0;
   private outstanding = 0;
+  private probed = 0;
 
-  /** Throws SysError without io_uring. */
+  /** Throws SysError without io_uring, or where reads from such a device cannot be told not to wait. */
   constructor(options: TunRingOptions, owner: TunRingOwner) {
     this.options = options;
     this.owner = owner;
     const registered = this.ring.registerFile(options.fd) === 0;
     this.opWord = registered ? IOSQE_FIXED_FILE << 8 : 0;
     this.fdWord = registered ? 0 : options.fd;
+    // The device is new and down: there is nothing to read, and the ring has to say so at once.
+    this.prepare(IORING_OP.READ, 0, 64, PROBE);
+    this.enter();
+    if (this.probed === -E.AGAIN) return;
+    this.close();
+    throw new SysError('io_uring read', -this.probed);
   }
 
   /** Gathers a write of [at, at + length); full, it sends. */
@@ -97,6 +105,10 @@ export class TunRing implements CompletionSink {
 
   onCompletion(userData: number, result: number): void {
     this.outstanding--;
+    if (userData === PROBE) {
+      this.probed = result;
+      return;
+    }
     const packet = this.pool!.packets[userData & ~WRITE_BIT];
     if ((userData & WRITE_BIT) !== 0) this.owner.sent(packet, result);
     else if (result > this.options.headerBytes) {
