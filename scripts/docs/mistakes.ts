@@ -49,7 +49,7 @@ const MISTAKES: readonly [title: string, right: string, wrong: string][] = [
   ['A list that must not be empty', 'domains: ["*"]', 'domains: []'],
   ['YAML that is none', 'stat_prefix: web', 'stat_prefix: "web'],
   ['A field that Sluice does not implement', 'connect_timeout: 1s', 'outlier_detection: {}'],
-  ['An extension that Sluice does not implement', 'filters.http.router.v3.Router', 'filters.http.cors.v3.Cors'],
+  ['An extension that Sluice does not implement', 'filters.http.router.v3.Router', 'filters.http.fault.v3.HTTPFault'],
 ];
 
 export function mistakes(): string {

@@ -217,6 +217,10 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.extensions.filters.http.header_mutation.v3.Mutations': 'request_mutations response_mutations',
   'envoy.config.common.mutation_rules.v3.HeaderMutation': 'remove append',
 
+  'envoy.extensions.filters.http.cors.v3.Cors': '',
+  'envoy.extensions.filters.http.cors.v3.CorsPolicy': `
+    allow_origin_string_match allow_methods allow_headers expose_headers max_age allow_credentials filter_enabled shadow_enabled
+    allow_private_network_access forward_not_matching_preflights`,
   'envoy.extensions.filters.http.compressor.v3.Compressor': 'compressor_library response_direction_config choose_first',
   'envoy.extensions.filters.http.compressor.v3.Compressor.CommonDirectionConfig': 'enabled min_content_length content_type',
   'envoy.extensions.filters.http.compressor.v3.Compressor.ResponseDirectionConfig':
@@ -392,6 +396,7 @@ const DNS_RESOLVERS = `
 const PER_ROUTE = `
   envoy.extensions.filters.http.buffer.v3.BufferPerRoute
   envoy.extensions.filters.http.compressor.v3.CompressorPerRoute
+  envoy.extensions.filters.http.cors.v3.CorsPolicy
   envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute
   sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute
   envoy.extensions.filters.http.wasm.v3.Wasm`;
@@ -432,6 +437,7 @@ export const EXTENSION_POINTS: Record<string, string> = {
     envoy.extensions.filters.http.router.v3.Router
     envoy.extensions.filters.http.buffer.v3.Buffer
     envoy.extensions.filters.http.compressor.v3.Compressor
+    envoy.extensions.filters.http.cors.v3.Cors
     envoy.extensions.filters.http.grpc_http1_bridge.v3.Config
     envoy.extensions.filters.http.grpc_stats.v3.FilterConfig
     envoy.extensions.filters.http.grpc_web.v3.GrpcWeb

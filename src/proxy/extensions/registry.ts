@@ -6,6 +6,7 @@ import type { TransportSocketConfigFactory } from '../network/transport_socket_c
 import type { HttpFilterConfigFactory, NetworkFilterConfigFactory } from '../server/factory_context.ts';
 import { factory as buffer } from './http_filters/buffer/config.ts';
 import { factory as compressor } from './http_filters/compressor/config.ts';
+import { factory as cors } from './http_filters/cors/config.ts';
 import { factory as grpcHttp1Bridge } from './http_filters/grpc_http1_bridge/config.ts';
 import { factory as grpcStats } from './http_filters/grpc_stats/config.ts';
 import { factory as grpcWeb } from './http_filters/grpc_web/config.ts';
@@ -40,6 +41,7 @@ function byType<F extends { readonly typeName: string }>(factories: readonly F[]
 export const HTTP_FILTERS = byType<HttpFilterConfigFactory>([
   buffer,
   compressor,
+  cors,
   grpcHttp1Bridge,
   grpcStats,
   grpcWeb,
