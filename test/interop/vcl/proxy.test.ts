@@ -103,3 +103,25 @@ for (const backend of BACKENDS) {
     });
   });
 }
+
+test('a default socket interface, names from DNS, an own namespace of the stack', async () => {
+  const app = await startStack();
+  const upstream = await vclUpstream(app.net);
+  const byName = cluster('named', [upstream.port], { type: 'STRICT_DNS', dns_lookup_family: 'V4_ONLY' });
+  const [group] = (byName['load_assignment'] as { endpoints: { lb_endpoints: unknown[] }[] }).endpoints;
+  group.lb_endpoints = [{ endpoint: { address: { socket_address: { address: 'localhost', port_value: upstream.port } } } }];
+  const proxy = await startProxy({
+    config: bootstrap(
+      [listener('all', [http('all', [route('/', 'named')])])],
+      [byName],
+      vclExtension({ runtime_dir: app.stack.runtimeDir, application_name: 'edge', rx_fifo_size: 65_536 }, true),
+    ),
+  });
+  const answer = await vclRequest(app.net, proxy.port('all'), '/by-name', { method: 'POST', body: upload });
+  assert.equal(JSON.parse(answer.body).sha256, uploadHash);
+  await assert.rejects(httpRequest(proxy.port('all'), '/'), /ECONNREFUSED/, 'nothing of it is on the kernel');
+  const { text } = await app.stack.command('show app', { json: true });
+  assert.ok(JSON.parse(text).some((one: { name: string; workers: number }) => one.name === 'edge' && one.workers === 2));
+  await proxy.stop();
+  await app.close();
+});
