@@ -28,7 +28,7 @@ const COMMANDS: Record<string, Command> = {
     run: async (args) => (await import('./stack.ts')).stackCommand(args),
   },
   exec: {
-    help: 'run a Node program with its sockets on the host stack (sluice exec -- node app.js)',
+    help: 'run a program with its sockets on the host stack (sluice exec -- node app.js)',
     run: async (args) => (await import('./exec.ts')).execCommand(args),
   },
   ctl: {

@@ -2,7 +2,9 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -10,6 +12,7 @@ import { sendCommand } from '../../../src/stack/index.ts';
 import { certificate } from '../../stack/vcl/certificate.ts';
 import { closeAtEnd } from '../../support/proxy_process.ts';
 import { StackProcess } from '../support/stack_process.ts';
+import { needs } from '../support/upstreams.ts';
 
 const MAIN = fileURLToPath(new URL('../../../src/cli/main.ts', import.meta.url));
 const APPS = fileURLToPath(new URL('./apps/', import.meta.url));
@@ -122,6 +125,34 @@ describe('sluice exec', () => {
       assert.equal(error.code, 1);
       assert.match(error.stderr, message);
     }
+  });
+
+  test('a native program: curl to servers of the stack', { skip: needs('curl', process.env['CC'] ?? 'cc') }, async () => {
+    const args = sluice('exec', '--runtime-dir', stack.runtimeDir, '--', 'curl', '-sS', '--max-time', '20');
+    const { stdout } = await run(process.execPath, [...args, `http://127.0.0.1:${ports['express']}/hello/curl`]);
+    assert.equal(JSON.parse(stdout).hello, 'curl');
+    const error = await run(process.execPath, [
+      ...args.slice(0, 2),
+      'exec',
+      '--runtime-dir',
+      stack.runtimeDir,
+      '--rule',
+      'connect * stack',
+      '--',
+      'curl',
+      'x',
+    ]).catch((reason) => reason);
+    assert.match(error.stderr, /--rule is for Node programs/);
+  });
+
+  test('a statically linked program is refused', async () => {
+    const header = Buffer.alloc(64);
+    header.write('\x7fELF\x02\x01\x01', 'latin1');
+    const path = join(stack.runtimeDir, 'static');
+    writeFileSync(path, header, { mode: 0o755 });
+    const args = sluice('exec', '--runtime-dir', stack.runtimeDir, '--', path);
+    const error = await run(process.execPath, args).catch((reason) => reason);
+    assert.match(error.stderr, /is statically linked/);
   });
 
   test('servers come back with the stack', async () => {

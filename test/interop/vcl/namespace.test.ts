@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { chownSync, globSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chownSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -28,6 +28,7 @@ const STACK_IP = '10.66.1.2';
 const HOST_IP = '10.66.1.1';
 const WEB_PORT = 8080;
 const TCP_PORT = 8081;
+const NGINX_PORT = 8082;
 const NOBODY = 65_534;
 const run = promisify(execFile);
 
@@ -76,10 +77,18 @@ function inside(): void {
         concurrency: 2,
         config: bootstrap(
           [
-            listener('web', [http('web', [route('/', 'express')])], at(WEB_PORT)),
+            listener(
+              'web',
+              [http('web', [route('/nginx/', 'nginx', { prefix_rewrite: '/' }), route('/', 'express')])],
+              at(WEB_PORT),
+            ),
             listener('raw', [tcpProxy('raw', 'echo')], at(TCP_PORT)),
           ],
-          [cluster('express', [ports['express']], onVcl), cluster('echo', [ports['echo']], onVcl)],
+          [
+            cluster('express', [ports['express']], onVcl),
+            cluster('nginx', [NGINX_PORT], onVcl),
+            cluster('echo', [ports['echo']], onVcl),
+          ],
           vclExtension({ runtime_dir: stack.runtimeDir }),
         ),
       });
@@ -137,6 +146,31 @@ function inside(): void {
       );
       assert.equal(answers.filter((good) => good).length, 1000);
       await proxy.untilStat('vcl.cx_active', (n) => n < 20);
+    });
+
+    test('nginx under the preload library as the upstream', { skip: needs('nginx', process.env['CC'] ?? 'cc') }, async () => {
+      const file = Buffer.alloc(2_000_003);
+      for (let i = 0; i < file.length; i++) file[i] = (i * 23 + (i >> 8)) & 0xff;
+      writeFileSync(join(directory, 'file'), file);
+      const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${directory};`);
+      writeFileSync(
+        join(directory, 'nginx.conf'),
+        `daemon off; pid ${directory}/pid; error_log /dev/null; worker_processes 1; ${process.getuid!() === 0 ? 'user root;' : ''}
+         events { worker_connections 2048; }
+         http { access_log off; ${temporary.join(' ')} server { listen 127.0.0.1:${NGINX_PORT} backlog=2048; location / { root ${directory}; } } }`,
+      );
+      const args = ['--disable-warning=ExperimentalWarning', MAIN, 'exec', '--runtime-dir', stack.runtimeDir, '--', 'nginx'];
+      const nginx = spawn(process.execPath, [...args, '-p', directory, '-c', join(directory, 'nginx.conf')], {
+        stdio: 'inherit',
+      });
+      closeAtEnd(() => nginx.kill('SIGKILL'));
+      const url = `http://${STACK_IP}:${WEB_PORT}/nginx/file`;
+      await until(async () => (await curl('-o', '/dev/null', '-w', '%{http_code}', url)) === '200', 'nginx');
+      const path = join(directory, 'got');
+      await Promise.all(Array.from({ length: 20 }, (_, i) => curl('-o', `${path}-${i}`, url)));
+      for (let i = 0; i < 20; i++) assert.ok(readFileSync(`${path}-${i}`).equals(file), `download ${i}`);
+      nginx.kill('SIGTERM');
+      await once(nginx, 'exit');
     });
 
     test('ioredis to a Redis of the kernel, over the host stack', { skip: needs('redis-server') }, async () => {

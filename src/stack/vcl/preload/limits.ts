@@ -1,5 +1,11 @@
+/** What `sluice exec` leaves to the kernel, or does otherwise than it: a table for `--explain`. */
+export interface Limit {
+  readonly what: string;
+  readonly instead: string;
+}
+
 /** What `sluice exec` leaves to the kernel in a Node program, or does otherwise; `sluice exec --explain` prints it. */
-export const LIMITS: readonly { readonly what: string; readonly instead: string }[] = [
+export const LIMITS: readonly Limit[] = [
   { what: 'UDP (dgram), QUIC and DNS', instead: 'kernel' },
   { what: 'unix sockets, pipes, and listen() on a descriptor or handle', instead: 'kernel' },
   { what: 'listen() with reusePort', instead: 'kernel' },
@@ -14,7 +20,19 @@ export const LIMITS: readonly { readonly what: string; readonly instead: string 
     what: 'child processes with an environment of their own',
     instead: 'kernel, unless NODE_OPTIONS and SLUICE_EXEC are passed on',
   },
-  { what: 'programs that are not Node (Node starts them all the same)', instead: 'kernel' },
+  { what: 'child processes that are not Node', instead: 'kernel' },
   { what: 'sockets that were opened before the preload ran', instead: 'kernel' },
   { what: 'AsyncLocalStorage and async_hooks of accepted connections', instead: 'start from the event of the host stack' },
+];
+
+/** The same of programs that are not Node, which get the preload library. */
+export const NATIVE_LIMITS: readonly Limit[] = [
+  { what: 'rules', instead: "none: every TCP socket is the host stack's" },
+  { what: 'statically linked programs, and those with more rights than their caller (setuid)', instead: 'refused, or kernel' },
+  {
+    what: 'system calls that do not go through the C library; io_uring',
+    instead: 'kernel, where they fail on sockets of the stack',
+  },
+  { what: 'UDP and unix sockets', instead: 'kernel' },
+  { what: 'dup of a connected socket; sockets passed over exec', instead: 'not possible on the host stack' },
 ];
