@@ -72,8 +72,9 @@ export function planFor(seed: number): ExercisePlan {
       timeWaitMs: 60_000,
       synCookies: orderly ? pick('overflow', 'always') : 'overflow',
       dataRetries: 40,
-      synRetries: 12,
-      synAckRetries: 12,
+      // A burst of loss lasts for packets, not for time: so do its chances to swallow every SYN.
+      synRetries: 40,
+      synAckRetries: 40,
       acceptBacklog: pick(1, 16),
     },
   };

@@ -24,6 +24,7 @@ test('the receive buffer grows with the path', () => {
   assert.ok(total > 85, `${total}`);
 });
 
+// MUST-19 MAY-18
 test('newreno follows the square-root law at 0.1 % loss', () => {
   const { total } = runPath({ ...path, rateMbps: 100, cc: 'newreno', loss: 0.001, seconds: 30 });
   const law = (1448 * 8 * 1.22) / (0.04 * Math.sqrt(0.001)) / 1e6;

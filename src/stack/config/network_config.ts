@@ -107,6 +107,7 @@ const LEAST_TCP: Readonly<Record<string, number>> = {
   keepAliveIdleMs: 1,
   keepAliveIntervalMs: 1,
   acceptBacklog: 1,
+  hopLimit: 1,
 };
 
 /** Numbers are whole and not negative. */
@@ -123,7 +124,7 @@ const TCP_FIELDS: FieldTable = Object.fromEntries(
             ? whole(1, 65_535)
             : typeof fallback === 'boolean'
               ? flag
-              : whole(LEAST_TCP[name] ?? 0),
+              : whole(LEAST_TCP[name] ?? 0, name === 'hopLimit' ? 255 : undefined),
   ]),
 );
 

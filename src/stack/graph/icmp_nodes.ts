@@ -38,8 +38,13 @@ const UNHANDLED = 4;
 const BAD_ND = 5;
 const NO_BUFFER = 6;
 const ERRORS_PER_SECOND = 1000;
+const TIME_EXCEEDED_V4 = 11;
+const TIME_EXCEEDED_V6 = 3;
+const REASSEMBLY = 1;
 const QUOTE_V4 = 548;
 const QUOTE_V6 = 1232;
+/** Unreachable protocol and port, and what is forbidden; the others may pass (RFC 1122 4.2.3.9, RFC 5461). */
+const HARD_CODES: ReadonlySet<number> = new Set([IcmpUnreachable.protocol, IcmpUnreachable.port, 9, 10, 13]);
 const knownUpper = (protocol: number): boolean => protocol === IpProtocol.tcp || protocol === IpProtocol.udp;
 /** Neighbour advertisement flags: solicited, override. */
 const NA_FLAGS = 0x6000_0000;
@@ -73,7 +78,7 @@ export class IcmpNodes {
     if (repr.type === IcmpType.echoRequest) this.echo(packet, graph, IcmpType.echoReply);
     else if (repr.type === IcmpType.unreachable) {
       const tooBig = repr.code === IcmpUnreachable.fragmentationNeeded;
-      this.error4(packet, graph, tooBig ? repr.rest & 0xffff : 0, tooBig, repr.code >= IcmpUnreachable.protocol);
+      this.error4(packet, graph, tooBig ? repr.rest & 0xffff : 0, tooBig, HARD_CODES.has(repr.code));
     } else graph.drop(this.input4, packet, UNHANDLED);
   }
 
@@ -269,6 +274,25 @@ export class IcmpNodes {
     // For IPv6 it is a parameter problem that points at the next-header field (RFC 8200 4).
     if (packet.isV4) this.sendError(packet, IcmpType.unreachable, IcmpUnreachable.protocol, 0);
     else this.sendError(packet, Icmpv6Type.parameterProblem, 1, 6);
+  }
+
+  /** Fragments of a packet did not all come in time (RFC 792, RFC 4443 3.3); quotes the first. */
+  reassemblyTimeExceeded(isV4: boolean, fib: number, head: Uint8Array, payload: Uint8Array): void {
+    const remote = IpAddress.read(head, isV4 ? 12 : 8, isV4);
+    const local = IpAddress.read(head, isV4 ? 16 : 24, isV4);
+    if (!this.stack.isUnicast(remote, fib) || local.isMulticast || local.isLimitedBroadcast || !this.mayError()) return;
+    const quoted = Math.min(payload.length, (isV4 ? QUOTE_V4 : QUOTE_V6) - head.length);
+    const packet = this.stack.pool.alloc(ICMP_HEADER + head.length + quoted);
+    if (packet === null) return;
+    const { u8 } = packet.pool;
+    put32(u8, packet.start, ((isV4 ? TIME_EXCEEDED_V4 : TIME_EXCEEDED_V6) << 24) | (REASSEMBLY << 16));
+    put32(u8, packet.start + 4, 0);
+    u8.set(head, packet.start + ICMP_HEADER);
+    u8.set(payload.subarray(0, quoted), packet.start + ICMP_HEADER + head.length);
+    packet.end = packet.start + ICMP_HEADER + head.length + quoted;
+    packet.checksumOffset = 2;
+    packet.fib = fib;
+    this.stack.ipOutput.send(packet, local, remote, isV4 ? IpProtocol.icmp : IpProtocol.icmpv6, 0, false);
   }
 
   private sendError(about: Packet, type: number, code: number, rest: number): void {

@@ -42,6 +42,10 @@ export class IpInputNodes {
 
   constructor(stack: NetStack) {
     this.stack = stack;
+    this.fragments.onExpired = (key, head, payload) => {
+      const [family, fib] = key.split('/', 2);
+      stack.icmp.reassemblyTimeExceeded(family === '4', Number(fib), head, payload);
+    };
     this.input4 = stack.graph.add('ip4-input', IP_ERRORS, (frame, count, graph) => {
       for (let i = 0; i < count; i++) this.arrives4(frame[i], graph);
     });
@@ -68,13 +72,12 @@ export class IpInputNodes {
       graph.drop(this.input4, packet, BAD_SOURCE);
       return;
     }
-    if (
-      v4.destination !== -1 &&
-      this.stack.tables.get(packet.fib)?.v4.lookupWords(v4.destination, 0, 0, 0, 32)?.kind !== 'receive'
-    ) {
+    const entry = v4.destination === -1 ? null : this.stack.tables.get(packet.fib)?.v4.lookupWords(v4.destination, 0, 0, 0, 32);
+    if (v4.destination !== -1 && entry?.kind !== 'receive') {
       graph.drop(this.input4, packet, NOT_LOCAL);
       return;
     }
+    if (entry?.source?.w0 !== v4.destination) packet.flags |= PacketFlag.group;
     packet.isV4 = true;
     packet.l3 = packet.start;
     packet.l4 = packet.start + v4.headerLength;
@@ -112,6 +115,7 @@ export class IpInputNodes {
       graph.drop(this.input6, packet, NOT_LOCAL);
       return;
     }
+    if (u8[at + 24] === 0xff) packet.flags |= PacketFlag.group;
     packet.isV4 = false;
     packet.l3 = at;
     packet.l4 = v6.upper;

@@ -205,7 +205,11 @@ export class NetStack implements TcpLower {
   }
 
   nextDeadlineUs(): number {
-    let next = Math.min(this.tcp.nextDeadlineUs(), this.ethernet.neighbors.nextDeadlineUs());
+    let next = Math.min(
+      this.tcp.nextDeadlineUs(),
+      this.ethernet.neighbors.nextDeadlineUs(),
+      this.ipInput.fragments.nextDeadlineUs(),
+    );
     for (const { device } of this.interfaces) next = Math.min(next, device.nextDeadlineUs());
     return next;
   }
@@ -224,7 +228,7 @@ export class NetStack implements TcpLower {
 
   send(packet: Packet, local: IpAddress, remote: IpAddress, trafficClass: number): void {
     packet.checksumOffset = 16;
-    this.ipOutput.send(packet, local, remote, IpProtocol.tcp, trafficClass, true);
+    this.ipOutput.send(packet, local, remote, IpProtocol.tcp, trafficClass, true, this.tcp.config.hopLimit);
   }
 
   sendUdp(packet: Packet, local: IpAddress, remote: IpAddress): void {
@@ -241,6 +245,13 @@ export class NetStack implements TcpLower {
     const mtu = Math.min(slot.device.mtu, this.pathMtu(remote, fib));
     if (slot.route.mtu !== mtu || slot.route.maxGsoBytes !== maxGsoBytes) slot.route = { mtu, maxGsoBytes };
     return slot.route;
+  }
+
+  isUnicast(address: IpAddress, fib: number): boolean {
+    if (address.isMulticast || address.isLimitedBroadcast || address.isUnspecified) return false;
+    const entry = this.lookup(address, fib);
+    // What is received for an address that is not one of ours is for all of the link.
+    return entry === null || entry.kind !== 'receive' || (entry.source?.equals(address) ?? true);
   }
 
   notePathMtu(remote: IpAddress, mtu: number, fib: number): void {

@@ -16,6 +16,8 @@ export const PacketFlag = {
   checksumTrusted: 1,
   /** Outgoing: the device is to compute the checksum from `l4 + checksumOffset`; the field holds the pseudo-header's sum. */
   checksumPartial: 2,
+  /** Arrived for a broadcast or multicast address. */
+  group: 4,
 } as const;
 
 export class Packet {

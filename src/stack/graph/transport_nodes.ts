@@ -10,7 +10,8 @@ import type { Graph, GraphNode } from './graph.ts';
 import type { NetStack } from './net_stack.ts';
 import { type Packet, PacketFlag } from './packet.ts';
 
-const TCP_ERRORS = ['none', 'truncated', 'bad header length', 'bad checksum'] as const;
+const TCP_ERRORS = ['none', 'truncated', 'bad header length', 'bad checksum', 'not unicast'] as const;
+const NOT_UNICAST = 4;
 const TRUNCATED = 1;
 const BAD_HEADER_LENGTH = 2;
 const BAD_CHECKSUM = 3;
@@ -62,6 +63,11 @@ export class TransportNodes {
     if (!this.checksumGood(packet, IpProtocol.tcp, packet.end)) {
       tcp.stats.inChecksumErrors++;
       graph.drop(this.tcpInput, packet, BAD_CHECKSUM);
+      return;
+    }
+    // RFC 9293 3.9.2.3: silently.
+    if ((packet.flags & PacketFlag.group) !== 0) {
+      graph.drop(this.tcpInput, packet, NOT_UNICAST);
       return;
     }
     const connection = tcp.lookup(packet, get32(u8, packet.l4));

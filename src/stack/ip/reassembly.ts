@@ -35,6 +35,8 @@ export interface Reassembled {
 
 export class FragmentTable {
   timedOut = 0;
+  /** Called for a packet whose time is over and whose first fragment has come: with that fragment. */
+  onExpired: ((key: string, head: Uint8Array, payload: Uint8Array) => void) | null = null;
   private readonly pending = new Map<string, Pending>();
   private bytes = 0;
   private readonly limits: ReassemblyLimits;
@@ -100,8 +102,15 @@ export class FragmentTable {
     for (const [key, entry] of this.pending) {
       if (entry.expiresUs > nowUs) return;
       this.timedOut++;
+      if (entry.head !== null) this.onExpired?.(key, entry.head, entry.pieces[0].bytes);
       this.remove(key);
     }
+  }
+
+  /** When `expire` has something to do; Infinity: never. */
+  nextDeadlineUs(): number {
+    if (this.pending.size === 0) return Number.POSITIVE_INFINITY;
+    return this.pending.values().next().value!.expiresUs;
   }
 
   private fail(key: string, result: FragmentResult): FragmentResult {

@@ -39,6 +39,8 @@ export interface TcpConfig {
   acceptBacklog: number;
   synCookies: 'overflow' | 'always' | 'never';
   challengeAcksPerSecond: number;
+  /** Time to live, or hop limit, of what is sent. */
+  hopLimit: number;
   minPort: number;
   maxPort: number;
 }
@@ -59,7 +61,8 @@ export const DEFAULT_TCP_CONFIG: TcpConfig = {
   initialRtoMs: 1000,
   minRtoMs: 200,
   maxRtoMs: 60_000,
-  synRetries: 6,
+  /** Three minutes (RFC 9293 3.8.3). */
+  synRetries: 7,
   synAckRetries: 5,
   dataRetries: 15,
   userTimeoutMs: 0,
@@ -74,6 +77,7 @@ export const DEFAULT_TCP_CONFIG: TcpConfig = {
   acceptBacklog: 1024,
   synCookies: 'overflow',
   challengeAcksPerSecond: 100,
+  hopLimit: 64,
   minPort: 32_768,
   maxPort: 60_999,
 };

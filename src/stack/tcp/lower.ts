@@ -17,6 +17,8 @@ export interface TcpLower {
   send(packet: Packet, local: IpAddress, remote: IpAddress, trafficClass: number): void;
   /** Null when there is no route. */
   route(local: IpAddress, remote: IpAddress, fib: number): TcpRoute | null;
+  /** A single host: not a multicast or broadcast address. */
+  isUnicast(address: IpAddress, fib: number): boolean;
   /** The address that packets to `remote` leave from; null when there is no route. */
   sourceFor(remote: IpAddress, fib: number): IpAddress | null;
 }

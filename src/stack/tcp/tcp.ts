@@ -194,7 +194,7 @@ export class Tcp {
     const local = options.local ?? this.lower.sourceFor(remote, fib);
     if (local === null) return 'noRoute';
     const route = this.lower.route(local, remote, fib);
-    if (route === null) return 'noRoute';
+    if (route === null || !this.lower.isUnicast(remote, fib)) return 'noRoute';
     const localPort = options.localPort ?? this.choosePort(local, remote, remotePort, fib);
     if (localPort === 0 || this.connections.has(local, localPort, remote, remotePort, fib)) return 'noPort';
     const c = this.make(local, localPort, remote, remotePort, fib);
@@ -337,7 +337,7 @@ export class Tcp {
   private passive(listener: TcpListener, local: IpAddress, remote: IpAddress, seg: TcpRepr): TcpConnection | null {
     const { fib } = listener;
     const route = this.lower.route(local, remote, fib);
-    if (route === null) return null;
+    if (route === null || !this.lower.isUnicast(remote, fib)) return null;
     const c = this.make(local, seg.destinationPort, remote, seg.sourcePort, fib);
     c.route = route;
     c.listener = listener;

@@ -148,3 +148,30 @@ test('routes go through gateways that are attached, and only those', () => {
   assert.throws(() => a.addRoute('0.0.0.0/0', '11.0.0.1'), /not attached/);
   assert.throws(() => a.addAddress(a.interfaces[0], '10.0.0.1/77'), /not an address/);
 });
+
+for (const isV4 of [true, false])
+  test(`${isV4 ? 'IPv4' : 'IPv6'}: fragments that do not all come are answered with time exceeded, once their time is over`, () => {
+    const { a, b, run } = pair();
+    const remote = IpAddress.parse(isV4 ? '10.0.0.2' : 'fd00::2')!;
+    const socket = a.udp.bind(IpAddress.parse(isV4 ? '0.0.0.0' : '::')!, 0, null)!;
+    // Resolves the neighbour first, so that the fragments go at once.
+    socket.send(new Uint8Array(1), remote, 9);
+    run(1e6, 2e6);
+    const { device } = a.interfaces[0];
+    const transmit = device.transmit.bind(device);
+    let fragments = 0;
+    device.transmit = (packet, nowUs) => {
+      if (++fragments === 2) packet.free();
+      else transmit(packet, nowUs);
+    };
+    socket.send(new Uint8Array(4000), remote, 9);
+    run(4e6, 1e6);
+    assert.equal(fragments, 3);
+    assert.equal(b.ipInput.fragments.count, 1);
+    assert.equal(b.nextDeadlineUs(), b.ipInput.fragments.nextDeadlineUs());
+    a.graph.traceAdd(isV4 ? 'icmp4-input' : 'icmp6-input', 1);
+    run(5e6, 40e6);
+    assert.equal(b.ipInput.fragments.count, 0);
+    assert.match(a.graph.formatTraces(), isV4 ? /icmp type 11 code 1/ : /icmpv6 type 3 code 1/);
+    assert.equal(a.pool.inUse + b.pool.inUse, 0);
+  });

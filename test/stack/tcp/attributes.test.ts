@@ -28,6 +28,7 @@ test('every attribute reads back; unknown congestion controls change nothing', (
   c.abort();
 });
 
+// MUST-48 SHLD-21 SHLD-22
 test('segment size and code point show in what is sent', () => {
   const s = new Script();
   const c = s.accept();

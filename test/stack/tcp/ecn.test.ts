@@ -77,6 +77,7 @@ test('6.1.3: a mark is echoed on every acknowledgment until CWR', () => {
   c.abort();
 });
 
+// SHLD-8
 test('6.1.2: ECE halves the window once per window of data, new data says CWR; nothing is sent again', () => {
   const { s, c } = established();
   const before = c.cwnd;

@@ -6,6 +6,7 @@ import { Script } from './script.ts';
 
 const quiet = { delayedAckMs: 40, noDelay: true } as const;
 
+// MUST-14 MUST-4 SHLD-5
 test('3.5 three-way handshake, passive: options are answered in kind', () => {
   const s = new Script();
   s.listen();
@@ -20,6 +21,7 @@ test('3.5 three-way handshake, passive: options are answered in kind', () => {
   assert.ok(out.repr.windowScale >= 0);
 });
 
+// MUST-15
 test('3.5 options that the peer does not offer are not used', () => {
   const s = new Script();
   s.listen();
@@ -28,6 +30,7 @@ test('3.5 options that the peer does not offer are not used', () => {
   assert.deepEqual([out.repr.sackPermitted, out.repr.hasTimestamps, out.repr.windowScale], [false, false, -1]);
 });
 
+// MUST-16 MUST-44
 test('3.5 active open', () => {
   const s = new Script();
   const c = s.connect();
@@ -40,6 +43,7 @@ test('3.5 active open', () => {
   assert.equal(c.mss, 1000);
 });
 
+// MUST-10
 test('3.5 simultaneous open', () => {
   const s = new Script();
   const c = s.connect();
@@ -95,6 +99,7 @@ test('3.5.2 RST answers the SYN: refused', () => {
   assert.equal(error, 'refused');
 });
 
+// MUST-13
 test('3.6 close: FIN-WAIT-1, FIN-WAIT-2, TIME-WAIT, and the last FIN is acknowledged again', () => {
   const s = new Script({ timeWaitMs: 1000 });
   const c = s.accept();
@@ -150,6 +155,7 @@ test('3.6 a half-closed connection still receives', () => {
   assert.equal(c.received.length, 100);
 });
 
+// SHLD-3 MAY-1
 test('3.6.1 close with unread data resets (RFC 2525 2.17)', () => {
   const s = new Script();
   const c = s.accept();
@@ -171,6 +177,7 @@ test('3.6.1 data after close resets', () => {
   assert.equal(c.state, TcpState.closed);
 });
 
+// MUST-15 MUST-16
 test('3.7.1 segments are not larger than the MSS of the peer, 536 without the option', () => {
   for (const [mss, expected] of [
     [700, 700],
@@ -184,6 +191,7 @@ test('3.7.1 segments are not larger than the MSS of the peer, 536 without the op
   }
 });
 
+// SHLD-7 MUST-17
 test('3.7.4 Nagle: a small segment waits for the acknowledgment; without Nagle it does not', () => {
   for (const noDelay of [false, true]) {
     const s = new Script({ noDelay });
@@ -198,6 +206,7 @@ test('3.7.4 Nagle: a small segment waits for the acknowledgment; without Nagle i
   }
 });
 
+// MUST-19 MUST-20
 test('3.8.1 retransmission with doubled timeouts, and the connection is given up', () => {
   const s = new Script({ ...quiet, dataRetries: 3 });
   const c = s.accept();
@@ -216,6 +225,7 @@ test('3.8.1 retransmission with doubled timeouts, and the connection is given up
   assert.ok(rto[2] - rto[1] > 1.8 * (rto[1] - rto[0]), `${times}`);
 });
 
+// MUST-24 MUST-26 MUST-27 MUST-29 SHLD-12 MAY-5
 test('3.8.4 keepalive: probes below the window, and the end of a silent peer', () => {
   const s = new Script({ keepAlive: true, keepAliveIdleMs: 10_000, keepAliveIntervalMs: 1000, keepAliveProbes: 2 });
   const c = s.accept();
@@ -231,6 +241,7 @@ test('3.8.4 keepalive: probes below the window, and the end of a silent peer', (
   assert.equal(error, 'timedOut');
 });
 
+// SHLD-14 MUST-1
 test('3.8.6 the window never moves back, and closes when nobody reads', () => {
   const s = new Script({ maxReceiveBufferBytes: 8192, initialReceiveBufferBytes: 8192 });
   const c = s.accept({ windowScale: 0 });
@@ -246,6 +257,7 @@ test('3.8.6 the window never moves back, and closes when nobody reads', () => {
   assert.equal(edge, c.received.length + 1);
 });
 
+// MUST-35 MUST-36 MUST-37 SHLD-29 SHLD-30
 test('3.8.6.1 zero window: probes, answered for ever; the window opens and data flows', () => {
   const s = new Script(quiet);
   const c = s.accept({}, 0);
@@ -262,6 +274,7 @@ test('3.8.6.1 zero window: probes, answered for ever; the window opens and data 
   assert.deepEqual(s.outText(), ['PA 1:101 1']);
 });
 
+// MUST-38
 test('3.8.6.2.1 sender: no silly segments into a small window, until the override timer', () => {
   const s = new Script(quiet);
   const c = s.accept({}, 5000);
@@ -276,6 +289,7 @@ test('3.8.6.2.1 sender: no silly segments into a small window, until the overrid
   assert.equal(lengths[0], 100);
 });
 
+// MUST-39
 test('3.8.6.2.2 receiver: the window is announced again in large steps only', () => {
   const s = new Script({ maxReceiveBufferBytes: 8192, initialReceiveBufferBytes: 8192 });
   const c = s.accept();
@@ -290,6 +304,7 @@ test('3.8.6.2.2 receiver: the window is announced again in large steps only', ()
   assert.equal(s.out()[0].window, 8192);
 });
 
+// MUST-40 SHLD-18 SHLD-19 MUST-58
 test('3.8.6.3 delayed acknowledgment: every second full segment at once, the rest after the delay', () => {
   const s = new Script({ delayedAckMs: 40 });
   const c = s.accept();
@@ -332,6 +347,7 @@ test('3.10.7.4 urgent data is delivered in line', () => {
   assert.equal(c.received.length, 5);
 });
 
+// SHLD-31 MUST-59
 test('3.10.7.4 a FIN that comes before its data waits for it', () => {
   const s = new Script();
   const c = s.accept();
@@ -343,6 +359,7 @@ test('3.10.7.4 a FIN that comes before its data waits for it', () => {
   assert.equal(s.out().at(-1)?.ack, 22);
 });
 
+// MUST-21
 test('user timeout ends a connection whose data is not acknowledged', () => {
   const s = new Script({ ...quiet, userTimeoutMs: 3000 });
   const c = s.accept();

@@ -12,6 +12,7 @@ import { Script } from './script.ts';
 const FULL = { mss: 1460, windowScale: 7, sackPermitted: true } as const;
 const fast = { noDelay: true, delayedAckMs: 0 } as const;
 
+// MAY-12
 test('RFC 5961 3.2: a reset is believed at exactly rcv.nxt, challenged in the window, ignored outside', () => {
   const s = new Script();
   const c = s.accept();
@@ -44,6 +45,7 @@ test('RFC 5961 7: challenges are limited per second', () => {
   assert.equal(s.out().length, 1);
 });
 
+// MUST-8 SHLD-1
 test('RFC 6528: sequence numbers differ by connection and grow with time', () => {
   const key = Int32Array.of(1, 2, 3, 4);
   const a = IpAddress.parse('10.0.0.1')!;
@@ -105,6 +107,7 @@ test('RFC 2883: a duplicate is reported as D-SACK', () => {
   assert.deepEqual([repr.sackCount, repr.sack[0] - 1000, repr.sack[1] - 1000], [1, 1, 101]);
 });
 
+// MUST-19
 test('RFC 5681 3.1: the initial window, and slow start doubles it', () => {
   const s = new Script(fast);
   const c = s.accept(FULL);
@@ -252,6 +255,7 @@ test('a full accept queue keeps the handshake open until there is room', () => {
   assert.equal(c.received.length, 10);
 });
 
+// MAY-2 SHLD-4
 test('RFC 6191 and 1122: TIME-WAIT is reused by a newer SYN; RFC 1337: not ended by a reset', () => {
   const s = new Script();
   const c = s.accept({ ...FULL, ts: [1000, 0] });
@@ -269,6 +273,7 @@ test('RFC 6191 and 1122: TIME-WAIT is reused by a newer SYN; RFC 1337: not ended
   assert.equal(s.tcp.stats.timeWaitReused, 1);
 });
 
+// MUST-54
 test('RFC 1191: fragmentation needed lowers the segment size and sends again; a guessed one does nothing', () => {
   const s = new Script(fast);
   const c = s.accept(FULL);

@@ -1,0 +1,138 @@
+/**
+ * Which requirements of RFC 9293 (appendix B) have a test: `node scripts/rfc-requirements.ts [--missing]` prints a table. A test says what it
+ * shows in a comment line in front of it: `// MUST-10 SHLD-5`. Exit status 1 when a MUST has neither a test nor a reason here.
+ */
+import { globSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+/** All MUST and MUST NOT, and the SHOULDs and MAYs that tests name. */
+const REQUIREMENTS: Readonly<Record<string, string>> = {
+  'MUST-1': 'window is an unsigned number',
+  'MUST-2': 'sender computes the checksum',
+  'MUST-3': 'receiver checks the checksum',
+  'MUST-4': 'end of list, no-operation and MSS options',
+  'MUST-5': 'options in any segment',
+  'MUST-6': 'unknown options are ignored',
+  'MUST-7': 'illegal option lengths are survived',
+  'MUST-8': 'clock-driven initial sequence numbers',
+  'MUST-9': 'they cannot be computed from outside',
+  'MUST-10': 'simultaneous open',
+  'MUST-11': 'SYN-RECEIVED remembers where it came from',
+  'MUST-12': 'the application hears of an aborted connection',
+  'MUST-13': 'TIME-WAIT for 2 MSL',
+  'MUST-14': 'MSS option sent and received',
+  'MUST-15': 'MSS without the option: 536, 1220',
+  'MUST-16': 'effective send MSS',
+  'MUST-17': 'Nagle can be turned off',
+  'MUST-18': "Karn's algorithm",
+  'MUST-19': 'backoff, slow start, congestion avoidance',
+  'MUST-20': 'R1 and R2',
+  'MUST-21': 'the application can set R2',
+  'MUST-22': 'the same for SYNs',
+  'MUST-23': 'R2 of a SYN at least three minutes',
+  'MUST-24': 'keepalive on request',
+  'MUST-25': 'keepalive off by default',
+  'MUST-26': 'keepalive only when idle',
+  'MUST-27': 'keepalive interval configurable',
+  'MUST-28': 'keepalive after two hours at least',
+  'MUST-29': 'one lost keepalive answer ends nothing',
+  'MUST-30': 'urgent pointer',
+  'MUST-31': 'urgent data of any length',
+  'MUST-32': 'the application hears of urgent data',
+  'MUST-33': 'the application learns how much is urgent',
+  'MUST-34': 'robust against a shrinking window',
+  'MUST-35': 'zero-window probing',
+  'MUST-36': 'the sender probes',
+  'MUST-37': 'a window may stay closed for ever',
+  'MUST-38': 'silly window avoidance of the sender',
+  'MUST-39': 'silly window avoidance of the receiver',
+  'MUST-40': 'delayed ACK below half a second',
+  'MUST-41': 'a passive OPEN does not disturb others',
+  'MUST-42': 'several LISTENs for a port',
+  'MUST-43': 'local address as a parameter of OPEN',
+  'MUST-44': 'else IP chooses the source address',
+  'MUST-45': 'and later segments keep it',
+  'MUST-46': 'no OPEN to broadcast and multicast',
+  'MUST-47': 'errors are reported to the application',
+  'MUST-48': 'the application sets the type of service',
+  'MUST-49': 'time to live is configurable',
+  'MUST-50': 'IP options that are not understood are ignored',
+  'MUST-51': 'source route of the application',
+  'MUST-52': 'it comes before that of a datagram',
+  'MUST-53': 'return route from a source route',
+  'MUST-54': 'ICMP errors are acted on',
+  'MUST-55': 'source quench is discarded',
+  'MUST-56': 'soft ICMP errors end nothing',
+  'MUST-57': 'SYNs to broadcast and multicast are discarded',
+  'MUST-58': 'ACKs are aggregated',
+  'MUST-59': 'what is queued is processed before the ACK',
+  'MUST-60': 'unpushed data does not wait for ever',
+  'MUST-61': 'PSH in the last segment',
+  'MUST-62': 'urgent pointer: the last octet of urgent data',
+  'MUST-63': 'SYNs from invalid addresses are rejected',
+  'MUST-64': 'options at any alignment',
+  'MUST-65': 'MSS on SYNs only',
+  'MUST-66': 'RST and URG with a closed window',
+  'MUST-67': 'MSS from what can be received',
+  'MUST-68': 'options have lengths',
+  'MUST-69': 'options are padded with zeros',
+};
+
+/** Requirements that are not met, and why. */
+const LEFT_OUT: Readonly<Record<string, string>> = {
+  'MUST-30': 'urgent data is delivered in line (RFC 6093)',
+  'MUST-31': 'urgent data is delivered in line (RFC 6093)',
+  'MUST-32': 'urgent data is delivered in line (RFC 6093)',
+  'MUST-33': 'urgent data is delivered in line (RFC 6093)',
+  'MUST-62': 'nothing urgent is sent (RFC 6093)',
+  'MUST-51': 'source routes are never sent (RFC 7126)',
+  'MUST-52': 'source routes are never sent (RFC 7126)',
+  'MUST-53': 'source routes are never followed (RFC 7126)',
+};
+
+export interface Coverage {
+  id: string;
+  title: string;
+  /** `file: name` of each test. */
+  tests: string[];
+  leftOut: string | undefined;
+}
+
+/** What the tests say of themselves. */
+export function coverage(): Coverage[] {
+  const tests = new Map<string, string[]>();
+  for (const file of globSync(['test/stack/**/*.test.ts', 'test/sim/*.test.ts'], { cwd: root }).sort()) {
+    const lines = readFileSync(`${root}${file}`, 'utf8').split('\n');
+    lines.forEach((line, i) => {
+      if (!/^\s*\/\/ (?:(?:MUST|SHLD|MAY|REC)-\d+ ?)+$/.test(line)) return;
+      const name = /test\(\s*(['"`])(.*?)\1/.exec(lines.slice(i + 1, i + 4).join(' '))?.[2];
+      if (name === undefined) throw new Error(`${file}:${i + 1}: no test follows`);
+      for (const id of line.trim().slice(3).split(' ')) tests.set(id, [...(tests.get(id) ?? []), `${file}: ${name}`]);
+    });
+  }
+  const others = [...tests.keys()].filter((id) => !Object.hasOwn(REQUIREMENTS, id)).sort();
+  return [...Object.keys(REQUIREMENTS), ...others].map((id) => ({
+    id,
+    title: REQUIREMENTS[id] ?? '',
+    tests: tests.get(id) ?? [],
+    leftOut: LEFT_OUT[id],
+  }));
+}
+
+/** MUSTs with neither a test nor a reason. */
+export function missing(rows: readonly Coverage[]): Coverage[] {
+  return rows.filter(({ id, tests, leftOut }) => id.startsWith('MUST') && tests.length === 0 && leftOut === undefined);
+}
+
+if (import.meta.main) {
+  const rows = coverage();
+  const shown = process.argv.includes('--missing') ? missing(rows) : rows;
+  for (const { id, title, tests, leftOut } of shown)
+    process.stdout.write(`${id.padEnd(8)} ${title.padEnd(48)} ${tests.join('; ') || `NOT MET: ${leftOut ?? 'no test'}`}\n`);
+  const musts = rows.filter(({ id }) => id.startsWith('MUST'));
+  const tested = musts.filter(({ tests }) => tests.length > 0).length;
+  process.stdout.write(`${tested} of ${musts.length} MUSTs have a test, ${musts.length - tested} have none\n`);
+  process.exitCode = missing(rows).length > 0 ? 1 : 0;
+}
