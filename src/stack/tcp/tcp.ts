@@ -196,7 +196,9 @@ export class Tcp {
     const route = this.lower.route(local, remote, fib);
     if (route === null || !this.lower.isUnicast(remote, fib)) return 'noRoute';
     const localPort = options.localPort ?? this.choosePort(local, remote, remotePort, fib);
-    if (localPort === 0 || this.connections.has(local, localPort, remote, remotePort, fib)) return 'noPort';
+    // A port that was chosen is free.
+    const given = options.localPort !== undefined;
+    if (localPort === 0 || (given && this.connections.has(local, localPort, remote, remotePort, fib))) return 'noPort';
     const c = this.make(local, localPort, remote, remotePort, fib);
     c.route = route;
     c.app = options.app ?? null;
