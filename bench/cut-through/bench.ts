@@ -204,8 +204,7 @@ function compileRing(): string | null {
 }
 
 function ringFigure(program: string, bytes: number, seconds: number): number {
-  const total = Math.round((bytes >= 4096 ? 6e9 : 1e9) * seconds);
-  return Number(spawnSync(program, [String(bytes), String(FIFO), String(total)], { encoding: 'utf8' }).stdout);
+  return Number(spawnSync(program, [String(bytes), String(FIFO), String(seconds)], { encoding: 'utf8' }).stdout);
 }
 
 /** User and system time of a process. */

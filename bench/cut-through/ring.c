@@ -1,4 +1,4 @@
-/* The yardstick: two threads, one shared-memory ring, copy in and copy out, spinning. Usage: ring WRITE_BYTES RING_BYTES TOTAL_BYTES */
+/* The yardstick: two threads, one shared-memory ring, copy in and copy out, spinning. Usage: ring WRITE_BYTES RING_BYTES SECONDS */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <stdatomic.h>
@@ -13,7 +13,7 @@ static struct {
   _Alignas(64) atomic_ulong head;
 } ring;
 static size_t write_bytes, ring_bytes;
-static unsigned long total;
+static atomic_ulong total = ~0ul;
 static char *data;
 
 static void *reader(void *unused) {
@@ -37,7 +37,7 @@ int main(int argc, char **argv) {
   if (argc != 4) return 2;
   write_bytes = strtoul(argv[1], 0, 10);
   ring_bytes = strtoul(argv[2], 0, 10);
-  total = strtoul(argv[3], 0, 10);
+  double limit = strtod(argv[3], 0), seconds = 0;
   data = mmap(0, ring_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
   char *source = malloc(write_bytes);
   memset(source, 7, write_bytes);
@@ -45,10 +45,15 @@ int main(int argc, char **argv) {
   struct timespec start, end;
   pthread_create(&thread, 0, reader, 0);
   clock_gettime(CLOCK_MONOTONIC, &start);
-  unsigned long tail = 0;
-  while (tail < total) {
+  unsigned long tail = 0, turns = 0;
+  for (;;) {
+    if ((++turns & 255) == 0) {
+      clock_gettime(CLOCK_MONOTONIC, &end);
+      seconds = (end.tv_sec - start.tv_sec) + (end.tv_nsec - start.tv_nsec) / 1e9;
+      if (seconds > limit) break;
+    }
     size_t room = ring_bytes - (tail - atomic_load_explicit(&ring.head, memory_order_acquire));
-    size_t n = total - tail < write_bytes ? total - tail : write_bytes;
+    size_t n = write_bytes;
     if (n > room) n = room;
     if (n == 0) continue;
     size_t at = tail & (ring_bytes - 1), first = ring_bytes - at < n ? ring_bytes - at : n;
@@ -57,9 +62,10 @@ int main(int argc, char **argv) {
     tail += n;
     atomic_store_explicit(&ring.tail, tail, memory_order_release);
   }
+  atomic_store(&total, tail);
   pthread_join(thread, 0);
   clock_gettime(CLOCK_MONOTONIC, &end);
-  double seconds = (end.tv_sec - start.tv_sec) + (end.tv_nsec - start.tv_nsec) / 1e9;
-  printf("%.3f\n", total * 8 / seconds / 1e9);
+  seconds = (end.tv_sec - start.tv_sec) + (end.tv_nsec - start.tv_nsec) / 1e9;
+  printf("%.3f\n", tail * 8 / seconds / 1e9);
   return 0;
 }
