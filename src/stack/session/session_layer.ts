@@ -288,8 +288,9 @@ export class SessionLayer implements SessionHost {
     let listener = find();
     if (listener !== null) {
       // Who has stopped to listen before this connect was made may have said so in a queue that was not looked at yet.
-      for (const entry of [...listener.accept!.workers]) this.drain(entry.worker);
-      listener = find();
+      const accept = listener.accept!;
+      for (let i = accept.workers.length - 1; i >= 0; i--) if (i < accept.workers.length) this.drain(accept.workers[i].worker);
+      if (listener.accept !== accept) listener = find();
     }
     if (listener !== null) {
       const target = this.listeners.chooseWorker(listener);
