@@ -2,9 +2,14 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import ffi from 'node:ffi';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { connect as tlsConnectTo } from 'node:tls';
+import { Slab } from '../../src/core/buffer/slab.ts';
+import { SliceBuffer } from '../../src/core/buffer/slice_buffer.ts';
+import { ClientTls } from '../../src/core/tls/client.ts';
+import { HANDSHAKE_DONE } from '../../src/core/tls/engine.ts';
 import { CertificateFactory } from '../support/certificates.ts';
 import { closeAtEnd, type ProxyProcess, startProxy, until } from '../support/proxy_process.ts';
 import { bootstrap, cluster, http, listener, listenerFilter, networkFilter, tcpProxy } from './support/config.ts';
@@ -218,6 +223,88 @@ describe('hostile TLS peers', () => {
     socket.write(Buffer.alloc(10_000));
     await closed(socket);
     await proxy.untilStat('listener.echo.downstream_cx_active', (n) => n === 0);
+  });
+
+  test('key updates between the records of one segment', async () => {
+    const { functions } = ffi.dlopen(null, { SSL_key_update: { arguments: ['pointer', 'int32'], return: 'int32' } });
+    const slab = new Slab(256);
+    const settings = {
+      minVersion: 'TLSv1_3',
+      maxVersion: 'TLSv1_3',
+      cipherSuites: [],
+      curves: [],
+      signatureAlgorithms: [],
+    } as const;
+    const clients = new ClientTls({
+      ...settings,
+      alpn: [],
+      certificates: [],
+      validation: null,
+      keyLog: null,
+      sni: '',
+      maxSessionKeys: 0,
+    });
+    const engine = clients.connect({ serverName: '', alpn: [], verifyNames: [] });
+    const { pointer } = engine as unknown as { pointer: bigint };
+    const socket = connect(proxy.port('echo'), '127.0.0.1');
+    const out = new SliceBuffer(slab);
+    const flush = (): void => {
+      engine.takeOutput(out);
+      if (out.length > 0) socket.write(out.toBytes());
+      out.clear();
+    };
+    let echoed = '';
+    let handshaken = false;
+    const take = (bytes: Uint8Array): void => {
+      const input = slab.allocate();
+      slab.u8.set(bytes, input);
+      engine.setInput(slab.address + input, bytes.length);
+      if (!handshaken) {
+        handshaken = engine.handshake() === HANDSHAKE_DONE;
+        const left = engine.inputLeft;
+        flush();
+        engine.setInput(slab.address + input + bytes.length - left, left);
+      }
+      while (handshaken) {
+        const length = engine.read(slab);
+        if (engine.outputPending > 0) flush();
+        if (length <= 0) break;
+        echoed += Buffer.from(slab.u8.slice(engine.offset, engine.offset + length)).toString();
+        slab.release(engine.offset);
+        if (engine.inputLeft === 0) break;
+      }
+      assert.equal(engine.failureReason, '');
+      slab.release(input);
+    };
+    socket.on('data', (data: Buffer) => {
+      for (let at = 0; at < data.length; at += 16_384) take(data.subarray(at, at + 16_384));
+    });
+    engine.setInput(slab.address, 0);
+    engine.handshake();
+    flush();
+    await until(() => handshaken, 'the handshake');
+    const source = slab.allocate();
+    let sent = '';
+    for (let round = 0; round < 5; round++) {
+      const parts: Uint8Array[] = [];
+      for (let i = 0; i < 4; i++) {
+        const SSL_KEY_UPDATE_REQUESTED = 1;
+        if (i % 2 === 1) functions.SSL_key_update(pointer, SSL_KEY_UPDATE_REQUESTED);
+        const text = `round ${round} part ${i};`;
+        slab.u8.set(Buffer.from(text), source);
+        const length = engine.write(slab, BigInt(slab.address + source), text.length);
+        parts.push(slab.u8.slice(engine.offset, engine.offset + length));
+        slab.release(engine.offset);
+        sent += text;
+      }
+      socket.write(Buffer.concat(parts));
+      await until(
+        () => echoed === sent,
+        () => `${sent} became ${echoed}`,
+      );
+    }
+    socket.destroy();
+    engine.free();
   });
 
   test('renegotiation is refused', async () => {

@@ -2,7 +2,7 @@
  * One TLS connection without I/O: ciphertext goes in from where it was received, plaintext comes out in the slab, and back.
  *
  * Input is given with `setInput`, then `handshake` or `read` are called until they ask for more: then all of it was taken. Output
- * that is not application data (handshake messages, alerts, key updates) is fetched with `takeOutput` after any call. `write`
+ * that is not application data (handshake messages, alerts, key updates) is fetched with `takeOutput` after each call. `write`
  * encrypts one record straight into the slab. One call of OpenSSL per record, none that finds out nothing.
  */
 
@@ -180,6 +180,11 @@ export class TlsEngine implements CallbackTarget {
     const code = this.onNoResult(result);
     if (code === WANT_INPUT) this.broken = true;
     return FAILED;
+  }
+
+  /** Bytes that `takeOutput` would add; the next call of any engine discards them. */
+  get outputPending(): number {
+    return this.bios.outputLength;
   }
 
   /** Adds what the last call wants sent, besides what `write` returned. */

@@ -344,6 +344,8 @@ export class TlsSocket implements TransportSocket, IoHandleCallbacks {
     let result: number;
     do {
       result = engine.read(slab);
+      // An answer to a key update: the next call would overwrite it.
+      if (engine.outputPending > 0) engine.takeOutput(this.out);
       if (result <= 0) break;
       callbacks.onRead(engine.offset, result);
       this.delivered = true;
