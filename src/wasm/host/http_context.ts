@@ -20,6 +20,9 @@ export interface HttpStreamHost {
   /** Trailers for a message that has none, while its last data is in hand; null: too late. */
   addRequestTrailers(): HostHeaderMap | null;
   addResponseTrailers(): HostHeaderMap | null;
+  /** What of a body is held back because the module said so; null: nothing. */
+  heldRequestBody(): HostBuffer | null;
+  heldResponseBody(): HostBuffer | null;
   property(path: string): PropertyValue;
   setProperty(path: string, value: Uint8Array): Status;
   foreignFunction(name: string, args: Uint8Array): ForeignResult | undefined;
@@ -37,6 +40,8 @@ export class HttpContext extends Context {
   responseTrailers: HostHeaderMap | null = null;
   requestBody: HostBuffer | null = null;
   responseBody: HostBuffer | null = null;
+  /** The module took a body to change it. */
+  touchedBody = false;
   /** The last data of the message is in hand: trailers may be added. */
   requestEnding = false;
   responseEnding = false;
@@ -59,6 +64,7 @@ export class HttpContext extends Context {
     this.root = root;
     this.id = root.wasm.allocateContextId();
     this.created = true;
+    this.touchedBody = false;
     this.replied = false;
     this.inLog = false;
     root.wasm.contexts.set(this.id, this);
@@ -198,17 +204,18 @@ export class HttpContext extends Context {
   override buffer(type: number): HostBuffer | null {
     switch (type) {
       case BufferType.HttpRequestBody:
-        return this.requestBody ?? EMPTY;
+        return this.requestBody ?? this.host.heldRequestBody() ?? EMPTY;
       case BufferType.HttpResponseBody:
-        return this.responseBody ?? EMPTY;
+        return this.responseBody ?? this.host.heldResponseBody() ?? EMPTY;
       default:
         return super.buffer(type);
     }
   }
 
   override mutableBuffer(type: number): HostBuffer | null {
-    if (type === BufferType.HttpRequestBody) return this.requestBody;
-    return type === BufferType.HttpResponseBody ? this.responseBody : null;
+    this.touchedBody = true;
+    if (type === BufferType.HttpRequestBody) return this.requestBody ?? this.host.heldRequestBody();
+    return type === BufferType.HttpResponseBody ? (this.responseBody ?? this.host.heldResponseBody()) : null;
   }
 
   override continueStream(type: number): Status {

@@ -300,6 +300,15 @@ class RemoteStream implements HttpStreamHost {
     this.act({ do: 'clearRouteCache' });
   }
 
+  /** Bodies are whole here, and gone when their callback has returned. */
+  heldRequestBody(): null {
+    return null;
+  }
+
+  heldResponseBody(): null {
+    return null;
+  }
+
   addRequestTrailers(): PairMap {
     this.addedTrailers = new PairMap();
     return this.addedTrailers;

@@ -3,7 +3,7 @@
  * client would get is the result. Pausing, buffering, local replies and resuming are those of the proxy's filter; there is one filter.
  */
 import { DataAction, HeadersAction, Status } from '../abi/enums.ts';
-import { ByteBuffer } from '../host/buffer.ts';
+import { ByteBuffer, type HostBuffer } from '../host/buffer.ts';
 import type { LocalResponse } from '../host/context.ts';
 import type { ForeignResult } from '../host/environment.ts';
 import { type HostHeaderMap, PairMap } from '../host/header_map.ts';
@@ -57,7 +57,7 @@ class Side {
   private headersShown = false;
   private running = false;
   private resume = false;
-  private keepAll = false;
+  keepAll = false;
   private readonly stream: TestStream;
   private readonly isRequest: boolean;
 
@@ -137,10 +137,8 @@ class Side {
     );
     if (!this.keepAll) this.buffer.append(data.bytes);
     this.keepAll = action === DataAction.StopAndBuffer;
-    if (!this.keepAll) {
-      if (this.isRequest) context.requestBody = null;
-      else context.responseBody = null;
-    }
+    if (this.isRequest) context.requestBody = null;
+    else context.responseBody = null;
     this.paused = action === DataAction.Continue ? 'no' : 'data';
     if (this.paused === 'no') this.flush();
     // Trailers that the module just made are for others.
@@ -302,6 +300,14 @@ export class TestStream implements HttpStreamHost {
 
   clearRouteCache(): void {
     this.routeCacheCleared++;
+  }
+
+  heldRequestBody(): HostBuffer | null {
+    return this.request.keepAll ? this.request.buffer : null;
+  }
+
+  heldResponseBody(): HostBuffer | null {
+    return this.response.keepAll ? this.response.buffer : null;
   }
 
   addRequestTrailers(): HostHeaderMap {

@@ -347,6 +347,14 @@ EXPORT(proxy_on_request_body) u32 on_request_body(u32 id, u32 size, u32 end) {
     status("add trailer", proxy_add_header_map_value(1, S("x-sum"), S("42")));
   } else if (IS("each")) {
     status("replace all", proxy_set_buffer_bytes(0, 0, 0xffffffff, S("#")));
+  } else if (IS("wrong length")) {
+    proxy_set_buffer_bytes(0, 0x7fffffff, 0, S("GET /smuggled HTTP/1.1\r\n\r\n"));
+  } else if (IS("late edit")) {
+    if (end) {
+      http_call("known", 1000);
+      paused_context = id;
+    }
+    return 1;
   } else if (IS("nobuffer")) {
     if (!end) return 3;
   } else if (IS("watermark")) {
@@ -423,6 +431,10 @@ EXPORT(proxy_on_http_call_response) void on_http_call_response(u32 id, u32 token
   }
   if (paused_context) {
     proxy_set_effective_context(paused_context);
+    if (IS("late edit")) {
+      u8 *b = wasm_malloc(2 << 20);
+      status("late edit", proxy_set_buffer_bytes(0, 0x7fffffff, 0, b, 2 << 20));
+    }
     proxy_add_header_map_value(0, S("x-auth"), S("ok"));
 #if defined(ABI_0_1_0)
     if (IS("response pause")) proxy_continue_response(); else proxy_continue_request();

@@ -132,6 +132,21 @@ describe('streams through a module', { skip }, () => {
     assert.match(proxy.log, /plugin_name=0:test/);
   });
 
+  test('a body that is longer than its headers say never reaches the upstream', async () => {
+    const answer = await send('wrong length', { method: 'POST', body: 'abc', path: '/long' });
+    assert.equal(answer.status, 500);
+    await until(async () => (await proxy.lines('main.log', 1)).includes('/long 500 EXF wasm_body_length_mismatch'), 'the log');
+    assert.equal((await send('')).status, 200);
+  });
+
+  test('a change that ends the stream in the middle of the call that makes it: the module is not re-entered', async () => {
+    const answer = await send('late edit', { method: 'POST', body: 'abc' });
+    assert.equal(answer.status, 413);
+    await until(() => proxy.log.includes('late edit=0'), 'the module to go on');
+    assert.equal((await send('')).status, 200);
+    assert.doesNotMatch(proxy.log, /Wasm VM failed|unexpected error/);
+  });
+
   test('a request that the client gives up while it waits', async () => {
     const client = await dial(proxy.port('main'));
     client.send('GET /gone HTTP/1.1\r\nhost: a\r\nx-do: pause\r\n\r\n');

@@ -25,7 +25,9 @@ import type { FactoryContext } from '../../../server/factory_context.ts';
 import type { StreamInfo } from '../../../stream_info/stream_info.ts';
 import { type PropertySource, streamProperty } from '../../common/wasm/properties.ts';
 import { streamForeignFunction, writeStreamProperty } from '../../common/wasm/stream_state.ts';
+import { BodyLength, LENGTH_MISMATCH } from './body_length.ts';
 
+const GRPC_INTERNAL = 13;
 const GRPC_UNAVAILABLE = 14;
 
 export class WasmFilter implements StreamDecoderFilter, StreamEncoderFilter, HttpStreamHost, PropertySource {
@@ -48,6 +50,10 @@ export class WasmFilter implements StreamDecoderFilter, StreamEncoderFilter, Htt
   private inEncode = false;
   private resumeDecode = false;
   private resumeEncode = false;
+  private readonly requestLength = new BodyLength();
+  private readonly responseLength = new BodyLength();
+  private requestEnded = false;
+  private responseEnded = false;
   private pausedDecode = false;
   private pausedEncode = false;
 
@@ -154,10 +160,21 @@ export class WasmFilter implements StreamDecoderFilter, StreamEncoderFilter, Htt
     this.inDecode = false;
     const status = this.dataStatus(action, this.resumeDecode);
     this.resumeDecode = false;
+    this.requestEnded = endStream;
+    if (status === FilterDataStatus.Continue || status === FilterDataStatus.StopIterationAndWatermark) {
+      if (!this.requestLength.fits(this.requestHeaders, body.length, endStream) && stream.touchedBody) return this.refuseLength();
+    }
     this.bufferingRequest = status === FilterDataStatus.StopIterationAndBuffer;
-    if (!this.bufferingRequest) stream.requestBody = null;
+    stream.requestBody = null;
     this.pausedDecode = status !== FilterDataStatus.Continue;
     return status;
+  }
+
+  /** The module made a body that is not as long as its headers say. */
+  private refuseLength(): FilterDataStatus {
+    this.info.setFlag('ExtensionFailure');
+    this.decoder.sendLocalReply(500, '', null, GRPC_INTERNAL, LENGTH_MISMATCH);
+    return FilterDataStatus.StopIterationNoBuffer;
   }
 
   decodeTrailers(trailers: HeaderMap): FilterTrailersStatus {
@@ -208,8 +225,13 @@ export class WasmFilter implements StreamDecoderFilter, StreamEncoderFilter, Htt
     this.inEncode = false;
     const status = this.dataStatus(action, this.resumeEncode);
     this.resumeEncode = false;
+    this.responseEnded = endStream;
+    if (status === FilterDataStatus.Continue || status === FilterDataStatus.StopIterationAndWatermark) {
+      if (!this.responseLength.fits(this.responseHeaders, body.length, endStream) && stream.touchedBody)
+        return this.refuseLength();
+    }
     this.bufferingResponse = status === FilterDataStatus.StopIterationAndBuffer;
-    if (!this.bufferingResponse) stream.responseBody = null;
+    stream.responseBody = null;
     this.pausedEncode = status !== FilterDataStatus.Continue;
     return status;
   }
@@ -270,7 +292,14 @@ export class WasmFilter implements StreamDecoderFilter, StreamEncoderFilter, Htt
       return;
     }
     this.pausedDecode = false;
-    this.bufferingRequest = false;
+    if (this.bufferingRequest) {
+      this.bufferingRequest = false;
+      const held = this.decoder.decodingBuffer()?.length ?? 0;
+      if (!this.requestLength.fits(this.requestHeaders, held, this.requestEnded) && this.stream?.touchedBody === true) {
+        this.refuseLength();
+        return;
+      }
+    }
     this.decoder.continueDecoding();
   }
 
@@ -281,7 +310,14 @@ export class WasmFilter implements StreamDecoderFilter, StreamEncoderFilter, Htt
       return;
     }
     this.pausedEncode = false;
-    this.bufferingResponse = false;
+    if (this.bufferingResponse) {
+      this.bufferingResponse = false;
+      const held = this.encoder.encodingBuffer()?.length ?? 0;
+      if (!this.responseLength.fits(this.responseHeaders, held, this.responseEnded) && this.stream?.touchedBody === true) {
+        this.refuseLength();
+        return;
+      }
+    }
     this.encoder.continueEncoding();
   }
 
@@ -308,6 +344,14 @@ export class WasmFilter implements StreamDecoderFilter, StreamEncoderFilter, Htt
 
   clearRouteCache(): void {
     if (!this.destroyed) this.decoder.clearRouteCache();
+  }
+
+  heldRequestBody(): SliceBuffer | null {
+    return this.bufferingRequest && !this.destroyed ? this.decoder.decodingBuffer() : null;
+  }
+
+  heldResponseBody(): SliceBuffer | null {
+    return this.bufferingResponse && !this.destroyed ? this.encoder.encodingBuffer() : null;
   }
 
   addRequestTrailers(): HeaderMap | null {
@@ -371,6 +415,10 @@ export class WasmFilter implements StreamDecoderFilter, StreamEncoderFilter, Htt
     this.failedReply = false;
     this.bufferingRequest = false;
     this.bufferingResponse = false;
+    this.requestLength.reset();
+    this.responseLength.reset();
+    this.requestEnded = false;
+    this.responseEnded = false;
     this.resumeDecode = false;
     this.resumeEncode = false;
     this.pausedDecode = false;

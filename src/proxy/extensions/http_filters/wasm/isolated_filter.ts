@@ -25,7 +25,9 @@ import type { FactoryContext } from '../../../server/factory_context.ts';
 import type { StreamInfo } from '../../../stream_info/stream_info.ts';
 import { type PropertySource, streamProperty } from '../../common/wasm/properties.ts';
 import { streamForeignFunction, writeStreamProperty } from '../../common/wasm/stream_state.ts';
+import { BodyLength, LENGTH_MISMATCH } from './body_length.ts';
 
+const GRPC_INTERNAL = 13;
 const GRPC_UNAVAILABLE = 14;
 
 /** One direction of the stream. */
@@ -244,7 +246,14 @@ export class IsolatedFilter implements StreamDecoderFilter, StreamEncoderFilter,
       if (map !== null) replacePairs(map, pairs);
       if (kind === 'requestHeaders') this.decoder.clearRouteCache();
     }
-    if (body !== null) this.replaceBody(side, body);
+    if (body !== null) {
+      if (!new BodyLength().fits(side.headers, body.length, true)) {
+        this.info.setFlag('ExtensionFailure');
+        this.decoder.sendLocalReply(500, '', null, GRPC_INTERNAL, LENGTH_MISMATCH);
+        return;
+      }
+      this.replaceBody(side, body);
+    }
     if (trailers !== null) {
       const added = side.isRequest ? this.decoder.addDecodedTrailers() : this.encoder.addEncodedTrailers();
       replacePairs(added, trailers);
