@@ -60,7 +60,7 @@ export class Http2ConnPool extends ConnPoolBase implements HttpConnectionPool {
     if (--client.remaining === 0) {
       this.stats.upstreamCxMaxRequests.inc();
       this.drainClient(client);
-    } else if (client.activeStreams >= client.codec.streamLimit) {
+    } else if (client.activeStreams >= this.limitOf(client)) {
       this.ready.remove(client);
       this.busy.pushFront(client);
       client.state = ClientState.Busy;
@@ -85,13 +85,19 @@ export class Http2ConnPool extends ConnPoolBase implements HttpConnectionPool {
 
   /** The peer's SETTINGS arrived or changed. */
   onStreamLimit(client: Http2Client): void {
-    this.knownLimit = client.codec.streamLimit;
+    if (client.codec.streamLimit > 0) this.knownLimit = client.codec.streamLimit;
     this.updateRoom(client);
     this.createConnections();
   }
 
+  /** Until its SETTINGS arrive, a connection is taken for what the host's last one was. */
+  private limitOf(client: Http2Client): number {
+    const limit = client.codec.streamLimit;
+    return client.codec.knowsPeer ? limit : Math.min(limit, this.knownLimit);
+  }
+
   private updateRoom(client: Http2Client): void {
-    const room = client.activeStreams < client.codec.streamLimit;
+    const room = client.activeStreams < this.limitOf(client);
     if (client.state === ClientState.Ready && !room) {
       this.ready.remove(client);
       this.busy.pushFront(client);

@@ -100,6 +100,11 @@ export class Http2ClientConnection extends Http2Connection implements ClientConn
     return this.going ? 0 : Math.min(this.settings.maxConcurrentStreams, this.peerMaxStreams);
   }
 
+  /** The peer's SETTINGS arrived. */
+  get knowsPeer(): boolean {
+    return this.peerSettingsSeen;
+  }
+
   /** The peer will not take further streams. */
   get goingAway(): boolean {
     return this.going;
