@@ -217,6 +217,8 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.extensions.filters.http.header_mutation.v3.Mutations': 'request_mutations response_mutations',
   'envoy.config.common.mutation_rules.v3.HeaderMutation': 'remove append',
 
+  'envoy.extensions.filters.http.health_check.v3.HealthCheck': `
+    pass_through_mode cache_time cluster_min_healthy_percentages headers`,
   'envoy.extensions.filters.http.cors.v3.Cors': '',
   'envoy.extensions.filters.http.cors.v3.CorsPolicy': `
     allow_origin_string_match allow_methods allow_headers expose_headers max_age allow_credentials filter_enabled shadow_enabled
@@ -438,6 +440,7 @@ export const EXTENSION_POINTS: Record<string, string> = {
     envoy.extensions.filters.http.buffer.v3.Buffer
     envoy.extensions.filters.http.compressor.v3.Compressor
     envoy.extensions.filters.http.cors.v3.Cors
+    envoy.extensions.filters.http.health_check.v3.HealthCheck
     envoy.extensions.filters.http.grpc_http1_bridge.v3.Config
     envoy.extensions.filters.http.grpc_stats.v3.FilterConfig
     envoy.extensions.filters.http.grpc_web.v3.GrpcWeb

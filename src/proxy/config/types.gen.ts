@@ -919,7 +919,7 @@ export interface ResponseMapper {
 /** envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter */
 export interface HttpFilter {
   name: string;
-  typedConfig?: ({ '@type': 'envoy.extensions.filters.http.router.v3.Router' } & Router) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.Buffer' } & Buffer) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.Compressor' } & Compressor) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.Cors' } & Cors) | ({ '@type': 'envoy.extensions.filters.http.grpc_http1_bridge.v3.Config' } & GrpcHttp1BridgeConfig) | ({ '@type': 'envoy.extensions.filters.http.grpc_stats.v3.FilterConfig' } & GrpcStatsFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.grpc_web.v3.GrpcWeb' } & GrpcWeb) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutation' } & HeaderMutationHeaderMutation) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScript' } & TypeScript) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm);
+  typedConfig?: ({ '@type': 'envoy.extensions.filters.http.router.v3.Router' } & Router) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.Buffer' } & Buffer) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.Compressor' } & Compressor) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.Cors' } & Cors) | ({ '@type': 'envoy.extensions.filters.http.health_check.v3.HealthCheck' } & HealthCheck) | ({ '@type': 'envoy.extensions.filters.http.grpc_http1_bridge.v3.Config' } & GrpcHttp1BridgeConfig) | ({ '@type': 'envoy.extensions.filters.http.grpc_stats.v3.FilterConfig' } & GrpcStatsFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.grpc_web.v3.GrpcWeb' } & GrpcWeb) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutation' } & HeaderMutationHeaderMutation) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScript' } & TypeScript) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm);
   isOptional: boolean;
   disabled: boolean;
 }
@@ -1005,6 +1005,14 @@ export interface Mutations {
 export interface MutationRulesHeaderMutation {
   remove?: string;
   append?: HeaderValueOption;
+}
+
+/** envoy.extensions.filters.http.health_check.v3.HealthCheck */
+export interface HealthCheck {
+  passThroughMode?: boolean;
+  cacheTime?: number;
+  clusterMinHealthyPercentages: Record<string, Percent>;
+  headers: HeaderMatcher[];
 }
 
 /** envoy.extensions.filters.http.cors.v3.Cors */

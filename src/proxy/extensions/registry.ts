@@ -11,6 +11,7 @@ import { factory as grpcHttp1Bridge } from './http_filters/grpc_http1_bridge/con
 import { factory as grpcStats } from './http_filters/grpc_stats/config.ts';
 import { factory as grpcWeb } from './http_filters/grpc_web/config.ts';
 import { factory as headerMutation } from './http_filters/header_mutation/config.ts';
+import { factory as healthCheck } from './http_filters/health_check/config.ts';
 import { factory as router } from './http_filters/router/config.ts';
 import { factory as typescript } from './http_filters/typescript/config.ts';
 import { factory as wasm } from './http_filters/wasm/config.ts';
@@ -46,6 +47,7 @@ export const HTTP_FILTERS = byType<HttpFilterConfigFactory>([
   grpcStats,
   grpcWeb,
   headerMutation,
+  healthCheck,
   router,
   typescript,
   wasm,

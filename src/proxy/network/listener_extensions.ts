@@ -92,7 +92,10 @@ export class ListenerFactoryContext implements FactoryContext {
     this.runtime = parent.runtime;
     this.accessLogManager = parent.accessLogManager;
     this.localInfo = parent.localInfo;
-    this.drainDecision = { drainClose: () => isDraining() || parent.drainDecision.drainClose(modifyOnly) };
+    this.drainDecision = {
+      drainClose: () => isDraining() || parent.drainDecision.drainClose(modifyOnly),
+      healthCheckFailed: () => parent.drainDecision.healthCheckFailed?.() === true,
+    };
     this.workerIndex = parent.workerIndex;
     this.scripts = parent.scripts;
   }

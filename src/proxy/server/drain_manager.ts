@@ -10,7 +10,7 @@ export class DrainManager implements DrainDecision {
   private startMs = -1;
   private durationMs = 0;
   private gradual = true;
-  private healthCheckFailed = false;
+  private healthFailed = false;
 
   /** `now`: monotonic ms; `random`: uniform in [0, 1). */
   constructor(now: () => number, random: () => number = Math.random) {
@@ -26,7 +26,11 @@ export class DrainManager implements DrainDecision {
   }
 
   failHealthCheck(failed: boolean): void {
-    this.healthCheckFailed = failed;
+    this.healthFailed = failed;
+  }
+
+  healthCheckFailed(): boolean {
+    return this.healthFailed;
   }
 
   get draining(): boolean {
@@ -34,7 +38,7 @@ export class DrainManager implements DrainDecision {
   }
 
   drainClose(modifyOnly = false): boolean {
-    if (this.healthCheckFailed && !modifyOnly) return true;
+    if (this.healthFailed && !modifyOnly) return true;
     if (this.startMs < 0) return false;
     if (!this.gradual || this.durationMs <= 0) return true;
     return this.random() < (this.now() - this.startMs) / this.durationMs;

@@ -31,6 +31,8 @@ export interface DrainDecision {
    * reason (a listener's `drain_type`).
    */
   drainClose(modifyOnly?: boolean): boolean;
+  /** `/healthcheck/fail` was called. */
+  healthCheckFailed?(): boolean;
 }
 
 export interface Logger {
