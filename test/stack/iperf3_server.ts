@@ -81,7 +81,9 @@ export class Iperf3Server {
         waiting = waiting.subarray(1);
         if (value === State.testEnd) {
           const { test } = this;
+          // As iperf3's server: a client that waits for data goes on only when its streams end.
           if (test !== null) test.running = false;
+          for (const { socket: each } of test?.sockets ?? []) each.end();
           step = 'results';
           state(State.exchangeResults);
         } else if (value === State.done) {
@@ -96,7 +98,9 @@ export class Iperf3Server {
       take();
     });
     socket.on('close', () => {
-      if (this.test?.control === socket) this.test = null;
+      if (this.test?.control !== socket) return;
+      for (const { socket: each } of this.test.sockets) each.destroy();
+      this.test = null;
     });
     state(State.paramExchange);
     take();
