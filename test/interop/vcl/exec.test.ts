@@ -87,7 +87,7 @@ describe('sluice exec', () => {
       });`;
     const rules = ['listen 127.0.0.0/8 kernel', 'connect *:1024-65535 kernel'];
     const args = [...exec('-e', rules), program];
-    assert.equal((await run(process.execPath, args, { timeout: 10_000 })).stdout, 'true\n');
+    assert.equal((await run(process.execPath, args, { timeout: 60_000 })).stdout, 'true\n');
   });
 
   test('a rule for the stack alone does not fall back', async () => {
@@ -95,7 +95,7 @@ describe('sluice exec', () => {
       require('node:net').connect(${env['TEST_KERNEL_PORT']}, '127.0.0.1').on('error', (error) => console.log(error.code))
         .on('connect', () => console.log('connected'));`;
     const args = [...exec('-e', ['connect 127.0.0.0/8 stack']), program];
-    assert.equal((await run(process.execPath, args, { timeout: 10_000 })).stdout, 'ECONNREFUSED\n');
+    assert.equal((await run(process.execPath, args, { timeout: 60_000 })).stdout, 'ECONNREFUSED\n');
   });
 
   test('the status and the signals of the program are passed on', async () => {
@@ -167,10 +167,10 @@ describe('sluice exec', () => {
         console.log(await (await fetch('http://127.0.0.1:4999/')).text());
         return;
       } catch { await new Promise((resolve) => setTimeout(resolve, 20)); } })();`;
-    assert.equal((await run(process.execPath, [...exec('-e'), ask], { timeout: 10_000 })).stdout, 'here\n');
+    assert.equal((await run(process.execPath, [...exec('-e'), ask], { timeout: 60_000 })).stdout, 'here\n');
     await stack.kill();
     await stack.start();
-    assert.equal((await run(process.execPath, [...exec('-e'), ask], { timeout: 10_000 })).stdout, 'here\n');
+    assert.equal((await run(process.execPath, [...exec('-e'), ask], { timeout: 60_000 })).stdout, 'here\n');
     child.kill('SIGKILL');
   });
 });

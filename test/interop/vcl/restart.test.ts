@@ -65,7 +65,7 @@ class Load {
 
   private ask(port: number): Promise<string> {
     return new Promise((resolve) => {
-      const call = request({ host: '127.0.0.1', port, path: '/', agent: this.agent, timeout: 10_000 }, (response) => {
+      const call = request({ host: '127.0.0.1', port, path: '/', agent: this.agent, timeout: 30_000 }, (response) => {
         response.resume();
         response.once('end', () => resolve(String(response.statusCode)));
         response.once('error', () => resolve('cut'));

@@ -233,12 +233,12 @@ test('unref lets the process end, also when it was said before the connection', 
     const socket = require('net').connect(${server.address().port}, '127.0.0.1');
     socket.unref();
     socket.on('connect', () => console.log('connected'));`;
-  const { stdout } = await run(process.execPath, ['-e', program], { timeout: 10_000 });
+  const { stdout } = await run(process.execPath, ['-e', program], { timeout: 60_000 });
   assert.equal(stdout, 'connected\n');
   const late = `
     const server = require('net').createServer().listen(0).unref();
     const socket = require('net').connect(${server.address().port}, '127.0.0.1', () => { console.log('up'); socket.unref(); });`;
-  assert.equal((await run(process.execPath, ['-e', late], { timeout: 10_000 })).stdout, 'up\n');
+  assert.equal((await run(process.execPath, ['-e', late], { timeout: 60_000 })).stdout, 'up\n');
   await close(server);
 });
 
@@ -249,7 +249,7 @@ test('what was written before process.exit arrives, and then the end', async () 
   const program = `
     const socket = require('net').connect(${server.address().port}, '127.0.0.1');
     socket.write(Buffer.alloc(100000), () => process.exit(0));`;
-  const child = run(process.execPath, ['-e', program], { timeout: 10_000 });
+  const child = run(process.execPath, ['-e', program], { timeout: 60_000 });
   const [socket] = await once(server, 'connection');
   for await (const chunk of socket) got += chunk.length;
   assert.equal(got, 100_000);
@@ -279,11 +279,11 @@ test('child processes', async () => {
   const program = `
     const socket = require('node:net').connect(${server.address().port}, '127.0.0.1');
     socket.on('data', (data) => console.log(String(data) === 'port ' + socket.localPort && socket._handle === null));`;
-  assert.equal((await run(process.execPath, ['-e', program], { timeout: 10_000 })).stdout, 'true\n');
+  assert.equal((await run(process.execPath, ['-e', program], { timeout: 60_000 })).stdout, 'true\n');
   await close(server);
 });
 
 test('cluster: workers share the listener', async () => {
-  const { stdout } = await run(process.execPath, [new URL('./cluster.mjs', import.meta.url).pathname], { timeout: 20_000 });
+  const { stdout } = await run(process.execPath, [new URL('./cluster.mjs', import.meta.url).pathname], { timeout: 60_000 });
   assert.equal(stdout, '2\n');
 });
