@@ -351,7 +351,14 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
   }
 
   onReadBatch(): void {
-    if (this.state === 'open') this.offerToFilters(0);
+    if (this.state !== 'open') return;
+    try {
+      this.offerToFilters(0);
+    } catch (error) {
+      // A bug in a filter: what it left half done would wait for ever. The connection ends, and with it the streams on it.
+      this.closeNow(ConnectionEvent.LocalClose, true);
+      throw error;
+    }
   }
 
   onReadEnd(): void {

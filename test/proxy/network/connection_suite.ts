@@ -126,6 +126,25 @@ export function connectionSuite(setup: SocketSetup): void {
       assert.deepEqual(events, [ConnectionEvent.RemoteClose]);
     });
 
+    test('a filter that throws costs its connection, and the error is reported', async (t) => {
+      const { loop, listener, events } = serve(t, setup, () => ({
+        onData: () => {
+          throw new Error('a bug');
+        },
+      }));
+      const socket = setup.connect(portOf(listener));
+      socket.on('error', () => {});
+      socket.write('x');
+      await new Promise((resolve) => socket.once('close', resolve));
+      await until(loop.dispatcher, () => events.length === 1, 'the close');
+      assert.deepEqual(events, [ConnectionEvent.LocalClose]);
+      assert.deepEqual(
+        loop.errors.map((error) => (error as Error).message),
+        ['a bug'],
+      );
+      await until(loop.dispatcher, () => loop.dispatcher.blocksHeld <= 1, 'all blocks back');
+    });
+
     test('readDisable is counted and loses nothing', async (t) => {
       let received = 0;
       const { loop, listener, connections } = serve(t, setup, () => ({

@@ -117,7 +117,8 @@ export class Http1ClientConnection implements ClientConnection {
 
   onUnderlyingConnectionBelowWriteBufferLowWatermark(): void {
     this.aboveWatermark = false;
-    if (!this.encoder.ended) this.encoder.onBelowWatermark();
+    // Also when the request is complete: who was told to stop reading the client must go on, or its leaving would not be noticed.
+    if (this.decoder !== null) this.encoder.onBelowWatermark();
   }
 
   shutdownNotice(): void {}

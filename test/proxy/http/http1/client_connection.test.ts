@@ -261,6 +261,26 @@ test('a connection that closes in the middle resets the stream', () => {
   assert.equal(stream.message.ended, false);
 });
 
+test('a send buffer that drains after the end of the request is told, as long as the response is not complete', () => {
+  const c = client();
+  const { stream, encoder } = c.request([[':method', 'POST']], false);
+  streams.push(stream);
+  const marks: string[] = [];
+  encoder.stream.addCallbacks({
+    onResetStream: () => {},
+    onAboveWriteBufferHighWatermark: () => marks.push('above'),
+    onBelowWriteBufferLowWatermark: () => marks.push('below'),
+  });
+  c.codec.onUnderlyingConnectionAboveWriteBufferHighWatermark();
+  encoder.encodeData(bufferOf('x'), true);
+  assert.deepEqual(marks, ['above']);
+  c.codec.onUnderlyingConnectionBelowWriteBufferLowWatermark();
+  assert.deepEqual(marks, ['above', 'below']);
+  c.receive('HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n');
+  c.codec.onUnderlyingConnectionBelowWriteBufferLowWatermark();
+  assert.deepEqual(marks, ['above', 'below'], 'nobody listens any more');
+});
+
 test('bytes on an idle connection, or before the request, are an error', () => {
   assert.equal(client().receive('HTTP/1.1 408 Request Timeout\r\n\r\n')?.kind, 'premature_response');
 });
