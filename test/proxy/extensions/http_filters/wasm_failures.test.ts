@@ -365,6 +365,11 @@ describe('configurations that are refused', () => {
       plugin(wat(HEADER_MODULE), {}, { environment_variables: { host_env_keys: ['PATH'], key_values: { PATH: 'x' } } }),
       /PATH is duplicated/,
     ],
+    [
+      'a longest interval between loads that do not get rarer',
+      plugin(wat(HEADER_MODULE), { reload_config: { backoff: { base_interval: '1s', max_interval: '5s' } } }),
+      /max_interval: is not supported/,
+    ],
   ];
   test('each with its reason', async () => {
     const { ConfigError } = await import('../../../../src/proxy/config/error.ts');
@@ -388,6 +393,11 @@ describe('configurations that are refused', () => {
         name,
       );
     }
+    const isolated = { config: { vmConfig: { runtime: 'sluice.wasm.runtime.isolated' } } };
+    assert.throws(
+      () => factory.createRouteSpecificConfig!({ config: {} } as never, context, isolated as never),
+      /another plugin per route is not supported/,
+    );
     dispatcher.stop();
   });
 });

@@ -49,10 +49,18 @@ export function pluginSettings(config: PluginConfigMessage): PluginSettings {
     runtime,
     environmentVariables: environmentVariables(vm.environmentVariables),
     failurePolicy: failurePolicy(config),
-    reloadIntervalMs: config.reloadConfig?.backoff?.baseInterval ?? DEFAULT_RELOAD_MS,
+    reloadIntervalMs: reloadInterval(config),
     allowedCapabilities: capabilities.length === 0 ? null : new Set(capabilities),
     allowOnHeadersStopIteration: config.allowOnHeadersStopIteration === true,
   };
+}
+
+/** The wait before the code is loaded again. It does not grow, so that a longest wait would mean nothing. */
+function reloadInterval(config: PluginConfigMessage): number {
+  const backoff = config.reloadConfig?.backoff;
+  if (backoff?.maxInterval !== undefined)
+    throw new ConfigError('is not supported: the interval does not grow', { path: 'reload_config.backoff.max_interval' });
+  return backoff?.baseInterval ?? DEFAULT_RELOAD_MS;
 }
 
 function failurePolicy(config: PluginConfigMessage): FailurePolicy {

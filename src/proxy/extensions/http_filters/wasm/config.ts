@@ -5,6 +5,7 @@
  * Runtimes: `envoy.wasm.runtime.v8`, `envoy.wasm.runtime.null` (TypeScript), `sluice.wasm.runtime.isolated` (a thread for the module; not on
  * routes).
  */
+import { ConfigError } from '../../../config/error.ts';
 import type { HttpFilterConfigFactory, TypedConfig } from '../../../server/factory_context.ts';
 import type { PluginConfigMessage } from '../../common/wasm/plugin_config.ts';
 import { createIsolatedPlugin, createPlugin, isIsolated } from '../../common/wasm/plugin_factory.ts';
@@ -24,6 +25,9 @@ export const factory: HttpFilterConfigFactory = {
     const handle = createPlugin(config, context);
     return (callbacks) => callbacks.addStreamFilter(new WasmFilter(handle, context));
   },
-  createRouteSpecificConfig: (message: TypedConfig, context) =>
-    createPlugin((message as { config?: PluginConfigMessage }).config, context),
+  createRouteSpecificConfig(message: TypedConfig, context, filterConfig) {
+    if (isIsolated((filterConfig as { config?: PluginConfigMessage } | undefined)?.config))
+      throw new ConfigError('another plugin per route is not supported for a filter whose runtime is isolated');
+    return createPlugin((message as { config?: PluginConfigMessage }).config, context);
+  },
 };
