@@ -2,9 +2,7 @@
  * `sluice exec`: runs a program with its TCP sockets on the host stack, unchanged. A Node program (and its threads and children) gets a
  * preload in JavaScript; anything else the preload library, which the machine's C compiler builds on first use.
  */
-import { spawn } from 'node:child_process';
 import { accessSync, closeSync, existsSync, constants as fsConstants, openSync, readSync, realpathSync } from 'node:fs';
-import { constants } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ldpLibrary } from '../stack/ldp/build.ts';
@@ -27,7 +25,7 @@ export const EXEC_FLAGS: FlagTable = {
   help: { short: 'h', type: 'boolean', help: 'Print this and end' },
 };
 
-/** Runs the program; its exit status. */
+/** Becomes the program; an exit status when there is nothing to run. */
 export async function execCommand(args: readonly string[]): Promise<number> {
   const at = args.indexOf('--');
   const own = at < 0 ? args : args.slice(0, at);
@@ -55,12 +53,14 @@ export async function execCommand(args: readonly string[]): Promise<number> {
     return 0;
   }
   if (command.length === 0) throw new UsageError('no program: sluice exec [flags] -- node app.js (see sluice exec --help)');
-  const path = appSocketPath({ runtimeDir: settings.runtimeDir, namespaceId: settings.namespaceId });
-  if (!existsSync(path))
-    throw new UsageError(`no stack at ${path}; start one: sluice stack --runtime-dir ${settings.runtimeDir}`);
-  const program = findProgram(command[0]);
-  if (program === null) throw new UsageError(`there is no program '${command[0]}'`);
-  return run(command, isNodeProgram(program) ? nodeEnvironment(settings) : nativeEnvironment(settings, program));
+  const socket = appSocketPath({ runtimeDir: settings.runtimeDir, namespaceId: settings.namespaceId });
+  if (!existsSync(socket))
+    throw new UsageError(`no stack at ${socket}; start one: sluice stack --runtime-dir ${settings.runtimeDir}`);
+  const path = findProgram(command[0]);
+  if (path === null) throw new UsageError(`there is no program '${command[0]}'`);
+  const program = realpathSync(path);
+  if (!isExecutable(program)) throw new UsageError(`${path} is no program: neither ELF nor a script with #!`);
+  return run(path, command, isNodeProgram(program) ? nodeEnvironment(settings) : nativeEnvironment(settings, program));
 }
 
 function nodeEnvironment(settings: ExecSettings): NodeJS.ProcessEnv {
@@ -94,14 +94,14 @@ function nativeEnvironment(settings: ExecSettings, program: string): NodeJS.Proc
   };
 }
 
-/** Its path with links followed; null: there is none. `node` is the one that runs this. */
+/** Its path; null: there is none. `node` is the one that runs this. */
 function findProgram(name: string): string | null {
-  if (name === 'node') return realpathSync(process.execPath);
+  if (name === 'node') return process.execPath;
   const paths = name.includes('/') ? [name] : (process.env['PATH'] ?? '').split(':').map((directory) => join(directory, name));
   for (const path of paths) {
     try {
       accessSync(path, fsConstants.X_OK);
-      return realpathSync(path);
+      return path;
     } catch {
       // The next one.
     }
@@ -114,6 +114,11 @@ function isNodeProgram(path: string): boolean {
   if (/^node(js)?([0-9.]*)$/.test(basename(path))) return true;
   const start = readStart(path).toString('latin1');
   return start.startsWith('#!') && /\bnode\b/.test(start.split('\n')[0]);
+}
+
+function isExecutable(path: string): boolean {
+  const start = readStart(path).toString('latin1', 0, 4);
+  return start.startsWith('#!') || start === '\x7fELF';
 }
 
 const PT_INTERP = 3;
@@ -171,20 +176,8 @@ function programName(command: readonly string[]): string {
   return basename(script ?? program).slice(0, 64);
 }
 
-/** Signals go to the program; its end is ours. */
-function run(command: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
-  const [program, ...args] = command;
-  const child = spawn(program, args, { stdio: 'inherit', env });
-  const forward = (signal: NodeJS.Signals): void => void child.kill(signal);
-  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const;
-  for (const signal of signals) process.on(signal, forward);
-  return new Promise((resolve, reject) => {
-    child.once('error', (error: NodeJS.ErrnoException) => {
-      reject(new UsageError(error.code === 'ENOENT' ? `there is no program '${program}'` : error.message));
-    });
-    child.once('exit', (status, signal) => {
-      for (const one of signals) process.removeListener(one, forward);
-      resolve(status ?? 128 + constants.signals[signal!]);
-    });
-  });
+/** Becomes the program: signals, status and the end are its own. Returns only when that was refused. */
+function run(program: string, command: readonly string[], env: NodeJS.ProcessEnv): never {
+  process.execve!(program, [...command], env as Record<string, string>);
+  throw new UsageError(`cannot run ${program}`);
 }

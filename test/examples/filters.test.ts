@@ -19,8 +19,8 @@ const TRAILERS = upstreamHttp1({ enable_trailers: true })['typed_extension_proto
 /** Starts the example; `ports` stand for the upstreams on 8080 and 8081. */
 async function example(name: string, ports: [site: number, auth?: number], concurrency = 1): Promise<ProxyProcess> {
   const text = readFileSync(join(directory, `${name}.yaml`), 'utf8')
-    .replaceAll('module: ./', `module: ${directory}`)
     .replaceAll('/tmp/', '$DIR/')
+    .replaceAll('module: ./', `module: ${directory}`)
     .replaceAll('port_value: 10000', 'port_value: 0')
     .replaceAll('port_value: 8080', `port_value: ${ports[0]}`)
     .replaceAll('port_value: 8081', `port_value: ${ports[1] ?? 1}`)

@@ -1,5 +1,3 @@
-/** `worker.terminate()` of a thread that is attached: the process lives on, and the stack sees the thread leave. */
-import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
 import { Worker } from 'node:worker_threads';
