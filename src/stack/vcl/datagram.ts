@@ -72,6 +72,17 @@ export class DatagramEndpoint implements SessionObserver {
     return length;
   }
 
+  /** The session to the network is there: datagrams to it need no session of their own. */
+  get settled(): boolean {
+    return this.network !== null;
+  }
+
+  /** Datagrams to this peer wait until their session is there. */
+  waitsFor(to: Endpoint): boolean {
+    const peer = this.peers.get(to.toString());
+    return peer !== undefined && peer.pending.length > 0;
+  }
+
   /** Takes the next datagram; what does not fit is cut off. Returns its bytes, or -EAGAIN, and fills `from`. */
   receiveFrom(target: Uint8Array, offset: number, length: number, from: Endpoint): number {
     if (this.error !== 0) return this.takeError();

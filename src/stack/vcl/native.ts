@@ -210,10 +210,13 @@ export function sessionSendto(sh: number, source: Uint8Array, to: EndpointAddres
   if (peer.isUnspecified) peer.setLoopback(peer.isV4);
   const bound = session.datagrams === null ? openDatagrams(sh, session) : 0;
   if (bound < 0) return bound;
-  let n = session.datagrams!.sendTo(source, 0, source.length, peer);
-  if (n === -E.AGAIN && !session.nonBlocking) {
-    block(() => (n = session.datagrams!.sendTo(source, 0, source.length, peer)) !== -E.AGAIN, STARVED_WAIT_MS);
-  }
+  const datagrams = session.datagrams!;
+  if (!session.nonBlocking && !datagrams.settled) worker().poll();
+  let n = datagrams.sendTo(source, 0, source.length, peer);
+  if (session.nonBlocking) return n;
+  if (n === -E.AGAIN) block(() => (n = datagrams.sendTo(source, 0, source.length, peer)) !== -E.AGAIN, STARVED_WAIT_MS);
+  // Nobody may look at events after this call: what waits for its session goes now.
+  if (n >= 0 && datagrams.waitsFor(peer)) block(() => !datagrams.waitsFor(peer), STARVED_WAIT_MS);
   return n;
 }
 
