@@ -80,7 +80,9 @@ export class DatagramEndpoint implements SessionObserver {
   /** Datagrams to this peer wait until their session is there. */
   waitsFor(to: Endpoint): boolean {
     const peer = this.peers.get(to.toString());
-    return peer !== undefined && peer.pending.length > 0;
+    if (peer === undefined) return false;
+    flush(peer);
+    return peer.pending.length > 0;
   }
 
   /** Takes the next datagram; what does not fit is cut off. Returns its bytes, or -EAGAIN, and fills `from`. */

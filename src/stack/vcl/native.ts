@@ -20,6 +20,8 @@ export interface EndpointAddress {
 }
 
 const STARVED_WAIT_MS = 5;
+/** How long a blocking datagram may wait for its session: longer means that the stack does not answer. */
+const SEND_WAIT_MS = 1000;
 const MAX_DATAGRAM_PEERS = 65_536;
 
 let current: VclWorker | null = null;
@@ -216,7 +218,7 @@ export function sessionSendto(sh: number, source: Uint8Array, to: EndpointAddres
   if (session.nonBlocking) return n;
   if (n === -E.AGAIN) block(() => (n = datagrams.sendTo(source, 0, source.length, peer)) !== -E.AGAIN, STARVED_WAIT_MS);
   // Nobody may look at events after this call: what waits for its session goes now.
-  if (n >= 0 && datagrams.waitsFor(peer)) block(() => !datagrams.waitsFor(peer), STARVED_WAIT_MS);
+  if (n >= 0 && datagrams.waitsFor(peer)) blockUntil(() => !datagrams.waitsFor(peer), SEND_WAIT_MS);
   return n;
 }
 
