@@ -7,7 +7,7 @@
 import type { SliceBuffer } from '../../core/buffer/slice_buffer.ts';
 import { type ResponseDecoder, StreamResetReason } from '../http/codec.ts';
 import { type Http2ClientCallbacks, Http2ClientConnection } from '../http/http2/client_connection.ts';
-import type { Http2Transport } from '../http/http2/connection.ts';
+import type { Http2Transport } from '../http/http2/frame_writer.ts';
 import { Keepalive } from '../http/http2/keepalive.ts';
 import { type Connection, FilterStatus, type ReadFilter } from '../network/connection.ts';
 import type { Protocol } from '../stream_info/stream_info.ts';

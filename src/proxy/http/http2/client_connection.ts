@@ -12,9 +12,10 @@ import {
 import { headerEquals, statusOf } from '../conn_manager/header_bytes.ts';
 import { HeaderMap } from '../header_map.ts';
 import { H } from '../header_names.ts';
-import { Http2Connection, type Http2Transport } from './connection.ts';
 import { ErrorCode, PREFACE, Setting } from './frame.ts';
+import type { Http2Transport } from './frame_writer.ts';
 import { checkResponse, checkTrailers, responseToUpgrade, upgradeToConnect } from './header_rules.ts';
+import { Http2InboundConnection } from './inbound_connection.ts';
 import { Details, type Http2Settings, type Http2Stats } from './settings.ts';
 import { Http2Stream } from './stream.ts';
 
@@ -73,7 +74,7 @@ export class Http2ClientStream extends Http2Stream implements RequestEncoder {
   }
 }
 
-export class Http2ClientConnection extends Http2Connection implements ClientConnection {
+export class Http2ClientConnection extends Http2InboundConnection implements ClientConnection {
   private readonly callbacks: Http2ClientCallbacks;
   private readonly stock: Http2ClientStream[] = [];
   private readonly ended: Http2ClientStream[] = [];
@@ -97,12 +98,12 @@ export class Http2ClientConnection extends Http2Connection implements ClientConn
 
   /** How many streams may be open at a time. */
   get streamLimit(): number {
-    return this.going ? 0 : Math.min(this.settings.maxConcurrentStreams, this.peerMaxStreams);
+    return this.going ? 0 : Math.min(this.settings.maxConcurrentStreams, this.peer.maxStreams);
   }
 
   /** The peer's SETTINGS arrived. */
   get knowsPeer(): boolean {
-    return this.peerSettingsSeen;
+    return this.peer.seen;
   }
 
   /** The peer will not take further streams. */
@@ -148,7 +149,7 @@ export class Http2ClientConnection extends Http2Connection implements ClientConn
       const protocol = headers.getId(H.upgrade) as string;
       stream.websocketKey = headers.getId(H['sec-websocket-key']) ?? '';
       if (upgradeToConnect(out)) stream.upgrade = protocol;
-      if (stream.upgrade !== '' && this.peerSettingsSeen && !this.peerAllowsConnect) {
+      if (stream.upgrade !== '' && this.peer.seen && !this.peer.allowsConnect) {
         // RFC 8441 3: must not be sent to a peer that did not announce it.
         stream.resetStream(StreamResetReason.ConnectError);
         return null;
@@ -168,7 +169,7 @@ export class Http2ClientConnection extends Http2Connection implements ClientConn
     this.streams.set(stream.id, stream);
     stream.headersEncoded = true;
     if (endStream) stream.endQueued = true;
-    this.writeRequestHead(stream, out, endStream);
+    this.writer.requestHead(stream, out, endStream);
     this.flush();
     return null;
   }
@@ -178,7 +179,7 @@ export class Http2ClientConnection extends Http2Connection implements ClientConn
   goAway(): void {
     if (this.finished) return;
     this.start();
-    this.writeGoAway(0, ErrorCode.NoError);
+    this.writer.goAway(0, ErrorCode.NoError);
     this.flush();
   }
 
@@ -205,7 +206,7 @@ export class Http2ClientConnection extends Http2Connection implements ClientConn
       [Setting.InitialWindowSize, settings.initialStreamWindowSize],
     ];
     if (settings.hpackTableSize !== 4096) list.push([Setting.HeaderTableSize, settings.hpackTableSize]);
-    this.writeRaw(PREFACE);
+    this.writer.raw(PREFACE);
     this.writeSettings([...list, ...settings.customSettings]);
   }
 

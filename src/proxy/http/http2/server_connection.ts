@@ -9,9 +9,10 @@ import {
   StreamResetReason,
 } from '../codec.ts';
 import { HeaderMap } from '../header_map.ts';
-import { Http2Connection, type Http2Transport } from './connection.ts';
 import { ErrorCode, MAX_STREAM_ID, PREFACE, Setting } from './frame.ts';
+import type { Http2Transport } from './frame_writer.ts';
 import { checkRequest, checkTrailers } from './header_rules.ts';
+import { Http2InboundConnection } from './inbound_connection.ts';
 import { Http2ServerStream } from './server_stream.ts';
 import { Details, type Http2Settings, type Http2Stats } from './settings.ts';
 
@@ -19,7 +20,7 @@ import { Details, type Http2Settings, type Http2Stats } from './settings.ts';
 export type ServerStreamStock = Http2ServerStream[];
 const MAX_STOCK = 1024;
 
-export class Http2ServerConnection extends Http2Connection implements ServerConnection {
+export class Http2ServerConnection extends Http2InboundConnection implements ServerConnection {
   private readonly callbacks: ServerConnectionCallbacks;
   private readonly stock: ServerStreamStock;
   /** Streams that ended in this dispatch: used again after it. */
@@ -58,14 +59,14 @@ export class Http2ServerConnection extends Http2Connection implements ServerConn
 
   /** For the stream. */
   sendHead(stream: Http2ServerStream, headers: HeaderMap, status: number, endStream: boolean): void {
-    this.writeResponseHead(stream, headers, status, endStream);
+    this.writer.responseHead(stream, headers, status, endStream);
     this.flush();
   }
 
   shutdownNotice(): void {
     if (this.finished) return;
     this.start();
-    this.writeGoAway(MAX_STREAM_ID, ErrorCode.NoError);
+    this.writer.goAway(MAX_STREAM_ID, ErrorCode.NoError);
     this.flush();
   }
 
@@ -73,7 +74,7 @@ export class Http2ServerConnection extends Http2Connection implements ServerConn
     if (this.finished) return;
     this.start();
     this.lastAccepted = this.lastPeerStream;
-    this.writeGoAway(this.lastPeerStream, ErrorCode.NoError);
+    this.writer.goAway(this.lastPeerStream, ErrorCode.NoError);
     this.flush();
   }
 
@@ -149,7 +150,7 @@ export class Http2ServerConnection extends Http2Connection implements ServerConn
     if (this.activeStreams >= settings.maxConcurrentStreams) {
       this.stats.streamRefusedErrors.inc();
       this.stats.txReset.inc();
-      this.openedStreams++;
+      this.limits.openedStreams++;
       this.writeReset(streamId, ErrorCode.RefusedStream);
       return null;
     }
@@ -158,7 +159,7 @@ export class Http2ServerConnection extends Http2Connection implements ServerConn
     if (problem === null && !hpack.overLimit && endStream && hpack.contentLength > 0) problem = Details.MessagingRule;
     if (problem !== null) {
       this.stats.rxMessagingError.inc();
-      this.openedStreams++;
+      this.limits.openedStreams++;
       if (!settings.streamErrorOnInvalidHttpMessage) return this.fail(ErrorCode.ProtocolError, problem);
       this.stats.txReset.inc();
       this.writeReset(streamId, ErrorCode.ProtocolError);

@@ -70,7 +70,7 @@ export abstract class Http2Stream implements CodecStream, StreamEncoder {
   begin(connection: Http2Connection, id: number): void {
     this.connection = connection;
     this.id = id;
-    this.sendWindow = connection.peerInitialWindow;
+    this.sendWindow = connection.peer.initialWindow;
     this.receiveWindow = connection.settings.initialStreamWindowSize;
     this.unconsumed = 0;
     this.toCredit = 0;

@@ -13,8 +13,8 @@ import type {
 } from '../../../../src/proxy/http/codec.ts';
 import { HeaderMap } from '../../../../src/proxy/http/header_map.ts';
 import { Http2ClientConnection } from '../../../../src/proxy/http/http2/client_connection.ts';
-import type { Http2Transport } from '../../../../src/proxy/http/http2/connection.ts';
 import { Flag, FrameType, PREFACE, readUint32, writeFrameHead, writeUint32 } from '../../../../src/proxy/http/http2/frame.ts';
+import type { Http2Transport } from '../../../../src/proxy/http/http2/frame_writer.ts';
 import { HpackDecoder } from '../../../../src/proxy/http/http2/hpack_decoder.ts';
 import { Http2ServerConnection } from '../../../../src/proxy/http/http2/server_connection.ts';
 import { type Http2Settings, http2Settings, http2Stats } from '../../../../src/proxy/http/http2/settings.ts';

@@ -4,7 +4,7 @@ import type { Scope } from '../../../../core/stats/stats.ts';
 import type { HttpConnectionManager } from '../../../config/types.gen.ts';
 import type { RequestDecoder, ResponseEncoder, ServerConnection, ServerConnectionCallbacks } from '../../../http/codec.ts';
 import { LazyTimer } from '../../../http/conn_manager/lazy_timer.ts';
-import type { Http2Transport } from '../../../http/http2/connection.ts';
+import type { Http2Transport } from '../../../http/http2/frame_writer.ts';
 import { Keepalive, type KeepaliveSettings } from '../../../http/http2/keepalive.ts';
 import { http2SettingsOf, keepaliveOf, type PlainHttp2ProtocolOptions } from '../../../http/http2/protocol_options.ts';
 import { Http2ServerConnection, type ServerStreamStock } from '../../../http/http2/server_connection.ts';
