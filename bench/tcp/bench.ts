@@ -34,7 +34,12 @@ const WITH_SEGMENTATION: readonly Case[] = [
 const WITHOUT_SEGMENTATION: readonly Case[] = [
   ...both('TUN, 1500-byte packets', { kind: 'tun', offload: 'checksum' }, [0.8, 0.8]),
   ...both('TUN, 1500-byte packets, own checksums', { kind: 'tun', offload: false }, []),
-  ...both('packet socket, 1500-byte packets', { kind: 'packet', offload: 'checksum' }, [0.8, 0.8]),
+  ...both(
+    'packet socket, 1500-byte packets, cut by the kernel',
+    { kind: 'packet', offload: true, smallSegments: true },
+    [0.8, 0.8],
+  ),
+  ...both('packet socket, 1500-byte packets', { kind: 'packet', offload: 'checksum' }, []),
   ...both('AF_XDP, 1500-byte packets', { kind: 'xdp', offload: 'checksum' }, [0.8, 0.8]),
 ];
 
@@ -64,7 +69,7 @@ async function throughput(cases: readonly Case[], segmentation: boolean, options
         kernelShares.push(cpu);
       }
       for (const [i, { setup, send }] of cases.entries()) {
-        const key = `${setup.kind}${setup.offload}`;
+        const key = `${setup.kind}${setup.offload}${setup.smallSegments ?? ''}`;
         let stack = stacks.get(key);
         if (stack === undefined) {
           stack = await StackPeer.open(String.fromCharCode(97 + stacks.size), setup).catch(firstLine);

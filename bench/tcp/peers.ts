@@ -37,8 +37,11 @@ for cmd in (0x1f, 0x24, 0x2c):
     v = ctypes.create_string_buffer(struct.pack('II', cmd, 0))
     fcntl.ioctl(s, 0x8946, struct.pack('16sP16x', b'${device}', ctypes.addressof(v)))`;
 
-export function segmentationOff(namespace: string, device: string): Promise<string> {
-  return inNamespace(namespace, PEER, ['python3', '-c', SEGMENTATION_OFF(device)]);
+/** `namespace` null: the one that this process is in. */
+export async function segmentationOff(namespace: string | null, device: string): Promise<void> {
+  const command = ['-c', SEGMENTATION_OFF(device)];
+  if (namespace === null) execFileSync('python3', command, { stdio: 'pipe' });
+  else await inNamespace(namespace, PEER, ['python3', ...command]);
 }
 
 export function inNamespace(namespace: string, core: string, command: readonly string[]): Promise<string> {

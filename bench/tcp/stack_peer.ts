@@ -7,6 +7,8 @@ import { inNamespace, ip, measure, OURS, PEER, type Rate, RECEIVER, SENDER, segm
 export interface StackSetup {
   kind: 'tun' | 'tap' | 'packet' | 'xdp';
   offload: boolean | 'checksum';
+  /** Segments of the link's size on both ends of a veth: by default where we cut them. With `offload: true` the kernel cuts what we send. */
+  smallSegments?: boolean;
 }
 
 type Sample = Record<string, number>;
@@ -36,7 +38,8 @@ export class StackPeer {
       ip('link', 'add', name, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', namespace);
       ip('link', 'set', name, 'up');
       // The same for us as for the kernel beside us.
-      if (setup.offload !== true) await segmentationOff(namespace, 'eth0');
+      if (setup.smallSegments ?? setup.offload !== true)
+        for (const end of [null, namespace]) await segmentationOff(end, end === null ? name : 'eth0');
     }
     const script = fileURLToPath(new URL('./stack_process.ts', import.meta.url));
     const config = JSON.stringify({ ...setup, name });

@@ -1,4 +1,5 @@
 /** What the kernel says about a network interface (netdevice(7)). */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { check, libc, SysError } from './libc.ts';
 import { Scratch } from './memory.ts';
 import { AF_INET, SOCK_CLOEXEC, SOCK_DGRAM } from './socket.ts';
@@ -9,6 +10,7 @@ const SIOCGIFINDEX = 0x8933;
 const SIOCSIFTXQLEN = 0x8943;
 const IFNAMSIZ = 16;
 const EINVAL = 22;
+const SYS_NET = '/sys/class/net';
 
 let scratch: Scratch | null = null;
 
@@ -35,6 +37,31 @@ export function setQueueLength(name: string, packets: number): boolean {
     request(name, packets);
     return libc.ioctl(fd, BigInt(SIOCSIFTXQLEN), scratch!.pointer) >= 0;
   });
+}
+
+/**
+ * Has the kernel take what arrives on the interface in a thread of its own, which any core can run, instead of in the sender's time (NAPI,
+ * Linux Documentation/networking/napi.rst). False where that cannot be: without NAPI, or when /sys cannot be written.
+ */
+export function setThreaded(name: string, on = true): boolean {
+  try {
+    writeFileSync(`${SYS_NET}/${name}/threaded`, on ? '1' : '0');
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** It is no hardware, is not in threads yet, and /sys shows it and not one of the same name in another network namespace. */
+export function isVirtualUnthreaded(name: string, { index, mac }: Pick<InterfaceInfo, 'index' | 'mac'>): boolean {
+  const read = (file: string): string => readFileSync(`${SYS_NET}/${name}/${file}`, 'latin1').trim();
+  try {
+    if (read('ifindex') !== String(index) || read('address') !== Buffer.from(mac).toString('hex').replace(/..\B/g, '$&:'))
+      return false;
+    return read('threaded') === '0' && !existsSync(`${SYS_NET}/${name}/device`);
+  } catch {
+    return false;
+  }
 }
 
 function withSocket<T>(use: (fd: number) => T): T {

@@ -82,7 +82,7 @@ export function openPacketRings(options: PacketRingOptions): PacketRings {
     const memory = NativeMemory.map(blockBytes * (blocks + txBlocks), { fd });
     largeFd = open();
     option(largeFd, PACKET_VNET_HDR, 1, 'PACKET_VNET_HDR');
-    option(largeFd, PACKET_QDISC_BYPASS, 1, 'PACKET_QDISC_BYPASS');
+    // Without PACKET_QDISC_BYPASS, which drops what the interface cannot segment; on the way through its queue the kernel cuts it.
     bind(largeFd, index, 0);
     bind(fd, index, ALL_PROTOCOLS);
     return { fd, largeFd, mtu, memory };

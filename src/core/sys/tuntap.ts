@@ -2,8 +2,7 @@
  * TUN and TAP devices (Linux Documentation/networking/tuntap.rst) with the virtio-net header, which carries checksum and segmentation
  * offload in both directions.
  */
-import { writeFileSync } from 'node:fs';
-import { setQueueLength } from './interface.ts';
+import { setQueueLength, setThreaded } from './interface.ts';
 import { check, errno, libc, SysError } from './libc.ts';
 import { Scratch, withCString } from './memory.ts';
 
@@ -58,15 +57,6 @@ export function openTunTap(options: TunTapOptions): TunTap {
     libc.close(device.fd);
   }
   return open(options, false);
-}
-
-function setThreaded(name: string): boolean {
-  try {
-    writeFileSync(`/sys/class/net/${name}/threaded`, '1');
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 function open(options: TunTapOptions, threaded: boolean): TunTap {

@@ -3,7 +3,7 @@
  * chunks to fill, received packets, packets to send, chunks that were sent.
  */
 import { attachXdp, createXskMap, loadRedirectProgram, setXskMap } from './bpf.ts';
-import { interfaceInfo } from './interface.ts';
+import { interfaceInfo, isVirtualUnthreaded, setThreaded } from './interface.ts';
 import { check, errno, libc, SysError } from './libc.ts';
 import { NativeMemory, Scratch } from './memory.ts';
 import { getOptionBytes, SOCK_CLOEXEC, setOption, setOptionBytes } from './socket.ts';
@@ -74,6 +74,8 @@ export interface XdpSocketOptions {
   chunkBytes: number;
   /** Entries of each ring, a power of two. */
   entries: number;
+  /** The kernel works for us in a thread of its own while the socket is attached: by default on an interface that is no hardware. */
+  threaded?: boolean;
 }
 
 export interface XdpSocket {
@@ -98,7 +100,11 @@ export function openXdpSocket(options: XdpSocketOptions): XdpSocket {
   const fds = [check(libc.socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0), 'socket', 'AF_XDP')];
   const fd = fds[0];
   const rings: NativeMemory[] = [];
+  const { threaded = isVirtualUnthreaded(options.interface, { index, mac }) } = options;
+  let isThreaded = false;
   const close = (): void => {
+    if (isThreaded) setThreaded(options.interface, false);
+    isThreaded = false;
     // The link first: packets go to the kernel again before the socket is gone, which lives as long as it is mapped.
     for (const each of fds.splice(0).reverse()) libc.close(each);
     for (const ring of rings.splice(0)) ring.unmap();
@@ -131,6 +137,8 @@ export function openXdpSocket(options: XdpSocketOptions): XdpSocket {
       const program = loadRedirectProgram(xsks);
       fds.push(program);
       fds.push(attachXdp(program, index));
+      // A veth has NAPI, and so threads, only once there is a program.
+      if (threaded) isThreaded = setThreaded(options.interface);
     };
     return { fd, mtu, mac, checksums, rx, tx, fill, completion, attach, close };
   } catch (error) {

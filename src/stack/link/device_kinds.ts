@@ -77,7 +77,7 @@ export const DEVICE_KINDS: Readonly<Record<string, DeviceKind>> = {
   },
   xdp: {
     help: 'a receive queue of the interface `name` of this host (a veth, a physical port) through AF_XDP, all packets of it',
-    fields: { offload, queue: whole(0, 4095) },
+    fields: { offload, queue: whole(0, 4095), threaded: flag },
     hostSide: false,
     open: openXdp,
   },
@@ -116,8 +116,8 @@ function openPacketSocket(fields: DeviceFields, { memory }: OpenContext): Opened
 }
 
 function openXdp(fields: DeviceFields, { memory, pool }: OpenContext): OpenedDevice {
-  const { name, mtu, offload, queue } = fields;
-  const device = new XdpDevice({ interface: name, mtu, offload, coalesce: mayMerge(fields), queue }, memory, pool);
+  const { name, mtu, offload, queue, threaded } = fields;
+  const device = new XdpDevice({ interface: name, mtu, offload, coalesce: mayMerge(fields), queue, threaded }, memory, pool);
   return { device, fds: [device.fd], hasHostSide: false };
 }
 

@@ -49,6 +49,8 @@ export interface XdpOptions {
   offload?: boolean | 'checksum';
   /** Merge received segments: by default. */
   coalesce?: boolean;
+  /** The kernel copies what arrives in a thread of its own, not in the sender's time: by default on an interface that is no hardware. */
+  threaded?: boolean;
 }
 
 export class XdpDevice implements Device {
@@ -89,6 +91,7 @@ export class XdpDevice implements Device {
       umem: memory,
       chunkBytes: SMALL_BYTES,
       entries: ENTRIES,
+      threaded: options.threaded,
     });
     this.socket = socket;
     this.coalescer = options.coalesce === false ? null : new Coalescer(ETHERNET_HEADER);

@@ -279,6 +279,32 @@ test('AF_XDP: an interface that has a program already is refused, and free again
   }),
 );
 
+test(
+  'AF_XDP on a veth: the kernel works in a thread of its own until the device is closed, unless told otherwise',
+  { skip: xdpSkip },
+  () =>
+    withPeer({ kind: 'packet', offload: true }, async (peer) => {
+      const { name } = peer.device;
+      const threaded = (): string => readFileSync(`/sys/class/net/${name}/threaded`, 'latin1').trim();
+      const options = { small: 512, large: 1 };
+      for (const wanted of [undefined, true, false]) {
+        const memory = nativePool(options);
+        let device: XdpDevice | null = null;
+        while (device === null)
+          try {
+            device = new XdpDevice({ interface: name, threaded: wanted }, memory, new PacketPool(options, memory));
+          } catch (error) {
+            // The kernel lets go of the queue a little after the one before was closed.
+            if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error;
+            await new Promise((resolve) => setImmediate(resolve));
+          }
+        assert.equal(threaded(), wanted === false ? '0' : '1');
+        device.close();
+        assert.equal(threaded(), '0');
+      }
+    }),
+);
+
 test('packet socket: what a slow reader has not read stays as it was sent', { skip }, () =>
   withPeer({ kind: 'packet', offload: 'checksum' }, async (peer) => {
     const data = pattern(MEGABYTES);

@@ -46,7 +46,7 @@ export interface KernelPeerOptions {
   mtu?: number;
   ring?: boolean;
   threaded?: boolean;
-  /** Large segments of the kernel are cut before they reach us. */
+  /** False: both ends of the veth have neither TSO nor GSO nor GRO, so that packets on it are of the link's size. */
   kernelOffload?: boolean;
   wrap?: (device: Device) => Device;
   tcp?: Partial<TcpConfig>;
@@ -101,8 +101,10 @@ export class KernelPeer<D extends Device = Device> {
       ip('link', 'set', ours, 'mtu', String(mtu ?? 1500));
       ip('link', 'set', ours, 'netns', String(process.pid));
       execFileSync('ip', ['link', 'set', ours, 'up']);
-      if (options.kernelOffload === false)
+      if (options.kernelOffload === false) {
         execFileSync('ip', ['netns', 'exec', this.name, 'python3', '-c', OFFLOADS_OFF(kernelSide)]);
+        execFileSync('python3', ['-c', OFFLOADS_OFF(ours)]);
+      }
       const device =
         kind === 'packet'
           ? new PacketSocketDevice({ interface: ours, mtu, offload, coalesce }, memory)
