@@ -137,6 +137,11 @@ export interface HttpConnection {
 export interface ServerConnectionCallbacks {
   /** A request begins. The encoder answers it, the returned decoder receives it. */
   newStream(encoder: ResponseEncoder): RequestDecoder;
+  /**
+   * HTTP/1.1: the request of `decoder`, which has no body, asks for h2c, with its SETTINGS (RFC 7540 3.2). True: `accept` was called, which
+   * tells the client so, and the bytes that follow are another codec's; the request is stream 1 there.
+   */
+  onHttp2Upgrade?(decoder: RequestDecoder, settings: Uint8Array, accept: () => void): boolean;
   /** HTTP/2: streams that were complete for the receiver and not yet sent are sent. */
   onStreamsFlushed?(): void;
 }

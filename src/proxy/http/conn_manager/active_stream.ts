@@ -132,6 +132,13 @@ export class ActiveStream
     if (config.maxStreamDurationMs > 0) this.maxDurationTimer.set(config.maxStreamDurationMs);
   }
 
+  /** The connection changes its protocol before the request was decoded: `encoder` answers it. */
+  moveTo(encoder: ResponseEncoder): void {
+    this.responseEncoder?.stream.removeCallbacks(this);
+    this.responseEncoder = encoder;
+    encoder.stream.addCallbacks(this);
+  }
+
   // The request, from the codec.
 
   decodeHeaders(headers: HeaderMap, endStream: boolean): void {

@@ -8,7 +8,7 @@ import type { Address } from '../../network/address.ts';
 import type { Connection } from '../../network/connection.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { DrainDecision } from '../../server/factory_context.ts';
-import type { ServerConnection, ServerConnectionCallbacks } from '../codec.ts';
+import type { RequestDecoder, ResponseEncoder, ServerConnection, ServerConnectionCallbacks } from '../codec.ts';
 import type { HeaderMap } from '../header_map.ts';
 import type { RouteTable } from '../route/route.ts';
 import type { ActiveStream } from './active_stream.ts';
@@ -24,9 +24,14 @@ export type ServerHeaderTransformation = 'OVERWRITE' | 'APPEND_IF_ABSENT' | 'PAS
 export const NormalizePathAction = { Continue: 0, Reject: 1, Redirect: 2 } as const;
 export type NormalizePathAction = (typeof NormalizePathAction)[keyof typeof NormalizePathAction];
 
+export interface Http2Codec extends ServerConnection {
+  /** Takes over a connection whose first request asked for h2c. Null: its settings are wrong. */
+  upgrade(settings: Uint8Array, decoder: RequestDecoder): ResponseEncoder | null;
+}
+
 export interface CodecFactory {
   create(connection: Connection, callbacks: ServerConnectionCallbacks): ServerConnection;
-  createHttp2(connection: Connection, callbacks: ServerConnectionCallbacks): ServerConnection;
+  createHttp2(connection: Connection, callbacks: ServerConnectionCallbacks): Http2Codec;
   /** Takes back a codec that is between two requests, to be given out again; false when it is not, and stays with its connection. */
   park(codec: ServerConnection): boolean;
 }

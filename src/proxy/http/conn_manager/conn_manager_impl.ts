@@ -2,7 +2,8 @@
  * The HTTP connection manager: the network filter that turns a downstream connection's bytes into streams (Envoy:
  * source/common/http/conn_manager_impl.cc). Owns the codec, the connection's timeouts and its draining.
  *
- * AUTO takes HTTP/2 when ALPN says so or the connection begins with its preface.
+ * AUTO takes HTTP/2 when ALPN says so or the connection begins with its preface; where configured, also when the first request asks
+ * for h2c (RFC 7540 3.2).
  *
  * Left out: HTTP/3, tracing, overload actions.
  */
@@ -118,7 +119,8 @@ export class ConnectionManagerImpl implements ReadFilter, ConnectionCallbacks, B
     }
     const codec = this.codec as ServerConnection;
     this.config.stats.downstreamCxRxBytesTotal.add(data.length - this.rxBuffered);
-    const error = codec.dispatch(data);
+    let error = codec.dispatch(data);
+    if (this.codec !== codec && this.codec !== null && error === null) error = this.codec.dispatch(data);
     this.rxBuffered = data.length;
     if (error !== null) {
       this.config.stats.downstreamCxProtocolError.inc();
@@ -176,6 +178,29 @@ export class ConnectionManagerImpl implements ReadFilter, ConnectionCallbacks, B
       this.onMaxRequests(stream);
     if (this.softDrain) stream.sawConnectionClose = true;
     return stream;
+  }
+
+  onHttp2Upgrade(decoder: RequestDecoder, settings: Uint8Array, accept: () => void): boolean {
+    const stream = decoder as ActiveStream;
+    if (this.accumulatedRequests !== 1 || this.drainState !== DrainState.NotDraining) return false;
+    const codec = this.config.codecFactory.createHttp2(this.connection, this);
+    const encoder = codec.upgrade(settings, stream);
+    if (encoder === null) {
+      codec.onConnectionClosed();
+      return false;
+    }
+    const stats = this.config.stats;
+    stats.downstreamCxHttp1Active.dec();
+    stats.downstreamCxHttp2Total.inc();
+    stats.downstreamCxHttp2Active.inc();
+    stats.downstreamCxUpgradesTotal.inc();
+    this.http1 = false;
+    this.codec = codec;
+    this.knownProtocol = codec.protocol;
+    this.connection.streamInfo.protocol = codec.protocol;
+    accept();
+    stream.moveTo(encoder);
+    return true;
   }
 
   onStreamsFlushed(): void {

@@ -85,6 +85,8 @@ export class HeadParser {
   hasHost = false;
   /** CONNECT or an upgrade that is let through; `checkRequest` sets it. */
   tunnel = false;
+  /** The SETTINGS of an upgrade to h2c that may be taken; null: there is none. */
+  http2Settings: Uint8Array | null = null;
 
   // Why it FAILED.
   errorStatus = 400;
@@ -126,6 +128,7 @@ export class HeadParser {
     this.connectionFlags = 0;
     this.hasHost = false;
     this.tunnel = false;
+    this.http2Settings = null;
     this.errorStatus = 400;
     this.errorDetails = Details.CodecError;
   }

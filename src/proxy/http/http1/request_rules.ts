@@ -8,7 +8,7 @@
 import type { HeaderMap } from '../header_map.ts';
 import { H } from '../header_names.ts';
 import { AUTHORITY, allIn, COLON, equalsIgnoreCase, SLASH } from './bytes.ts';
-import { removeConnectionTokens, sanitizeConnectionHeader } from './connection_header.ts';
+import { connectionHas, removeConnectionTokens, sanitizeConnectionHeader } from './connection_header.ts';
 import { CONNECTION_OTHER, CONNECTION_UPGRADE, type HeadParser } from './head_parser.ts';
 import { METHOD_CONNECT } from './methods.ts';
 import { Details, type Http1Settings } from './settings.ts';
@@ -71,6 +71,7 @@ function upgradeIsKept(parser: HeadParser, headers: HeaderMap, settings: Http1Se
   const value = headers.getId(H.upgrade);
   if (value === undefined) return false;
   if (value.toLowerCase() === 'h2c' || parser.hasTransferEncoding) {
+    if (settings.http2Upgrade) parser.http2Settings = http2Settings(parser, headers);
     headers.removeId(H.upgrade);
     headers.removeId(H['http2-settings']);
     removeConnectionTokens(headers, UPGRADE_TOKENS);
@@ -89,6 +90,23 @@ function upgradeIsKept(parser: HeadParser, headers: HeaderMap, settings: Http1Se
   removeConnectionTokens(headers, UPGRADE_TOKENS);
   return false;
 }
+
+const BASE64URL = /^[A-Za-z0-9_-]*={0,2}$/;
+
+/**
+ * RFC 7540 3.2.1: exactly one HTTP2-Settings, which is an option of the connection. A request with a body stays HTTP/1.1, as does one whose
+ * SETTINGS cannot be read.
+ */
+function http2Settings(parser: HeadParser, headers: HeaderMap): Uint8Array | null {
+  if (!parser.isHttp11 || parser.hasTransferEncoding || parser.contentLength > 0 || parser.method === METHOD_CONNECT) return null;
+  if (!connectionHas(headers, 'http2-settings')) return null;
+  const values = headers.getAll('http2-settings');
+  if (values.length !== 1 || !BASE64URL.test(values[0])) return null;
+  const bytes = Buffer.from(values[0], 'base64url');
+  return bytes.length % SETTING_BYTES === 0 ? bytes : null;
+}
+
+const SETTING_BYTES = 6;
 
 /** A target that is no `/path`: `http://authority/path` (RFC 9112 3.2.2), or `host:port` of CONNECT. */
 function applyTarget(parser: HeadParser, headers: HeaderMap, settings: Http1Settings, isConnect: boolean): Refusal | null {

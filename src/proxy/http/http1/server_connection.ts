@@ -35,8 +35,12 @@ const Phase = {
   AwaitUpgrade: 3,
   Raw: 4,
   Finished: 5,
+  /** The connection speaks HTTP/2 now. */
+  Switched: 6,
 } as const;
 type Phase = (typeof Phase)[keyof typeof Phase];
+
+const SWITCHING = Buffer.from('HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: h2c\r\n\r\n', 'latin1');
 
 export class Http1ServerConnection implements ServerConnection {
   readonly slab: Slab;
@@ -131,6 +135,8 @@ export class Http1ServerConnection implements ServerConnection {
           break;
         case Phase.Finished:
           data.clear();
+          return null;
+        case Phase.Switched:
           return null;
         default:
           this.hold();
@@ -233,6 +239,7 @@ export class Http1ServerConnection implements ServerConnection {
     encoder.onRequest(parser.method, tunnel, !parser.isHttp11);
     encoder.headerBytesReceived = this.reader.size;
     encoder.bytesReceived = this.reader.size;
+    if (parser.http2Settings !== null && this.switchToHttp2(parser.http2Settings, headers)) return null;
 
     if (parser.chunked) {
       this.bodyDecoder.begin(BodyKind.Chunked, 0);
@@ -246,6 +253,22 @@ export class Http1ServerConnection implements ServerConnection {
     const decoder = this.decoder as RequestDecoder;
     decoder.decodeHeaders(headers, this.phase === Phase.AwaitResponse);
     return null;
+  }
+
+  /** False: the request stays ours. */
+  private switchToHttp2(settings: Uint8Array, headers: HeaderMap): boolean {
+    const decoder = this.decoder as RequestDecoder;
+    const accept = (): void => {
+      this.decoder = null;
+      this.end();
+      this.phase = Phase.Switched;
+      const response = new SliceBuffer(this.slab);
+      response.append(SWITCHING);
+      this.transport.write(response);
+    };
+    if (this.callbacks.onHttp2Upgrade?.(decoder, settings, accept) !== true) return false;
+    decoder.decodeHeaders(headers, true);
+    return true;
   }
 
   private readBody(data: SliceBuffer): CodecError | null {

@@ -24,6 +24,8 @@ export interface Http1Settings {
   /** Requests are written with `scheme://authority/path`. */
   sendFullyQualifiedUrl: boolean;
   /** Upgrade tokens that are treated as if they were not there (`ignore_http_11_upgrade`); null: none. */
+  /** `Upgrade: h2c` is taken; otherwise the request goes on without it (as in Envoy). */
+  http2Upgrade: boolean;
   ignoreHttp11Upgrade: ((token: string) => boolean) | null;
   /** Refuses `https://` request targets with 403: an edge listener without TLS. */
   validateScheme: boolean;
@@ -42,6 +44,7 @@ export const DEFAULT_HTTP1_SETTINGS: Readonly<Http1Settings> = {
   streamErrorOnInvalidHttpMessage: false,
   allowCustomMethods: false,
   sendFullyQualifiedUrl: false,
+  http2Upgrade: false,
   ignoreHttp11Upgrade: null,
   validateScheme: false,
 };

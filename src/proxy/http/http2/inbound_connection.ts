@@ -10,7 +10,7 @@ import { SliceBuffer } from '../../../core/buffer/slice_buffer.ts';
 import { type CodecError, StreamResetReason } from '../codec.ts';
 import type { HeaderMap } from '../header_map.ts';
 import { Http2Connection } from './connection.ts';
-import { ErrorCode, Flag, FRAME_HEAD, FRAME_SIZE, FrameType, MAX_STREAM_ID, MAX_WINDOW, readUint32, Setting } from './frame.ts';
+import { ErrorCode, Flag, FRAME_HEAD, FRAME_SIZE, FrameType, MAX_STREAM_ID, MAX_WINDOW, readUint32 } from './frame.ts';
 import type { Http2Transport } from './frame_writer.ts';
 import { HeaderBlock } from './header_block.ts';
 import { HpackDecoder } from './hpack_decoder.ts';

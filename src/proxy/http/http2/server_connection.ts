@@ -9,7 +9,7 @@ import {
   StreamResetReason,
 } from '../codec.ts';
 import { HeaderMap } from '../header_map.ts';
-import { ErrorCode, MAX_STREAM_ID, PREFACE, Setting } from './frame.ts';
+import { ErrorCode, MAX_STREAM_ID, PREFACE, readUint32, Setting } from './frame.ts';
 import type { Http2Transport } from './frame_writer.ts';
 import { checkRequest, checkTrailers } from './header_rules.ts';
 import { Http2InboundConnection } from './inbound_connection.ts';
@@ -55,6 +55,26 @@ export class Http2ServerConnection extends Http2InboundConnection implements Ser
       if (this.stock.length < MAX_STOCK) this.stock.push(stream);
     }
     return super.dispatch(data);
+  }
+
+  /**
+   * The request that asked for h2c, with the SETTINGS it carried, is stream 1 (RFC 7540 3.2): its encoder. Null when the settings are wrong.
+   * The client's preface follows.
+   */
+  upgrade(settings: Uint8Array, decoder: RequestDecoder): Http2ServerStream | null {
+    for (let at = 0; at < settings.length; at += 6) {
+      if (this.peer.apply((settings[at] << 8) | settings[at + 1], readUint32(settings, at + 2)) !== null) return null;
+    }
+    const stream = this.stock.pop() ?? new Http2ServerStream(this);
+    this.lastPeerStream = 1;
+    this.open(stream, 1);
+    this.streams.set(1, stream);
+    stream.remoteEnd = true;
+    stream.isUpgrade = false;
+    stream.decoder = decoder;
+    // SETTINGS come before the response; they leave with it, behind the 101.
+    this.start();
+    return stream;
   }
 
   /** For the stream. */

@@ -46,6 +46,10 @@ class CodecSlot implements CodecTransport, ServerConnectionCallbacks {
     return (this.callbacks as ServerConnectionCallbacks).newStream(encoder);
   }
 
+  onHttp2Upgrade(decoder: RequestDecoder, settings: Uint8Array, accept: () => void): boolean {
+    return this.callbacks?.onHttp2Upgrade?.(decoder, settings, accept) ?? false;
+  }
+
   write(data: SliceBuffer): void {
     const connection = this.connection;
     if (connection !== null && connection.state === 'open') connection.write(data, false);
@@ -59,10 +63,10 @@ class CodecSlot implements CodecTransport, ServerConnectionCallbacks {
 
 export function codecFactory(config: HttpConnectionManager, context: FactoryContext, scope: Scope): CodecFactory {
   const settings = downstreamHttp1Settings(config, false);
-  const plaintextEdge = downstreamHttp1Settings(
-    config,
-    (config.useRemoteAddress ?? false) && (config.xffNumTrustedHops ?? 0) === 0,
-  );
+  const plaintextEdge = {
+    ...downstreamHttp1Settings(config, (config.useRemoteAddress ?? false) && (config.xffNumTrustedHops ?? 0) === 0),
+    http2Upgrade: takesHttp2Upgrade(config),
+  };
   const stats = http1Stats(scope);
   const slab = context.dispatcher.slab;
   const plainStock: CodecSlot[] = [];
@@ -84,6 +88,15 @@ export function codecFactory(config: HttpConnectionManager, context: FactoryCont
       return true;
     },
   };
+}
+
+/** `upgrade_configs` with `h2c`: the one upgrade that the connection manager takes itself. */
+function takesHttp2Upgrade(config: HttpConnectionManager): boolean {
+  const at = (config.upgradeConfigs ?? []).findIndex((upgrade) => upgrade.upgradeType.toLowerCase() === 'h2c');
+  if (at < 0 || config.upgradeConfigs?.[at].enabled === false) return false;
+  if (config.codecType === 'HTTP1' || config.codecType === 'HTTP2')
+    throw new ConfigError('an upgrade to h2c needs codec_type AUTO', { path: `upgrade_configs[${at}]` });
+  return true;
 }
 
 function downstreamHttp1Settings(config: HttpConnectionManager, validateScheme: boolean): Http1Settings {

@@ -101,6 +101,8 @@ function compileUpgrades(config: HttpConnectionManager): Map<string, UpgradeChai
         path: `upgrade_configs[${i}]`,
       });
     }
+    // Not for streams: the codec takes it.
+    if (type === 'h2c') continue;
     upgrades.set(type, { enabled: upgrade.enabled ?? true, filters: null });
   }
   return upgrades;

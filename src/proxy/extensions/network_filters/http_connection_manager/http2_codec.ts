@@ -2,7 +2,8 @@
 import type { SliceBuffer } from '../../../../core/buffer/slice_buffer.ts';
 import type { Scope } from '../../../../core/stats/stats.ts';
 import type { HttpConnectionManager } from '../../../config/types.gen.ts';
-import type { RequestDecoder, ResponseEncoder, ServerConnection, ServerConnectionCallbacks } from '../../../http/codec.ts';
+import type { RequestDecoder, ResponseEncoder, ServerConnectionCallbacks } from '../../../http/codec.ts';
+import type { Http2Codec } from '../../../http/conn_manager/conn_manager_config.ts';
 import { LazyTimer } from '../../../http/conn_manager/lazy_timer.ts';
 import type { Http2Transport } from '../../../http/http2/frame_writer.ts';
 import { Keepalive, type KeepaliveSettings } from '../../../http/http2/keepalive.ts';
@@ -83,7 +84,7 @@ class Http2Slot implements Http2Transport, ServerConnectionCallbacks {
   }
 }
 
-export type CreateHttp2Codec = (connection: Connection, callbacks: ServerConnectionCallbacks) => ServerConnection;
+export type CreateHttp2Codec = (connection: Connection, callbacks: ServerConnectionCallbacks) => Http2Codec;
 
 export function http2CodecCreator(config: HttpConnectionManager, context: FactoryContext, scope: Scope): CreateHttp2Codec {
   const options = config.http2ProtocolOptions as PlainHttp2ProtocolOptions | undefined;
