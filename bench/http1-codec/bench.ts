@@ -42,6 +42,7 @@ const stats = {
   droppedHeadersWithUnderscores: counter,
   requestsRejectedWithUnderscoresInHeaders: counter,
   responseFlood: counter,
+  contentLengthMismatch: counter,
 };
 
 class Sink implements CodecTransport {
@@ -122,6 +123,7 @@ class Forwarder implements RequestDecoder {
       transport,
       slab,
       http1Settings(),
+      stats,
     );
   }
 

@@ -47,6 +47,8 @@ export class HeaderMap {
   /** At least what all entries take as lines; removed ones are still counted. */
   private lineBytes = 0;
   private deleted = 0;
+  /** A known header was added twice; stale after removals. */
+  private repeated = false;
   private heldBlock = -1;
   /** The slice of `setIdBytes`. */
   private ownBytes = -1;
@@ -104,6 +106,7 @@ export class HeaderMap {
     this.count = 0;
     this.deleted = 0;
     this.lineBytes = 0;
+    this.repeated = false;
     for (let i = 0; i < WORDS; i++) this.present[i] = 0;
     this.nameFormatter = null;
   }
@@ -220,6 +223,13 @@ export class HeaderMap {
 
   hasId(id: number): boolean {
     return this.findId(id) >= 0;
+  }
+
+  /** Whether a known header has more than one entry. */
+  isRepeated(id: number): boolean {
+    if (!this.repeated) return false;
+    const i = this.findId(id);
+    return i >= 0 && this.searchId(id, i + 1) >= 0;
   }
 
   /** Removes all entries of the name; how many there were. */
@@ -522,6 +532,7 @@ export class HeaderMap {
     if (id !== 0) {
       this.present[id >> 5] |= 1 << (id & 31);
       if (this.first[id] === 0) this.first[id] = i < 255 ? i + 1 : 255;
+      else this.repeated = true;
     }
     return i;
   }

@@ -477,7 +477,15 @@ export class ActiveStream
 
   // StreamCallbacks of the downstream codec.
 
-  onResetStream(reason: StreamResetReason, _transportFailureReason: string): void {
+  onResetStream(reason: StreamResetReason, details: string): void {
+    const manager = this.connectionManager;
+    if (details !== '') this.streamInfo.responseCodeDetails = details;
+    this.onReset(reason);
+    manager?.onCodecReset();
+  }
+
+  /** The stream is over without its response. */
+  onReset(reason: StreamResetReason): void {
     if (this.resetCalled || this.connectionManager === null) return;
     this.resetCalled = true;
     const stats = this.config.stats;

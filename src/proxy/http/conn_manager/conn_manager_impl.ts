@@ -282,13 +282,14 @@ export class ConnectionManagerImpl implements ReadFilter, ConnectionCallbacks, B
       const cleanly = stream.codecSawLocalComplete;
       stream.codecSawLocalComplete = true;
       reset = true;
-      // A complete response to a request that is not: the bytes that are out stay out, the rest of the request is not read.
-      if (cleanly) encoder.stream.removeCallbacks(stream);
+      encoder.stream.removeCallbacks(stream);
       const reason = stream.streamInfo.hasFlag('UpstreamProtocolError')
         ? StreamResetReason.ProtocolError
         : StreamResetReason.LocalReset;
       encoder.stream.resetStream(reason);
+      // A complete response to a request that is not: the bytes that are out stay out, the rest of the request is not read.
       if (cleanly) this.config.stats.downstreamRqTxReset.inc();
+      else stream.onReset(reason);
     }
     this.doDeferredStreamDestroy(stream);
     if (reset && this.http1) this.drainState = DrainState.Closing;
@@ -296,6 +297,13 @@ export class ConnectionManagerImpl implements ReadFilter, ConnectionCallbacks, B
       const http10 = stream.streamInfo.protocol === 'HTTP/1.0';
       this.checkForDeferredClose(sawClose && (requestComplete || http10));
     }
+  }
+
+  /** The codec gave a stream up: an HTTP/1 message that cannot be completed takes its connection with it. */
+  onCodecReset(): void {
+    if (!this.http1) return;
+    this.drainState = DrainState.Closing;
+    this.checkForDeferredClose(false);
   }
 
   doDeferredStreamDestroy(stream: ActiveStream): void {
@@ -372,8 +380,8 @@ export class ConnectionManagerImpl implements ReadFilter, ConnectionCallbacks, B
       stream.responseEncoder?.stream.removeCallbacks(stream);
       if (details !== '') info.responseCodeDetails = details;
       if (flag !== null) info.setFlag(flag);
-      stream.onResetStream(StreamResetReason.ConnectionTermination, '');
-      // `onResetStream` refuses a second call: never loop on a stream that is stuck.
+      stream.onReset(StreamResetReason.ConnectionTermination);
+      // `onReset` refuses a second call: never loop on a stream that is stuck.
       if (stream.listIndex >= 0) this.doDeferredStreamDestroy(stream);
     }
   }

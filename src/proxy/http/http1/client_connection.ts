@@ -51,7 +51,7 @@ export class Http1ClientConnection implements ClientConnection {
     this.parser = new HeadParser(settings, stats, this.headers);
     this.reader = new HeadReader(this.parser, slab, settings.maxHeadersKb * 1024);
     this.bodyDecoder = new BodyDecoder(this.reader);
-    this.encoder = new Http1RequestEncoder(this, transport, slab, settings);
+    this.encoder = new Http1RequestEncoder(this, transport, slab, settings, stats);
     this.body = new SliceBuffer(slab);
   }
 

@@ -2,17 +2,22 @@
  * The writing half of a stream, common to requests and responses (Envoy: StreamEncoderImpl): framing lines, body by length, chunked
  * or until close, trailers, watermark and reset callbacks.
  *
+ * A body is held to the content-length that was sent: filters that change bodies and leave the length would otherwise make the peer read
+ * the surplus as another message, or the next message as the rest of this one. What cannot be true is replaced by the codec's own framing
+ * while the head is not out; later the stream is reset, and with it the connection (Envoy sends what it is given).
+ *
  * One object per connection, used again for each stream on it. A head is written into one reserved piece of the slab; data is
  * moved, never copied.
  */
 import { BLOCK_SIZE, type Slab } from '../../../core/buffer/slab.ts';
 import { SliceBuffer } from '../../../core/buffer/slice_buffer.ts';
-import type { CodecStream, CodecTransport, StreamCallbacks, StreamEncoder, StreamResetReason } from '../codec.ts';
+import { type CodecStream, type CodecTransport, type StreamCallbacks, type StreamEncoder, StreamResetReason } from '../codec.ts';
 import type { HeaderMap } from '../header_map.ts';
+import { H } from '../header_names.ts';
 import { StreamCallbackList } from '../stream_callback_list.ts';
 import { ascii, put, putHex } from './bytes.ts';
 import { formatterOf } from './header_key_format.ts';
-import type { Http1Settings } from './settings.ts';
+import { Details, type Http1Settings, type Http1Stats } from './settings.ts';
 
 /** Lines that the codec adds to a head by itself. */
 export const FramingLine = { None: 0, ContentLengthZero: 1, Chunked: 2, ConnectionClose: 3 } as const;
@@ -35,6 +40,7 @@ export abstract class EncoderStream implements StreamEncoder, CodecStream {
   protected readonly transport: CodecTransport;
   protected readonly slab: Slab;
   protected readonly settings: Http1Settings;
+  private readonly stats: Http1Stats;
   private readonly formatter: ((name: string) => string) | undefined;
   private readonly out: SliceBuffer;
   private readonly callbacks = new StreamCallbackList();
@@ -44,6 +50,8 @@ export abstract class EncoderStream implements StreamEncoder, CodecStream {
   protected chunkEncoding = false;
   /** The message must not have a body: what comes is dropped. */
   protected discardBody = false;
+  /** Bytes of the body that the content-length still announces; -1: it is not counted. */
+  protected remaining = -1;
   headersEncoded = false;
   /** The message is complete, or the stream was reset. */
   ended = true;
@@ -52,10 +60,11 @@ export abstract class EncoderStream implements StreamEncoder, CodecStream {
   headerBytesSent = 0;
   headerBytesReceived = 0;
 
-  constructor(transport: CodecTransport, slab: Slab, settings: Http1Settings) {
+  constructor(transport: CodecTransport, slab: Slab, settings: Http1Settings, stats: Http1Stats) {
     this.transport = transport;
     this.slab = slab;
     this.settings = settings;
+    this.stats = stats;
     this.formatter = formatterOf(settings);
     this.out = new SliceBuffer(slab);
   }
@@ -74,6 +83,7 @@ export abstract class EncoderStream implements StreamEncoder, CodecStream {
     this.aboveWatermark = aboveWatermark;
     this.chunkEncoding = false;
     this.discardBody = false;
+    this.remaining = -1;
     this.headersEncoded = false;
     this.ended = false;
     this.bytesSent = 0;
@@ -89,6 +99,15 @@ export abstract class EncoderStream implements StreamEncoder, CodecStream {
       return;
     }
     const length = data.length;
+    const remaining = this.remaining;
+    if (remaining >= 0) {
+      if (length > remaining || (endStream && length < remaining)) {
+        data.clear();
+        this.onBodyMismatch();
+        return;
+      }
+      this.remaining = remaining - length;
+    }
     if (this.chunkEncoding) this.writeChunk(data, endStream);
     else if (length > 0) {
       this.bytesSent += length;
@@ -99,6 +118,10 @@ export abstract class EncoderStream implements StreamEncoder, CodecStream {
 
   encodeTrailers(trailers: HeaderMap): void {
     if (this.ended) return;
+    if (this.remaining > 0) {
+      this.onBodyMismatch();
+      return;
+    }
     if (this.chunkEncoding && !this.discardBody) {
       if (this.settings.enableTrailers && trailers.size > 0)
         this.writeHead(ConstantStart, ZERO_CHUNK_LINE, trailers, FramingLine.None, FramingLine.None);
@@ -136,6 +159,25 @@ export abstract class EncoderStream implements StreamEncoder, CodecStream {
   onBelowWatermark(): void {
     this.aboveWatermark = false;
     this.callbacks.onBelowWriteBufferLowWatermark();
+  }
+
+  /**
+   * The length that `headers` announce for the body, -1: none. One that is no number, is said twice, or announces a body when there is
+   * none, is taken out: the codec frames the message.
+   */
+  protected announcedLength(headers: HeaderMap, endStream: boolean): number {
+    if (!headers.hasId(H['content-length'])) return -1;
+    const length = contentLengthOf(headers);
+    if (endStream ? length === 0 : length >= 0) return length;
+    headers.removeId(H['content-length']);
+    this.stats.contentLengthMismatch.inc();
+    return -1;
+  }
+
+  /** The body is not the announced one: the message cannot be completed. */
+  private onBodyMismatch(): void {
+    this.stats.contentLengthMismatch.inc();
+    if (this.onReset()) this.runResetCallbacks(StreamResetReason.LocalReset, Details.ContentLengthMismatch);
   }
 
   protected finish(): void {
@@ -212,6 +254,23 @@ export abstract class EncoderStream implements StreamEncoder, CodecStream {
     this.bytesSent += bytes.length;
     this.transport.write(this.out);
   }
+}
+
+/** Content-length as a number; -1 when it is none, or there are several. */
+function contentLengthOf(headers: HeaderMap): number {
+  if (headers.isRepeated(H['content-length'])) return -1;
+  const start = headers.valueByteStart(H['content-length']);
+  const length = headers.valueByteLength(H['content-length']);
+  if (length === 0 || length > 15) return -1;
+  const text = start < 0 ? (headers.getId(H['content-length']) as string) : '';
+  const u8 = headers.slab.u8;
+  let value = 0;
+  for (let i = 0; i < length; i++) {
+    const digit = (start < 0 ? text.charCodeAt(i) : u8[start + i]) - 48;
+    if (digit < 0 || digit > 9) return -1;
+    value = value * 10 + digit;
+  }
+  return value;
 }
 
 /** Writes the start line of a head: one constant object per kind. */

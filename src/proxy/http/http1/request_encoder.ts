@@ -10,7 +10,7 @@ import { ascii, put } from './bytes.ts';
 import { isUpgrade } from './connection_header.ts';
 import { EncoderStream, FramingLine, type HeadStart, oneLine } from './encoder.ts';
 import { METHOD_CONNECT, METHOD_HEAD, METHODS, methodOfBytes, usuallyBodiless } from './methods.ts';
-import type { Http1Settings } from './settings.ts';
+import type { Http1Settings, Http1Stats } from './settings.ts';
 
 export interface RequestEncoderOwner {
   onRequestComplete(): void;
@@ -29,8 +29,8 @@ export class Http1RequestEncoder extends EncoderStream implements RequestEncoder
   isConnect = false;
   isUpgrade = false;
 
-  constructor(owner: RequestEncoderOwner, transport: CodecTransport, slab: Slab, settings: Http1Settings) {
-    super(transport, slab, settings);
+  constructor(owner: RequestEncoderOwner, transport: CodecTransport, slab: Slab, settings: Http1Settings, stats: Http1Stats) {
+    super(transport, slab, settings, stats);
     this.owner = owner;
   }
 
@@ -55,8 +55,10 @@ export class Http1RequestEncoder extends EncoderStream implements RequestEncoder
     if (headers.hasId(H['transfer-encoding'])) headers.removeId(H['transfer-encoding']);
 
     let framing: FramingLine = FramingLine.None;
-    if (this.isConnect || headers.hasId(H['content-length'])) {
-      // No framing of ours: raw, or counted by the sender.
+    if (this.isConnect || (this.isUpgrade && headers.hasId(H['content-length']))) {
+      // No framing of ours: raw.
+    } else if ((this.remaining = this.announcedLength(headers, endStream)) >= 0) {
+      // Counted.
     } else if (endStream) {
       if (!usuallyBodiless(method)) framing = FramingLine.ContentLengthZero;
     } else if (!this.isUpgrade) {

@@ -9,7 +9,7 @@ import { H } from '../header_names.ts';
 import { connectionHas } from './connection_header.ts';
 import { ConstantStart, EncoderStream, FramingLine } from './encoder.ts';
 import { METHOD_CONNECT, METHOD_HEAD } from './methods.ts';
-import type { Http1Settings } from './settings.ts';
+import type { Http1Settings, Http1Stats } from './settings.ts';
 import { statusLine } from './status_line.ts';
 
 /** What the encoder tells its connection. */
@@ -29,8 +29,8 @@ export class Http1ResponseEncoder extends EncoderStream implements ResponseEncod
   /** This response ends the connection. */
   private close = false;
 
-  constructor(owner: ResponseEncoderOwner, transport: CodecTransport, slab: Slab, settings: Http1Settings) {
-    super(transport, slab, settings);
+  constructor(owner: ResponseEncoderOwner, transport: CodecTransport, slab: Slab, settings: Http1Settings, stats: Http1Stats) {
+    super(transport, slab, settings, stats);
     this.owner = owner;
   }
 
@@ -78,11 +78,11 @@ export class Http1ResponseEncoder extends EncoderStream implements ResponseEncod
       // Raw from here on.
     } else if (status < 200 || status === 204 || status === 304) {
       this.discardBody = true;
-    } else if (headers.hasId(H['content-length'])) {
-      this.discardBody = this.isHead;
     } else if (this.isHead) {
       this.discardBody = true;
-      if (!this.isHttp10) framing = FramingLine.Chunked;
+      if (!this.isHttp10 && !headers.hasId(H['content-length'])) framing = FramingLine.Chunked;
+    } else if ((this.remaining = this.announcedLength(headers, endStream)) >= 0) {
+      // Counted.
     } else if (endStream) {
       framing = FramingLine.ContentLengthZero;
     } else if (this.isHttp10) {

@@ -83,7 +83,7 @@ export class Http1ServerConnection implements ServerConnection {
     this.parser = new HeadParser(settings, stats, this.headers);
     this.reader = new HeadReader(this.parser, slab, settings.maxHeadersKb * 1024);
     this.bodyDecoder = new BodyDecoder(this.reader);
-    this.encoder = new Http1ResponseEncoder(this, transport, slab, settings);
+    this.encoder = new Http1ResponseEncoder(this, transport, slab, settings, stats);
     this.body = new SliceBuffer(slab);
   }
 

@@ -59,6 +59,8 @@ export interface Http1Stats {
   readonly droppedHeadersWithUnderscores: Counter;
   readonly requestsRejectedWithUnderscoresInHeaders: Counter;
   readonly responseFlood: Counter;
+  /** Messages whose body was not what their content-length announced (not in Envoy). */
+  readonly contentLengthMismatch: Counter;
 }
 
 /** The counters `<scope>http1.*` (scope: `http.<stat_prefix>.` or `cluster.<name>.`). Make one per scope. */
@@ -69,6 +71,7 @@ export function http1Stats(scope: Scope): Http1Stats {
     droppedHeadersWithUnderscores: http1.counter('dropped_headers_with_underscores'),
     requestsRejectedWithUnderscoresInHeaders: http1.counter('requests_rejected_with_underscores_in_headers'),
     responseFlood: http1.counter('response_flood'),
+    contentLengthMismatch: http1.counter('content_length_mismatch'),
   };
 }
 
@@ -89,6 +92,7 @@ export const Details = {
   ChunkedContentLength: 'http1.content_length_and_chunked_not_allowed',
   HttpsInPlaintext: 'http1.https_url_on_plaintext_connection',
   ResponseFlood: 'http1.response_flood',
+  ContentLengthMismatch: 'http1.content_length_mismatch',
   PrematureResponse: 'http1.premature_response',
   InvalidAuthority: 'http.invalid_authority',
   LowVersion: 'low_version',

@@ -41,6 +41,7 @@ export function testStats(): Http1Stats {
     droppedHeadersWithUnderscores: new TestCounter('dropped_headers_with_underscores'),
     requestsRejectedWithUnderscoresInHeaders: new TestCounter('requests_rejected_with_underscores_in_headers'),
     responseFlood: new TestCounter('response_flood'),
+    contentLengthMismatch: new TestCounter('content_length_mismatch'),
   };
 }
 
