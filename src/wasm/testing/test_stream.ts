@@ -169,6 +169,8 @@ class Side {
       this.resume = true;
       return;
     }
+    // It has not begun: there is nothing to resume.
+    if (this.headers === null) return;
     this.paused = 'no';
     this.keepAll = false;
     this.pump();
@@ -254,14 +256,14 @@ export class TestStream implements HttpStreamHost {
   fail(): void {
     if (this.over) return;
     this.details = 'wasm_fail_stream';
-    this.answer(new PairMap([[':status', '503']]), '');
+    this.answer(new PairMap([[':status', '503']]), new Uint8Array(0));
     this.end();
   }
 
-  private answer(headers: PairMap, body: string): void {
+  private answer(headers: PairMap, body: Uint8Array): void {
     const { out } = this.response;
     out.headers = headers.pairs;
-    out.body = Buffer.from(body, 'utf8');
+    out.body = Buffer.from(body);
     out.ended = true;
   }
 
@@ -290,7 +292,7 @@ export class TestStream implements HttpStreamHost {
       if (headers.get('content-type') === undefined) headers.set('content-type', 'text/plain');
     }
     if (this.response.headers !== null) {
-      this.answer(headers, Buffer.from(response.body).toString('utf8'));
+      this.answer(headers, response.body);
       this.end();
       return;
     }
