@@ -16,7 +16,7 @@ import { headerEquals } from './conn_manager/header_bytes.ts';
 import { LocalReply, type LocalReplyContext } from './conn_manager/local_reply.ts';
 import { resetStreamInfo } from './conn_manager/stream_info_reset.ts';
 import { random32 } from './conn_manager/uuid.ts';
-import type { DownstreamWatermarkCallbacks, StreamDecoderFilterCallbacks } from './filter.ts';
+import type { DownstreamWatermarkCallbacks, ReplyBody, StreamDecoderFilterCallbacks } from './filter.ts';
 import { HeaderMap } from './header_map.ts';
 import { H } from './header_names.ts';
 import type { Route } from './route/route.ts';
@@ -186,7 +186,7 @@ export class AsyncStream implements StreamDecoderFilterCallbacks, LocalReplyCont
 
   sendLocalReply(
     status: number,
-    body: string,
+    body: ReplyBody,
     modifyHeaders: ((headers: HeaderMap) => void) | null,
     grpcStatus: number | null,
     details: string,

@@ -68,7 +68,7 @@ export interface StreamDecoderFilterCallbacks extends StreamFilterCallbacks {
   /** Answers the stream; nothing further of the request reaches filters. `modifyHeaders` may change the response's headers. */
   sendLocalReply(
     status: number,
-    body: string,
+    body: ReplyBody,
     modifyHeaders: ((headers: HeaderMap) => void) | null,
     grpcStatus: number | null,
     details: string,
@@ -101,12 +101,15 @@ export interface StreamEncoderFilterCallbacks extends StreamFilterCallbacks {
   setEncoderBufferLimit(limit: number): void;
   sendLocalReply(
     status: number,
-    body: string,
+    body: ReplyBody,
     modifyHeaders: ((headers: HeaderMap) => void) | null,
     grpcStatus: number | null,
     details: string,
   ): void;
 }
+
+/** Of a reply that the proxy gives itself: text is sent as UTF-8, bytes as they are. */
+export type ReplyBody = string | Uint8Array;
 
 export interface DownstreamWatermarkCallbacks {
   onAboveWriteBufferHighWatermark(): void;

@@ -442,7 +442,7 @@ export class HttpFilterAdapter implements StreamDecoderFilter, StreamEncoderFilt
           };
     this.decoder.sendLocalReply(
       status,
-      body,
+      typeof body === 'string' ? body : toBytes(body),
       modify,
       grpcStatus ?? null,
       details ?? `typescript_filter{${version.settings.name}}`,

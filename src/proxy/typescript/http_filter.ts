@@ -33,7 +33,8 @@ export type PhaseResult = Action | void | Promise<Action | void>;
 
 export interface LocalReply {
   readonly status: number;
-  readonly body?: string;
+  /** Text is sent as UTF-8. */
+  readonly body?: string | Uint8Array;
   readonly headers?: Readonly<Record<string, string>>;
   /** For gRPC clients; default: from the status. */
   readonly grpcStatus?: number;

@@ -10,6 +10,7 @@ import type { Address } from '../../network/address.ts';
 import type { Connection } from '../../network/connection.ts';
 import { StreamInfo } from '../../stream_info/stream_info.ts';
 import { type RequestDecoder, type ResponseEncoder, type StreamCallbacks, StreamResetReason } from '../codec.ts';
+import type { ReplyBody } from '../filter.ts';
 import { HeaderMap, headerMask } from '../header_map.ts';
 import { H } from '../header_names.ts';
 import type { Route } from '../route/route.ts';
@@ -434,7 +435,7 @@ export class ActiveStream
     headers: HeaderMap,
     body: SliceBuffer,
     status: number,
-    text: string,
+    text: ReplyBody,
     modify: ModifyHeaders | null,
     grpcStatus: number | null,
   ): void {
@@ -452,11 +453,12 @@ export class ActiveStream
     reply.modify = null;
   }
 
-  sendLocalReplyDirect(status: number, text: string, modify: ModifyHeaders | null): void {
+  sendLocalReplyDirect(status: number, content: ReplyBody, modify: ModifyHeaders | null): void {
     const headers = HeaderMap.of(this.dispatcher.slab, [[':status', decimal(status)]]);
     modify?.(headers);
-    if (text !== '') {
-      headers.setId(H['content-length'], decimal(Buffer.byteLength(text, 'utf8')));
+    const bytes = typeof content === 'string' ? Buffer.from(content, 'utf8') : content;
+    if (bytes.length > 0) {
+      headers.setId(H['content-length'], decimal(bytes.length));
       if (!headers.hasId(H['content-type'])) headers.addId(H['content-type'], 'text/plain');
     } else {
       headers.removeId(H['content-length']);
@@ -464,12 +466,12 @@ export class ActiveStream
     }
     this.responseHeaders?.release();
     this.responseHeaders = headers;
-    const headersOnly = text === '' || this.isHead;
+    const headersOnly = bytes.length === 0 || this.isHead;
     this.filterManager.non100ResponseHeadersEncoded = true;
     this.encodeHeaders(headers, headersOnly);
     if (!headersOnly && !this.filterManager.destroyed) {
       const body = this.filterManager.emptyReplyBody();
-      body.appendUtf8(text);
+      body.append(bytes);
       this.encodeData(body, true);
     }
     if (!this.filterManager.destroyed) this.endStream();

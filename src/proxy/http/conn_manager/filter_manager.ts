@@ -11,6 +11,7 @@ import type { StreamResetReason } from '../codec.ts';
 import type {
   DownstreamWatermarkCallbacks,
   FilterChainFactoryCallbacks,
+  ReplyBody,
   StreamDecoderFilter,
   StreamEncoderFilter,
 } from '../filter.ts';
@@ -54,12 +55,12 @@ export interface FilterManagerCallbacks {
     headers: HeaderMap,
     body: SliceBuffer,
     status: number,
-    text: string,
+    text: ReplyBody,
     modify: ModifyHeaders | null,
     grpcStatus: number | null,
   ): void;
   /** Answers without filters (the response could not pass them any more). */
-  sendLocalReplyDirect(status: number, text: string, modify: ModifyHeaders | null): void;
+  sendLocalReplyDirect(status: number, body: ReplyBody, modify: ModifyHeaders | null): void;
 }
 
 export type ModifyHeaders = (headers: HeaderMap) => void;
@@ -100,7 +101,7 @@ export class FilterManager implements FilterChainFactoryCallbacks {
   encoderFiltersStreaming = true;
   private replyPending = false;
   private replyStatus = 0;
-  private replyBody = '';
+  private replyBody: ReplyBody = '';
   private replyModify: ModifyHeaders | null = null;
   private replyGrpcStatus: number | null = null;
 
@@ -392,7 +393,13 @@ export class FilterManager implements FilterChainFactoryCallbacks {
 
   // Local replies.
 
-  sendLocalReply(status: number, body: string, modify: ModifyHeaders | null, grpcStatus: number | null, details: string): void {
+  sendLocalReply(
+    status: number,
+    body: ReplyBody,
+    modify: ModifyHeaders | null,
+    grpcStatus: number | null,
+    details: string,
+  ): void {
     if (this.destroyed || this.localComplete) return;
     const info = this.callbacks.streamInfo;
     info.responseCodeDetails = details;

@@ -5,6 +5,7 @@
 import type { SliceBuffer } from '../../../core/buffer/slice_buffer.ts';
 import type { FormatterContext } from '../../access_log/access_log.ts';
 import type { StreamInfo } from '../../stream_info/stream_info.ts';
+import type { ReplyBody } from '../filter.ts';
 import type { HeaderMap } from '../header_map.ts';
 import { H } from '../header_names.ts';
 import type { ModifyHeaders } from './filter_manager.ts';
@@ -35,7 +36,7 @@ export interface LocalReplyContext extends FormatterContext {
 
 export interface LocalReplyRequest {
   status: number;
-  body: string;
+  body: ReplyBody;
   modify: ModifyHeaders | null;
   grpcStatus: number | null;
   isGrpc: boolean;
@@ -64,11 +65,11 @@ export class LocalReply {
 
   /** Fills `headers` and `body`; the status that goes into stats and logs is in `info.responseCode`. */
   prepare(request: LocalReplyRequest, headers: HeaderMap, body: SliceBuffer, context: LocalReplyContext, info: StreamInfo): void {
-    let text = request.body;
+    const given = typeof request.body === 'string' ? request.body : utf8(request.body);
+    let text = given;
     headers.addId(H[':status'], decimal(request.status));
     request.modify?.(headers);
-    const given = headers.getId(H['content-type']);
-    let contentType = given ?? 'text/plain';
+    let contentType = headers.getId(H['content-type']) ?? 'text/plain';
     if (this.mappers.length > 0 || this.bodyFormat !== null) {
       const outcome = this.rewrite(request.status, text, headers, context, info);
       text = outcome.text;
@@ -87,7 +88,9 @@ export class LocalReply {
       headers.removeId(H['content-type']);
       return;
     }
-    body.appendUtf8(text);
+    // Bytes that no rewriting has made into another text go out as they came.
+    if (typeof request.body === 'string' || text !== given) body.appendUtf8(text);
+    else body.append(request.body);
     headers.setId(H['content-length'], decimal(body.length));
     headers.setId(H['content-type'], contentType);
     if (request.isHead) body.clear();
@@ -135,6 +138,10 @@ export class LocalReply {
     headers.removeId(H['content-length']);
     info.responseCode = 200;
   }
+}
+
+function utf8(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8');
 }
 
 /** As gRPC wants `grpc-message`: everything but printable ASCII, and `%`, as %XX of its UTF-8 bytes. */

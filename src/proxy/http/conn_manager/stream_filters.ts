@@ -12,6 +12,7 @@ import {
   FilterDataStatus,
   FilterHeadersStatus,
   FilterTrailersStatus,
+  type ReplyBody,
   type StreamDecoderFilter,
   type StreamDecoderFilterCallbacks,
   type StreamEncoderFilter,
@@ -96,7 +97,7 @@ export abstract class ActiveStreamFilterBase {
 
   sendLocalReply(
     status: number,
-    body: string,
+    body: ReplyBody,
     modifyHeaders: ((headers: HeaderMap) => void) | null,
     grpcStatus: number | null,
     details: string,

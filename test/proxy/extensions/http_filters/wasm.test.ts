@@ -4,7 +4,7 @@ import { execFile } from 'node:child_process';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { needs } from '../../../interop/support/upstreams.ts';
-import { HEADER_MODULE, wat } from '../../../wasm/support/wat.ts';
+import { HEADER_MODULE, prelude, wat } from '../../../wasm/support/wat.ts';
 import { plugin, type Rig, startRig, wasmFilter } from './wasm_support.ts';
 
 const run = promisify(execFile);
@@ -53,4 +53,35 @@ describe('a header module, curl', { skip: needs('curl') }, () => {
     const { body } = await rig.proxy.admin('/stats/prometheus');
     assert.match(body, /^envoy_wasm_test_cpu_us\{[^}]*\} \d+$/m);
   });
+});
+
+/** Answers with bytes that are no UTF-8, in the phase that is put in for PHASE. */
+const BINARY = `(module
+  (import "env" "proxy_send_local_response" (func $reply (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+  ${prelude()}
+  (data (i32.const 16) "\\ff\\00\\80\\c3\\28\\fe")
+  (func $answer (result i32)
+    (drop (call $reply (i32.const 200) (i32.const 0) (i32.const 0) (i32.const 16) (i32.const 6) (i32.const 0) (i32.const 0) (i32.const -1)))
+    i32.const 1)
+  (func (export "proxy_on_PHASE_headers") (param i32 i32 i32) (result i32) call $answer))`;
+
+describe('a local reply of bytes that are no text', () => {
+  let rig: Rig;
+  before(async () => {
+    const early = wat(BINARY.replace('PHASE', 'request'));
+    rig = await startRig({
+      request: [wasmFilter(plugin(early))],
+      response: [wasmFilter(plugin(wat(BINARY.replace('PHASE', 'response'))))],
+      isolated: [wasmFilter(plugin(early, {}, { runtime: 'sluice.wasm.runtime.isolated' }))],
+    });
+  });
+  after(() => rig.close());
+
+  for (const name of ['request', 'response', 'isolated']) {
+    test(`as they are: ${name}`, async () => {
+      const answer = await fetch(`http://127.0.0.1:${rig.proxy.port(name)}/`);
+      assert.equal(answer.headers.get('content-length'), '6');
+      assert.deepEqual([...new Uint8Array(await answer.arrayBuffer())], [0xff, 0, 0x80, 0xc3, 0x28, 0xfe]);
+    });
+  }
 });

@@ -339,7 +339,7 @@ export class WasmFilter implements StreamDecoderFilter, StreamEncoderFilter, Htt
           };
     const status = response.status >= 200 && response.status <= 999 ? response.status : 500;
     const grpc = grpcStatus >= 0 && grpcStatus <= 16 ? grpcStatus : null;
-    this.decoder.sendLocalReply(status, Buffer.from(response.body).toString('utf8'), modify, grpc, response.details);
+    this.decoder.sendLocalReply(status, response.body, modify, grpc, response.details);
   }
 
   clearRouteCache(): void {

@@ -319,7 +319,7 @@ export class IsolatedFilter implements StreamDecoderFilter, StreamEncoderFilter,
           for (const [name, value] of response.headers) if (name !== '' && name[0] !== ':') reply.add(name, value);
         };
         const grpc = response.grpcStatus >= 0 && response.grpcStatus <= 16 ? response.grpcStatus : null;
-        this.decoder.sendLocalReply(status, Buffer.from(response.body).toString('utf8'), modify, grpc, response.details);
+        this.decoder.sendLocalReply(status, response.body, modify, grpc, response.details);
         this.replied = false;
         break;
       }
