@@ -375,7 +375,7 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.extensions.wasm.v3.PluginConfig': `
     name root_id vm_config configuration fail_open failure_policy reload_config capability_restriction_config
     allow_on_headers_stop_iteration`,
-  'envoy.extensions.wasm.v3.VmConfig': 'vm_id runtime code configuration environment_variables',
+  'envoy.extensions.wasm.v3.VmConfig': 'vm_id runtime code configuration environment_variables nack_on_code_cache_miss',
   'envoy.extensions.wasm.v3.EnvironmentVariables': 'host_env_keys key_values',
   'envoy.extensions.wasm.v3.ReloadConfig': 'backoff',
   'envoy.extensions.wasm.v3.CapabilityRestrictionConfig': 'allowed_capabilities',

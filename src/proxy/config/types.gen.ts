@@ -1797,6 +1797,7 @@ export interface VmConfig {
   code?: AsyncDataSource;
   configuration?: ({ '@type': 'google.protobuf.StringValue' } & { value: string }) | ({ '@type': 'google.protobuf.BytesValue' } & { value: Uint8Array }) | ({ '@type': 'google.protobuf.Struct' } & { value: { [key: string]: Json } }) | ({ '@type': 'google.protobuf.Value' } & { value: Json }) | ({ '@type': 'google.protobuf.ListValue' } & { value: Json[] });
   environmentVariables?: EnvironmentVariables;
+  nackOnCodeCacheMiss: boolean;
 }
 
 /** envoy.extensions.wasm.v3.EnvironmentVariables */

@@ -38,6 +38,8 @@ export class PluginHandle<I extends InstanceLike = PluginInstance> {
   /** Code that was loaded in place of other, and code that was not because it did not start. */
   readonly loads: Counter;
   readonly loadsRejected: Counter;
+  /** Called when a stream wants an instance and no code has been loaded: it may load some. */
+  loadMissing: (() => void) | null = null;
   private closed = false;
   private readonly onInstanceFailed = (): void => {
     this.failures.inc();
@@ -78,6 +80,7 @@ export class PluginHandle<I extends InstanceLike = PluginInstance> {
 
   /** The instance for a new stream, with a reference for it. Null: there is none that works; the policy says what becomes of the stream. */
   acquire(): I | null {
+    if (this.source === null) this.loadMissing?.();
     const instance = this.instance;
     if (instance === null) return null;
     if (instance.failState !== 'Ok') return this.settings.failurePolicy === 'FAIL_RELOAD' ? this.reload(instance) : null;

@@ -201,11 +201,21 @@ describe('where code comes from', () => {
   let upstream: HttpUpstream;
   let codeServer: Server;
   let answers = 0;
+  let release: (() => void) | null = null;
 
   before(async () => {
     upstream = await httpUpstream();
     const remote = versioned('remote');
-    codeServer = createServer((_request, response) => {
+    const held = versioned('held');
+    codeServer = createServer((request, response) => {
+      if (request.url === '/held') {
+        release = () => response.end(held);
+        return;
+      }
+      if (request.url === '/missing') {
+        response.writeHead(404).end();
+        return;
+      }
       // The first answer is somebody else's code.
       answers++;
       response.end(answers === 1 ? versioned('wrong') : remote);
@@ -221,8 +231,27 @@ describe('where code comes from', () => {
     const fetched = withCode({
       remote: { http_uri: { uri: `http://127.0.0.1:${port}/code`, cluster: 'code', timeout: '5s' }, sha256: sha256Hex(remote) },
     });
+    const nacked = (path: string, bytes: Uint8Array): Json => ({
+      name: path,
+      vm_config: {
+        runtime: 'envoy.wasm.runtime.v8',
+        nack_on_code_cache_miss: true,
+        code: {
+          remote: {
+            http_uri: { uri: `http://127.0.0.1:${port}/${path}`, cluster: 'code', timeout: '30s' },
+            sha256: sha256Hex(bytes),
+          },
+        },
+      },
+    });
     const chain = (name: string, config: Json, extra: Json = {}): Json =>
-      listener(name, [http(name, [route('/', 'node')], { http_filters: [wasmFilter(config), ROUTER], ...extra })]);
+      listener(name, [
+        http(name, [route('/', 'node')], {
+          http_filters: [wasmFilter(config), ROUTER],
+          access_log: [fileLog(`${name}.log`, WHY)],
+          ...extra,
+        }),
+      ]);
     const b = plugin(versioned('b'));
     const types = 'type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm';
     const split = [
@@ -233,6 +262,9 @@ describe('where code comes from', () => {
       [
         chain('file', file),
         chain('remote', fetched),
+        chain('nacked', nacked('held', held)),
+        chain('nacked_too', nacked('held', held)),
+        chain('missing', nacked('missing', versioned('missing'))),
         listener('split', [http('split', split, { http_filters: [wasmFilter(plugin(versioned('a'))), ROUTER] })]),
       ],
       [cluster('node', [upstream.port]), cluster('code', [port])],
@@ -281,15 +313,36 @@ describe('where code comes from', () => {
     assert.equal(await version('file'), 'two');
     writeFileSync(`${directory}/plugin.wasm`, versioned('three'));
     await until(async () => (await version('file')) === 'three', 'the third code');
-    // Old instances are gone: one of this listener, two of the split one, and the remote one if it is here.
+    // Old instances are gone: one of this listener, two of the split one, and those of remote code if it is here.
     await until(async () => (await proxy.stat('wasm.envoy.wasm.runtime.v8.active')) <= 4, 'old VMs to go');
   });
 
   test('remote code: checked against its hash, asked for again', async () => {
     await until(async () => (await version('remote')) === 'remote', 'the remote code');
     assert.match(proxy.log, /Wasm code from http:[^ ]+: its sha256 is [0-9a-f]{64}; asking again in 1000 ms/);
-    assert.equal(await proxy.stat('wasm.remote_load_fetch_failures'), 1);
+    // This one, and one that is not there.
+    assert.equal(await proxy.stat('wasm.remote_load_fetch_failures'), 2);
     assert.equal(await proxy.stat('wasm.remote_load_fetch_successes'), 1);
+  });
+
+  test('nack_on_code_cache_miss: a load that misses fails, the fetch goes on, a later load finds the code', async () => {
+    await until(() => release !== null, 'one fetch');
+    assert.equal((await httpRequest(proxy.port('nacked'), '/early')).status, 503);
+    assert.equal((await httpRequest(proxy.port('nacked_too'), '/early')).status, 503);
+    await until(async () => (await proxy.lines('nacked.log', 1)).includes('/early 503 EXF wasm_fail_stream'), 'the log');
+    assert.match(proxy.log, /Failed to load Wasm code \(fetching\) from http:[^ ]+\/held/);
+    (release as unknown as () => void)();
+    await until(async () => (await version('nacked')) === 'held', 'the code');
+    assert.equal(await version('nacked_too'), 'held');
+    assert.ok((await proxy.stat('wasm.remote_load_cache_hits')) >= 2);
+    assert.equal(proxy.log.match(/Failed to load Wasm code \(fetching\) from http:[^ ]+\/held/g)!.length, 1);
+  });
+
+  test('nack_on_code_cache_miss: a fetch that failed is not repeated at once', async () => {
+    await until(() => /Wasm code from http:[^ ]+\/missing: status 404$/m.test(proxy.log), 'the failure');
+    for (let i = 0; i < 3; i++) assert.equal((await httpRequest(proxy.port('missing'), '/')).status, 503);
+    assert.ok((await proxy.stat('wasm.remote_load_cache_negative_hits')) >= 3);
+    assert.equal(proxy.log.match(/fetching\) from http:[^ ]+\/missing/g)!.length, 1);
   });
 
   test('another plugin on a route', async () => {

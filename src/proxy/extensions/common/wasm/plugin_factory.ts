@@ -14,7 +14,7 @@ import type { FactoryContext } from '../../../server/factory_context.ts';
 import { type DataSourceMessage, localCode, nullSource, v8Source } from './code_source.ts';
 import { watchFile } from './file_watch.ts';
 import { ISOLATED_RUNTIME, NULL_RUNTIME, type PluginConfigMessage, pluginSettings, V8_RUNTIME } from './plugin_config.ts';
-import { fetchRemoteCode } from './remote_code.ts';
+import { cachedRemoteCode, fetchRemoteCode } from './remote_code.ts';
 import { isolatedHost, maxMemoryPages, wasmHost } from './worker_environment.ts';
 
 /** Starts and configures a plugin that runs on this thread. Throws ConfigError when that fails: a configuration that cannot run is refused. */
@@ -62,6 +62,20 @@ function create<I extends InstanceLike>(
 
 function loadCode<I extends InstanceLike>(handle: PluginHandle<I>, config: PluginConfigMessage, context: FactoryContext): void {
   const code = config.vmConfig?.code;
+  if (code?.remote !== undefined && config.vmConfig?.nackOnCodeCacheMiss === true) {
+    const take = cachedRemoteCode(code.remote, context);
+    if (isMainThread) return;
+    const load = (): void => {
+      const bytes = take();
+      if (bytes === null) return;
+      // Code that does not start is not tried again with each stream.
+      handle.loadMissing = null;
+      replace(handle, bytes, context, 'remote code');
+    };
+    handle.loadMissing = load;
+    load();
+    return;
+  }
   if (code?.remote !== undefined) {
     // On the main thread nothing can be fetched.
     const stop = fetchRemoteCode(code.remote, context, (bytes) => replace(handle, bytes, context, 'remote code'));

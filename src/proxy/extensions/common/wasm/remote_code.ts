@@ -1,6 +1,10 @@
 /**
  * Code from a server (`code.remote`): fetched through a cluster, checked against its sha256, kept for other plugins of this worker for a
- * day. What cannot be fetched is asked for again, with growing pauses; until it is here the plugin's failure policy says what becomes of streams.
+ * day. Until it is here the plugin's failure policy says what becomes of streams.
+ *
+ * What cannot be fetched is asked for again, with growing pauses. With `nack_on_code_cache_miss` it is as in Envoy's cache instead: a load
+ * that finds nothing fails and leaves one fetch behind, and a fetch that failed is not repeated for ten seconds. There is no control plane that
+ * would send a refused configuration again: the next stream is what loads again.
  */
 import type { Dispatcher } from '../../../../core/event/dispatcher.ts';
 import type { Counter, Gauge } from '../../../../core/stats/stats.ts';
@@ -14,16 +18,21 @@ import type { RemoteCode } from './code_source.ts';
 const KEEP_MS = 24 * 3600 * 1000;
 const FIRST_PAUSE_MS = 1000;
 const LONGEST_PAUSE_MS = 10_000;
+/** A code that could not be fetched is not asked for again this soon. */
+const NEGATIVE_MS = 10_000;
 const MAX_CODE_BYTES = 128 << 20;
 const PATH = 'vm_config.code.remote';
 
 interface CacheEntry {
-  readonly bytes: Uint8Array;
+  /** Null: it is being fetched, or could not be. */
+  readonly bytes: Uint8Array | null;
+  readonly inProgress: boolean;
   readonly untilMs: number;
 }
 
 interface RemoteStats {
   readonly cacheHits: Counter;
+  readonly cacheNegativeHits: Counter;
   readonly cacheMisses: Counter;
   readonly fetchSuccesses: Counter;
   readonly fetchFailures: Counter;
@@ -37,9 +46,16 @@ export function fetchRemoteCode(remote: RemoteCode, context: FactoryContext, loa
   return new Fetch(remote, context, loaded).start();
 }
 
+/** With `nack_on_code_cache_miss`: the code if it is in the cache. Null: not now; it may be later, when this is asked again. Throws ConfigError. */
+export function cachedRemoteCode(remote: RemoteCode, context: FactoryContext): () => Uint8Array | null {
+  const fetch = new Fetch(remote, context, null);
+  return () => fetch.take();
+}
+
 class Fetch {
   private readonly context: FactoryContext;
-  private readonly loaded: (bytes: Uint8Array) => void;
+  /** Null: who wants the code looks into the cache. */
+  private readonly loaded: ((bytes: Uint8Array) => void) | null;
   private readonly sha256: string;
   private readonly cluster: string;
   private readonly url: URL;
@@ -49,7 +65,7 @@ class Fetch {
   private pauseMs = FIRST_PAUSE_MS;
   private stopped = false;
 
-  constructor(remote: RemoteCode, context: FactoryContext, loaded: (bytes: Uint8Array) => void) {
+  constructor(remote: RemoteCode, context: FactoryContext, loaded: ((bytes: Uint8Array) => void) | null) {
     this.context = context;
     this.loaded = loaded;
     this.sha256 = (remote.sha256 ?? '').toLowerCase();
@@ -63,6 +79,7 @@ class Fetch {
     const scope = context.scope.scope('wasm.');
     this.stats = {
       cacheHits: scope.counter('remote_load_cache_hits'),
+      cacheNegativeHits: scope.counter('remote_load_cache_negative_hits'),
       cacheMisses: scope.counter('remote_load_cache_misses'),
       fetchSuccesses: scope.counter('remote_load_fetch_successes'),
       fetchFailures: scope.counter('remote_load_fetch_failures'),
@@ -73,12 +90,10 @@ class Fetch {
   }
 
   start(): () => void {
-    const now = Date.now();
-    for (const [key, { untilMs }] of this.cache) if (untilMs < now) this.cache.delete(key);
-    const known = this.cache.get(this.sha256);
-    if (known !== undefined) {
+    const known = this.lookUp()?.bytes;
+    if (known !== undefined && known !== null) {
       this.stats.cacheHits.inc();
-      this.loaded(known.bytes);
+      this.loaded?.(known);
       return () => {};
     }
     this.stats.cacheMisses.inc();
@@ -86,6 +101,36 @@ class Fetch {
     return () => {
       this.stopped = true;
     };
+  }
+
+  take(): Uint8Array | null {
+    const known = this.lookUp();
+    if (known !== undefined && known.bytes !== null) {
+      this.stats.cacheHits.inc();
+      return known.bytes;
+    }
+    if (known !== undefined && !known.inProgress) {
+      this.stats.cacheNegativeHits.inc();
+      return null;
+    }
+    this.stats.cacheMisses.inc();
+    if (known === undefined) {
+      this.context.logger('wasm').warn(`Failed to load Wasm code (fetching) from ${this.url.href}`);
+      this.remember(null, true, Number.POSITIVE_INFINITY);
+      this.context.dispatcher.post(() => this.fetch());
+    }
+    return null;
+  }
+
+  private lookUp(): CacheEntry | undefined {
+    const now = Date.now();
+    for (const [key, { untilMs }] of this.cache) if (untilMs < now) this.cache.delete(key);
+    return this.cache.get(this.sha256);
+  }
+
+  private remember(bytes: Uint8Array | null, inProgress: boolean, untilMs: number): void {
+    this.cache.set(this.sha256, { bytes, inProgress, untilMs });
+    this.stats.cacheEntries.set(this.cache.size);
   }
 
   private fetch(): void {
@@ -120,13 +165,17 @@ class Fetch {
       return;
     }
     this.stats.fetchSuccesses.inc();
-    this.cache.set(this.sha256, { bytes, untilMs: Date.now() + KEEP_MS });
-    this.stats.cacheEntries.set(this.cache.size);
-    if (!this.stopped) this.loaded(bytes);
+    this.remember(bytes, false, Date.now() + KEEP_MS);
+    if (!this.stopped) this.loaded?.(bytes);
   }
 
   private failed(reason: string): void {
     this.stats.fetchFailures.inc();
+    if (this.loaded === null) {
+      this.remember(null, false, Date.now() + NEGATIVE_MS);
+      this.context.logger('wasm').error(`Wasm code from ${this.url.href}: ${reason}`);
+      return;
+    }
     this.context.logger('wasm').error(`Wasm code from ${this.url.href}: ${reason}; asking again in ${this.pauseMs} ms`);
     const timer = this.context.dispatcher.createTimer(() => this.fetch());
     timer.enableTimer(this.pauseMs);
