@@ -210,7 +210,9 @@ export abstract class Http2InboundConnection extends Http2Connection {
       this.contentLeft = this.length - pad;
       this.padLeft = pad;
       if (this.contentLeft < 0) return this.fail(ErrorCode.ProtocolError, 'padding is longer than its frame');
-      this.receiveWindow.credit(pad + 1);
+      // RFC 9113 6.1: padding counts for both windows.
+      if (this.dataStream !== null && !this.dataStream.closed) this.consume(this.dataStream, pad + 1);
+      else this.receiveWindow.credit(pad + 1);
       const error = this.noteEmpty(this.contentLeft === 0);
       if (error !== null) return error;
     }
