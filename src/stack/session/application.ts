@@ -8,6 +8,7 @@ import { MessageQueueConsumer, MessageQueueProducer } from '../svm/message_queue
 import type { Segment } from '../svm/segment.ts';
 import type { AppNamespace } from './namespace.ts';
 import { encodeSapi, type SapiMessage } from './sapi.ts';
+import type { Session } from './session.ts';
 import type { StackEnd } from './stack_fifos.ts';
 
 /** What an application asks for when it attaches. Sizes in bytes. */
@@ -61,6 +62,8 @@ export class AppWorker {
   /** It has left messages in its queue for a long time although its bell was rung: nothing new is given to it. */
   unresponsive = false;
   sessions = 0;
+  /** Connects that are on their way, by the application's name of them. */
+  readonly connecting = new Map<number, Session>();
   /** The stack's ends of the segments that this worker shares with it. */
   stackEnds: StackEnd[] = [];
   private readonly pending: Int32Array[] = [];

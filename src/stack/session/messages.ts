@@ -23,6 +23,8 @@ export const Request = {
   segmentDone: 7,
   /** session, attribute, value: for the session's transport. */
   attribute: 8,
+  /** context: of a connect whose answer is no longer wanted. Too late it means nothing: the answer is refused with `close`. */
+  cancel: 9,
 } as const;
 
 /** Stack to application. */

@@ -119,6 +119,11 @@ export class SessionLayer implements SessionHost {
         this.closeByApp(session, (message[MessageWord.flags] & MessageFlag.reset) !== 0);
         return;
       }
+      case Request.cancel: {
+        const session = worker.connecting.get(message[MessageWord.context]);
+        if (session !== undefined) this.giveUp(session);
+        return;
+      }
       case Request.attribute: {
         const session = this.owned(worker, message);
         const name = transportAttributeName(message[MessageWord.attribute]);
@@ -179,6 +184,7 @@ export class SessionLayer implements SessionHost {
 
   connectNotify(session: Session, code: number): boolean {
     if (session.worker === null || session.worker.detached || session.state !== SessionState.connecting) return false;
+    settled(session);
     if (code === SessionError.none && this.transportSessions.connected(session)) {
       session.worker.app.namespace.local.addSession(session.proto, session.local, session.remote, session.index);
       return true;
@@ -203,11 +209,13 @@ export class SessionLayer implements SessionHost {
     if (session.fifos !== null) this.transportSessions.appClosed(session, reset);
     else if (session.transport === TransportProto.ct && reset) this.ct.reset(session);
     else if (session.transport === TransportProto.ct) this.ct.close(session);
-    // The connect is still on its way: the transport gives it up, and nobody waits for the outcome.
-    else if (session.state === SessionState.connecting) {
-      this.transportOf(session).reset(session);
-      this.forget(session);
-    }
+    else if (session.state === SessionState.connecting) this.giveUp(session);
+  }
+
+  /** The connect is still on its way, to a transport or to a full listener; nobody waits for the outcome. */
+  private giveUp(session: Session): void {
+    if (session.connection !== null) this.transportOf(session).reset(session);
+    this.forget(session);
   }
 
   private unlisten(listener: Session, worker: AppWorker): void {
@@ -236,9 +244,11 @@ export class SessionLayer implements SessionHost {
     const code = this.route(session);
     if (code === SessionError.none) {
       this.connects++;
+      if (session.state === SessionState.connecting) worker.connecting.set(session.context, session);
       return;
     }
     if (code === SessionError.backlog && this.deferred.add(this.fullListener!, session, performance.now())) {
+      worker.connecting.set(session.context, session);
       this.askForAcceptance(this.fullListener!);
     } else this.refuse(session, code);
   }
@@ -265,8 +275,10 @@ export class SessionLayer implements SessionHost {
         // It has come to wait for another one meanwhile.
         if (this.deferred.add(this.fullListener!, session, performance.now())) return true;
       }
-      if (code === SessionError.none) this.connects++;
-      else this.refuse(session, code);
+      if (code === SessionError.none) {
+        this.connects++;
+        if (session.state !== SessionState.connecting) settled(session);
+      } else this.refuse(session, code);
       return true;
     });
     this.retrying = false;
@@ -365,6 +377,7 @@ export class SessionLayer implements SessionHost {
   }
 
   private forget(session: Session): void {
+    settled(session);
     session.worker!.sessions--;
     this.pool.release(session);
   }
@@ -372,6 +385,12 @@ export class SessionLayer implements SessionHost {
   countError(code: number): void {
     this.errorCounts.set(code, (this.errorCounts.get(code) ?? 0) + 1);
   }
+}
+
+/** Its connect is not on its way any more. */
+function settled(session: Session): void {
+  const { connecting } = session.worker!;
+  if (connecting.get(session.context) === session) connecting.delete(session.context);
 }
 
 /** There is something to close: a transport's connection, or what is left of one that the transport has forgotten. */

@@ -52,6 +52,15 @@ export class ControlChannel {
     this.send();
   }
 
+  /** Gives up the connect of `session`. */
+  cancel(session: VclSession): void {
+    const { message } = this;
+    message.fill(0);
+    message[MessageWord.type] = Request.cancel;
+    message[MessageWord.context] = session.context;
+    this.send();
+  }
+
   /** A request about a session. `lazy`: the stack need not be woken for it. */
   request(type: number, session: VclSession, flags = 0, lazy = false): void {
     this.about(type, session.stackIndex, session.stackGeneration, flags, lazy);

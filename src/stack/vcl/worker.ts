@@ -207,7 +207,7 @@ export class VclWorker {
     } else if (session.end !== null) {
       const unread = session.rx!.used > 0;
       this.control.request(Request.close, session, unread || reset ? MessageFlag.reset : 0);
-    }
+    } else if (state === VclState.connecting) this.control.cancel(session);
   }
 
   /** Leaves the stack: sessions are reset. Idempotent. */

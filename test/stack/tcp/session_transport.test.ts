@@ -11,7 +11,7 @@ import { buffer } from 'node:stream/consumers';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 import { HostStack } from '../../../src/stack/host_stack.ts';
-import { attach, type VclNet } from '../../../src/stack/index.ts';
+import { attach, type Socket, type VclNet } from '../../../src/stack/index.ts';
 import { cannotMakeNamespace } from '../link/namespace.ts';
 
 const reason = cannotMakeNamespace();
@@ -120,6 +120,34 @@ for _ in range(3): s.handle_request()
   req.end();
   const [error] = (await once(req, 'error')) as [NodeJS.ErrnoException];
   assert.equal(error.code, 'ECONNREFUSED');
+});
+
+test('a connect that is given up sends no more SYNs, whoever gives it up', { skip }, async () => {
+  const { tcp } = stack.network!.stack;
+  const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+  // What is not the kernel's own it does not forward: nobody answers.
+  const connecting = async (): Promise<Socket> => {
+    const socket = app.connect(80, '10.76.0.99');
+    socket.on('error', () => assert.fail('an error after the socket was destroyed'));
+    while (tcp.connections.size === 0) await turn();
+    return socket;
+  };
+  (await connecting()).destroy();
+  while (tcp.connections.size > 0) await turn();
+  assert.equal(stack.layer.pool.count, 0);
+  assert.equal(tcp.wheel.size, 0);
+  // Closed before the stack has looked at the connect.
+  app.connect(80, '10.76.0.99').destroy();
+  for (let i = 0; i < 10; i++) await turn();
+  stack.settle();
+  assert.equal(tcp.connections.size, 0);
+  assert.equal(stack.layer.pool.count, 0);
+  const short = await attach({ name: 'short', runtimeDir: directory });
+  short.connect(80, '10.76.0.99').on('error', () => {});
+  while (tcp.connections.size === 0) await turn();
+  short.close();
+  while (tcp.connections.size > 0) await turn();
+  assert.equal(tcp.wheel.size, 0);
 });
 
 test('an end in either direction frees sessions, buffers and connections', { skip }, async () => {
