@@ -18,7 +18,7 @@ import {
   writeEndpoints,
 } from './messages.ts';
 import type { AppNamespace } from './namespace.ts';
-import { type ListenerState, type Session, type SessionPool, SessionState } from './session.ts';
+import { type ListenerState, type ListenerWorker, type Session, type SessionPool, SessionState } from './session.ts';
 import { type Transport, TransportProto } from './transport.ts';
 
 const DEFAULT_BACKLOG = 511;
@@ -98,7 +98,7 @@ export class Listeners {
     worker.sessions++;
     for (const table of tables) table.addListener(proto, session.local, session.index, !v6only);
     this.bound(worker, context, session, SessionError.none);
-    transport?.listening?.(session);
+    this.listening(session, session.accept.workers[0]);
     return null;
   }
 
@@ -153,15 +153,23 @@ export class Listeners {
     if (own?.passive && own.context === context) {
       own.passive = passive;
       this.bound(worker, context, listener, SessionError.none);
+      this.listening(listener, own);
       return;
     }
     if (listener.worker?.app !== worker.app || own !== undefined) {
       this.bound(worker, context, null, SessionError.portInUse);
       return;
     }
-    workers.push({ worker, context, passive });
+    const entry = { worker, context, passive };
+    workers.push(entry);
     worker.sessions++;
     this.bound(worker, context, listener, SessionError.none);
+    this.listening(listener, entry);
+  }
+
+  private listening(listener: Session, entry: ListenerWorker): void {
+    if (entry.passive || !listener.accept!.global) return;
+    this.host.transports.get(listener.proto)?.listening?.(listener, entry);
   }
 
   private tablesFor(namespace: AppNamespace, local: boolean, global: boolean): LookupTables[] {

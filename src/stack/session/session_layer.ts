@@ -27,7 +27,7 @@ import {
 import type { AppNamespace } from './namespace.ts';
 import { RulesTable } from './rules_table.ts';
 import type { SegmentManager } from './segment_manager.ts';
-import { type Session, SessionPool, SessionState } from './session.ts';
+import { type ListenerWorker, type Session, SessionPool, SessionState } from './session.ts';
 import { type SessionHost, type Transport, TransportProto } from './transport.ts';
 import { transportAttributeName } from './transport_attributes.ts';
 import { TransportSessions } from './transport_sessions.ts';
@@ -174,8 +174,14 @@ export class SessionLayer implements SessionHost {
     return index < 0 ? null : this.pool.at(index);
   }
 
-  acceptNotify(listener: Session, connection: unknown, local: Endpoint, remote: Endpoint): Session | null {
-    const target = listener.accept === null ? null : this.listeners.chooseWorker(listener);
+  acceptNotify(
+    listener: Session,
+    connection: unknown,
+    local: Endpoint,
+    remote: Endpoint,
+    worker?: ListenerWorker,
+  ): Session | null {
+    const target = worker ?? (listener.accept === null ? null : this.listeners.chooseWorker(listener));
     if (target === null) return null;
     const session = this.transportSessions.accept(listener, target, connection, local, remote);
     if (session !== null) target.worker.app.namespace.local.addSession(session.proto, local, remote, session.index);

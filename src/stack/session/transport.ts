@@ -6,7 +6,7 @@
  * has written, and places and commits what it has received. The cut-through transport has none, its two applications share theirs.
  */
 import type { Endpoint } from './endpoint.ts';
-import type { Session } from './session.ts';
+import type { ListenerWorker, Session } from './session.ts';
 
 /** Protocol numbers as in VPP's `transport_proto`. */
 export const TransportProto = { tcp: 0, udp: 1, ct: 2, tls: 3, quic: 4, dtls: 5, srtp: 6, http: 7 } as const;
@@ -28,8 +28,8 @@ export interface Transport {
 
   /** Starts to accept at the listener's local endpoint. Returns a SessionError code. */
   listen(listener: Session): number;
-  /** The application knows of its listener, which `listen` was called with. */
-  listening?(listener: Session): void;
+  /** A worker of the application knows of its listener, which `listen` was called with, and takes connections. */
+  listening?(listener: Session, worker: ListenerWorker): void;
   unlisten(listener: Session): void;
   /**
    * Starts to connect `session` to `session.remote`; sets `session.connection` and an unspecified local endpoint. The outcome comes as
@@ -61,8 +61,17 @@ export interface Transport {
 export interface SessionHost {
   /** Exact, then any-address listener at `local`; -1: the RST is yours. Rules are applied. */
   findListener(proto: number, fib: number, local: Endpoint, remote: Endpoint): Session | null;
-  /** A connection to `listener` is established. Null: no memory, or nobody to take it; close the connection. */
-  acceptNotify(listener: Session, connection: unknown, local: Endpoint, remote: Endpoint): Session | null;
+  /**
+   * A connection to `listener` is established, for `worker` or the next of its workers. Null: no memory, or nobody to take it; close the
+   * connection.
+   */
+  acceptNotify(
+    listener: Session,
+    connection: unknown,
+    local: Endpoint,
+    remote: Endpoint,
+    worker?: ListenerWorker,
+  ): Session | null;
   /** A connect has ended; with code 0 the session has FIFOs afterwards. False: the application has gone meanwhile, reset. */
   connectNotify(session: Session, code: number): boolean;
   /** The peer sends no more. */

@@ -4,15 +4,16 @@
  * (`session/datagram_header.ts`); it is announced to the application as a session without remote address.
  *
  * What arrives is copied from the packet into the FIFO and dropped when there is no room, as UDP does; what the application sends stays in
- * its FIFO until there are packets.
+ * its FIFO until there are packets. Several workers of one application that listen at one address have such a session each.
  */
 import type { Packet } from '../graph/packet.ts';
 import { IpAddress } from '../ip/address.ts';
 import { ADDRESSED_HEADER, AddressedHeader, DATAGRAM_HEADER } from '../session/datagram_header.ts';
 import { Endpoint } from '../session/endpoint.ts';
 import { SessionError } from '../session/errors.ts';
-import type { Session } from '../session/session.ts';
+import type { ListenerWorker, Session } from '../session/session.ts';
 import { type SessionHost, type Transport, TransportProto } from '../session/transport.ts';
+import { get32 } from '../wire/bytes.ts';
 import type { UdpRepr } from '../wire/udp.ts';
 import { MAX_DATAGRAM, MAX_UDP_SEGMENTS, type Udp, type UdpReceiver, type UdpSocket, type UdpTuple } from './udp.ts';
 
@@ -34,6 +35,8 @@ class UdpConnection implements UdpReceiver {
   /** Where a connectionless one sends from. */
   readonly port: number;
   readonly fib: number;
+  /** Of a connectionless one: those of the other workers too. */
+  readonly group: UdpGroup | null;
   /** The application has closed: gone when its datagrams are sent. */
   closing = false;
   queued = false;
@@ -42,11 +45,12 @@ class UdpConnection implements UdpReceiver {
   dropped = 0;
   private readonly transport: UdpTransport;
 
-  constructor(transport: UdpTransport, tuple: UdpTuple | null, port: number, fib: number) {
+  constructor(transport: UdpTransport, tuple: UdpTuple | null, port: number, fib: number, group: UdpGroup | null = null) {
     this.transport = transport;
     this.tuple = tuple;
     this.port = port;
     this.fib = fib;
+    this.group = group;
   }
 
   onPacket(packet: Packet, repr: UdpRepr): void {
@@ -56,6 +60,35 @@ class UdpConnection implements UdpReceiver {
   onUnreachable(): void {
     this.transport.unreachable(this);
   }
+}
+
+/** The sessions that the workers of one application have behind one port: each peer's datagrams go to the same one (as SO_REUSEPORT). */
+class UdpGroup implements UdpReceiver {
+  private readonly members: UdpConnection[] = [];
+
+  add(connection: UdpConnection): void {
+    this.members.push(connection);
+  }
+
+  remove(connection: UdpConnection): void {
+    const at = this.members.indexOf(connection);
+    if (at >= 0) this.members.splice(at, 1);
+  }
+
+  onPacket(packet: Packet, repr: UdpRepr): void {
+    const { members } = this;
+    const member = members.length > 1 ? members[peerHash(packet, repr.sourcePort) % members.length] : members[0];
+    member?.onPacket(packet, repr);
+  }
+}
+
+/** Of the sender's address and port. */
+function peerHash(packet: Packet, port: number): number {
+  const { u8 } = packet.pool;
+  let hash = port;
+  const end = packet.l3 + (packet.isV4 ? 16 : 24);
+  for (let at = packet.l3 + (packet.isV4 ? 12 : 8); at < end; at += 4) hash = Math.imul(hash ^ get32(u8, at), 0x9e3779b1);
+  return (hash ^ (hash >>> 15)) >>> 0;
 }
 
 export class UdpTransport implements Transport {
@@ -98,14 +131,18 @@ export class UdpTransport implements Transport {
     return SessionError.none;
   }
 
-  /** The application knows of its connectionless listener: give it the session of all peers. */
-  listening(listener: Session): void {
+  /** A worker of a connectionless listener gets a session of all peers; workers share the peers out. */
+  listening(listener: Session, worker: ListenerWorker): void {
     if (!listener.accept!.connectionless) return;
-    const connection = new UdpConnection(this, null, listener.local.port, fibOf(listener));
+    const sockets = this.listeners.get(listener) ?? [];
+    const group = sockets[0]?.receiver instanceof UdpGroup ? sockets[0].receiver : new UdpGroup();
+    const connection = new UdpConnection(this, null, listener.local.port, fibOf(listener), group);
     const nobody = new Endpoint();
     nobody.isV4 = listener.local.isV4;
-    connection.session = this.host.acceptNotify(listener, connection, listener.local, nobody);
-    for (const socket of this.listeners.get(listener) ?? []) socket.receiver = connection;
+    connection.session = this.host.acceptNotify(listener, connection, listener.local, nobody, worker);
+    if (connection.session === null) return;
+    group.add(connection);
+    for (const socket of sockets) socket.receiver = group;
   }
 
   unlisten(listener: Session): void {
@@ -139,6 +176,7 @@ export class UdpTransport implements Transport {
   close(session: Session): void {
     const connection = session.connection as UdpConnection;
     connection.closing = true;
+    connection.group?.remove(connection);
     this.queue(connection);
   }
 
@@ -331,6 +369,7 @@ export class UdpTransport implements Transport {
 
   private forget(connection: UdpConnection): void {
     connection.session = null;
+    connection.group?.remove(connection);
     if (connection.tuple !== null) this.udp.disconnect(connection.tuple);
   }
 }
