@@ -97,8 +97,7 @@ export class Listeners {
     }
     worker.sessions++;
     for (const table of tables) table.addListener(proto, session.local, session.index, !v6only);
-    this.bound(worker, context, session, SessionError.none);
-    this.listening(session, session.accept.workers[0]);
+    this.confirm(session, session.accept.workers[0]);
     return null;
   }
 
@@ -152,8 +151,7 @@ export class Listeners {
     const own = workers.find((entry) => entry.worker === worker);
     if (own?.passive && own.context === context) {
       own.passive = passive;
-      this.bound(worker, context, listener, SessionError.none);
-      this.listening(listener, own);
+      this.confirm(listener, own);
       return;
     }
     if (listener.worker?.app !== worker.app || own !== undefined) {
@@ -163,13 +161,16 @@ export class Listeners {
     const entry = { worker, context, passive };
     workers.push(entry);
     worker.sessions++;
-    this.bound(worker, context, listener, SessionError.none);
-    this.listening(listener, entry);
+    this.confirm(listener, entry);
   }
 
-  private listening(listener: Session, entry: ListenerWorker): void {
-    if (entry.passive || !listener.accept!.global) return;
-    this.host.transports.get(listener.proto)?.listening?.(listener, entry);
+  /** Tells the worker that it listens; when the transport has a session for it, it is told that this follows. */
+  private confirm(listener: Session, entry: ListenerWorker): void {
+    const accept = listener.accept!;
+    const transport = entry.passive || !accept.global ? undefined : this.host.transports.get(listener.proto);
+    const follows = accept.connectionless && transport?.listening !== undefined;
+    this.bound(entry.worker, entry.context, listener, SessionError.none, follows ? MessageFlag.connectionless : 0);
+    transport?.listening?.(listener, entry);
   }
 
   private tablesFor(namespace: AppNamespace, local: boolean, global: boolean): LookupTables[] {
@@ -179,12 +180,12 @@ export class Listeners {
     return tables;
   }
 
-  private bound(worker: AppWorker, context: number, session: Session | null, code: number): void {
+  private bound(worker: AppWorker, context: number, session: Session | null, code: number, flags = 0): void {
     const { message } = this;
     message.fill(0);
     message[MessageWord.type] = Notice.bound;
     message[MessageWord.context] = context;
-    message[MessageWord.flags] = messageFlags(session?.local.isV4 ? MessageFlag.v4 : 0, session?.proto ?? 0, code);
+    message[MessageWord.flags] = messageFlags(flags | (session?.local.isV4 ? MessageFlag.v4 : 0), session?.proto ?? 0, code);
     if (session !== null) {
       message[MessageWord.session] = session.index;
       message[MessageWord.generation] = session.generation;

@@ -74,6 +74,7 @@ export class DatagramEndpoint implements SessionObserver {
 
   /** The session to the network is there: datagrams to it need no session of their own. */
   get settled(): boolean {
+    this.acceptNew();
     return this.network !== null;
   }
 

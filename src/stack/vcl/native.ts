@@ -20,7 +20,7 @@ export interface EndpointAddress {
 }
 
 const STARVED_WAIT_MS = 5;
-/** How long a blocking datagram may wait for its session: longer means that the stack does not answer. */
+/** How long datagrams may wait for their session: longer means that the stack does not answer. */
 const SEND_WAIT_MS = 1000;
 const MAX_DATAGRAM_PEERS = 65_536;
 
@@ -213,7 +213,6 @@ export function sessionSendto(sh: number, source: Uint8Array, to: EndpointAddres
   const bound = session.datagrams === null ? openDatagrams(sh, session) : 0;
   if (bound < 0) return bound;
   const datagrams = session.datagrams!;
-  if (!session.nonBlocking && !datagrams.settled) worker().poll();
   let n = datagrams.sendTo(source, 0, source.length, peer);
   if (session.nonBlocking) return n;
   if (n === -E.AGAIN) block(() => (n = datagrams.sendTo(source, 0, source.length, peer)) !== -E.AGAIN, STARVED_WAIT_MS);
@@ -250,9 +249,9 @@ function openDatagrams(sh: number, session: VclSession): number {
   session.connectionless = true;
   const result = session.state === VclState.listening ? 0 : sessionListen(sh, MAX_DATAGRAM_PEERS);
   if (result < 0) return result;
-  new DatagramEndpoint(worker(), session);
-  // The session of the network's peers follows the answer to `listen`.
-  worker().poll();
+  const datagrams = new DatagramEndpoint(worker(), session);
+  // The session of the network's peers follows the answer to `listen`: what is sent before it would go a way of its own.
+  if (session.connectionless) blockUntil(() => datagrams.settled, SEND_WAIT_MS);
   return 0;
 }
 

@@ -112,6 +112,7 @@ export class NoticeHandler {
     this.table.setStackName(session, message[MessageWord.session], message[MessageWord.generation]);
     readLocal(message, session.local);
     session.state = VclState.listening;
+    session.connectionless = (message[MessageWord.flags] & MessageFlag.connectionless) !== 0;
     session.raise(0);
   }
 

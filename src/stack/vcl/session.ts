@@ -41,7 +41,7 @@ export class VclSession {
   state: VclState = VclState.created;
   nonBlocking = false;
   v6only = false;
-  /** Of a udp listener: the peers of the network share one session. */
+  /** Of a udp listener: the peers of the network are to share one session (asked for; once it listens: the stack gives it one). */
   connectionless = false;
   /** Of datagrams: what is sent is cut into pieces of so many bytes, a datagram each (UDP_SEGMENT); 0: it is one. */
   segmentBytes = 0;
