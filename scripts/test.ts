@@ -1,6 +1,7 @@
 /**
  * `npm test`: types, lint and format, then every test. `npm test -- PATTERN` runs the test files whose path contains PATTERN.
- * The exit status is 0 only when all of them passed; skipped tests are counted and their reasons printed.
+ * The exit status is 0 only when all of them passed; skipped tests are counted and their reasons printed. In a full run a file that failed
+ * runs once more, alone; what passes only then is printed as unstable, with its first error.
  */
 import { spawnSync } from 'node:child_process';
 import { globSync } from 'node:fs';
@@ -10,6 +11,20 @@ import { fileURLToPath } from 'node:url';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const patterns = process.argv.slice(2);
 let failedChecks = 0;
+/** Files that may be run again. */
+const MOST_REPEATED = 4;
+
+interface Failure {
+  file: string;
+  name: string;
+  error: string;
+}
+
+interface Outcome {
+  passed: number;
+  failures: Failure[];
+  skips: string[];
+}
 
 if (patterns.length === 0) {
   step('peers', 'sh', ['scripts/install-peers.sh']);
@@ -21,47 +36,68 @@ const files = globSync('test/**/*.test.ts', { cwd: root })
   .filter((file) => patterns.length === 0 || patterns.some((pattern) => file.includes(pattern)))
   .sort()
   .map((file) => `${root}${file}`);
-const counts = { passed: 0, failed: 0, skipped: 0 };
-const failures: string[] = [];
-const skips: string[] = [];
 const started = Date.now();
+const first = await runFiles(files, 2);
+let outcome = first;
+const broken = [...new Set(first.failures.map(({ file }) => file))];
+const unstable: string[] = [];
+const known = broken.every((file) => files.includes(file));
+if (known && broken.length > 0 && broken.length <= MOST_REPEATED && patterns.length === 0) {
+  // Once more and alone: a test that a busy machine disturbs is told from one that fails. Both are shown.
+  process.stdout.write(`again, alone: ${broken.map((file) => file.replace(root, '')).join(' ')}\n`);
+  const second = await runFiles(broken, 1);
+  unstable.push(...first.failures.map(describeFailure));
+  const repaired = first.failures.length - second.failures.length;
+  outcome = {
+    passed: first.passed + Math.max(0, repaired),
+    failures: second.failures,
+    skips: first.skips,
+  };
+}
 
-const stream = run({
-  files,
-  concurrency: 2,
-  timeout: 300_000,
-  execArgv: ['--disable-warning=ExperimentalWarning', '--disable-warning=SecurityWarning'],
-  cwd: root,
-});
-stream.on('test:fail', (event) => {
-  if (event.details.type === 'suite') return;
-  counts.failed++;
-  const error = event.details.error;
-  failures.push(
-    `${event.file ?? ''}: ${event.name}\n${String(error.cause instanceof Error ? (error.cause.stack ?? error.cause.message) : (error.cause ?? error))}`,
-  );
-});
-stream.on('test:pass', (event) => {
-  if (event.details.type === 'suite') return;
-  if (event.skip !== undefined && event.skip !== false) {
-    counts.skipped++;
-    skips.push(`skipped: ${event.name}: ${event.skip === true || event.skip === '' ? 'NO REASON GIVEN' : event.skip}`);
-  } else if (event.details.duration_ms >= 0) counts.passed++;
-});
-stream.on('test:stderr', (event) => {
-  if (process.env['SLUICE_TEST_VERBOSE']) process.stderr.write(event.message);
-});
-await new Promise<void>((resolve) => {
-  stream.on('end', resolve);
-  stream.resume();
-});
-
-for (const failure of failures) process.stdout.write(`\nFAILED ${failure.replace(root, '')}\n`);
-for (const skip of skips) process.stdout.write(`${skip}\n`);
-if (skips.some((s) => s.endsWith('NO REASON GIVEN'))) failedChecks++;
+for (const failure of outcome.failures) process.stdout.write(`\nFAILED ${describeFailure(failure)}\n`);
+if (outcome.failures.length === 0)
+  for (const text of unstable) process.stdout.write(`\nUNSTABLE, passed when run again alone: ${text}\n`);
+for (const skip of outcome.skips) process.stdout.write(`${skip}\n`);
+if (outcome.skips.some((s) => s.endsWith('NO REASON GIVEN'))) failedChecks++;
 process.stdout.write(`${files.length} files, ${Math.round((Date.now() - started) / 1000)} s, ${failedChecks} failed checks\n`);
-process.stdout.write(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped\n`);
-process.exit(counts.failed + failedChecks > 0 || counts.passed === 0 ? 1 : 0);
+const remark = unstable.length === 0 ? '' : `, ${unstable.length} failed at first`;
+process.stdout.write(`${outcome.passed} passed, ${outcome.failures.length} failed, ${outcome.skips.length} skipped${remark}\n`);
+process.exit(outcome.failures.length + failedChecks > 0 || outcome.passed === 0 ? 1 : 0);
+
+function describeFailure({ file, name, error }: Failure): string {
+  return `${file}: ${name}\n${error}`.replace(root, '');
+}
+
+async function runFiles(paths: string[], concurrency: number): Promise<Outcome> {
+  const result: Outcome = { passed: 0, failures: [], skips: [] };
+  const stream = run({
+    files: paths,
+    concurrency,
+    timeout: 300_000,
+    execArgv: ['--disable-warning=ExperimentalWarning', '--disable-warning=SecurityWarning'],
+    cwd: root,
+  });
+  stream.on('test:fail', ({ file, name, details }) => {
+    if (details.type === 'suite') return;
+    const { error } = details;
+    const cause = error.cause instanceof Error ? (error.cause.stack ?? error.cause.message) : (error.cause ?? error);
+    result.failures.push({ file: file ?? '', name, error: String(cause) });
+  });
+  stream.on('test:pass', ({ name, skip, details }) => {
+    if (details.type === 'suite') return;
+    if (skip === undefined || skip === false) result.passed++;
+    else result.skips.push(`skipped: ${name}: ${skip === true || skip === '' ? 'NO REASON GIVEN' : skip}`);
+  });
+  stream.on('test:stderr', (event) => {
+    if (process.env['SLUICE_TEST_VERBOSE']) process.stderr.write(event.message);
+  });
+  await new Promise<void>((resolve) => {
+    stream.on('end', resolve);
+    stream.resume();
+  });
+  return result;
+}
 
 function step(name: string, command: string, args: string[]): void {
   const result = spawnSync(command, args, { cwd: root, encoding: 'utf8' });

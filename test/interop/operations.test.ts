@@ -123,7 +123,7 @@ describe('starting', () => {
     const { status, stdout, stderr } = spawnSync(
       process.execPath,
       ['--disable-warning=ExperimentalWarning', 'src/cli/main.ts', 'proxy', '-c', proxy, '--concurrency', '1', ...args],
-      { encoding: 'utf8', timeout: 20_000 },
+      { encoding: 'utf8', timeout: 60_000 },
     );
     return { status, out: stdout, log: stderr, path: proxy };
   };

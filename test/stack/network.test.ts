@@ -70,7 +70,7 @@ async function serve(app: VclNet, host: string, port: number, answer: string): P
 
 const read = async (space: string, address: string, port: number): Promise<string> => {
   const code = `import socket; s = socket.create_connection(('${address}', ${port}), timeout=10); print(s.recv(100).decode())`;
-  return (await run('ip', ['netns', 'exec', space, 'python3', '-c', code], { timeout: 20_000 })).stdout.trim();
+  return (await run('ip', ['netns', 'exec', space, 'python3', '-c', code], { timeout: 60_000 })).stdout.trim();
 };
 
 test('the same address in two forwarding tables is two hosts', { skip }, async () => {
@@ -154,7 +154,7 @@ test('a device that cannot be made is a clear error, and nothing stays behind', 
   const dir = mkdtempSync(join(tmpdir(), 'sluice-net-'));
   const args = [...FLAGS, 'stack', '--runtime-dir', dir, '--device'];
   const start = (device: string): string =>
-    spawnSync(process.execPath, [...args, device], { encoding: 'utf8', timeout: 20_000 }).stderr;
+    spawnSync(process.execPath, [...args, device], { encoding: 'utf8', timeout: 60_000 }).stderr;
   assert.match(start('tun:sle0,address=10.1.0.2/24,netns=there-is-none'), /ip link set sle0 netns there-is-none: /);
   assert.match(start('tun:sle0,address=10.1.0.2/24,colour=1'), /unknown field/);
   rmSync(dir, { recursive: true });

@@ -4,7 +4,7 @@ import { TransportProto } from '../../src/stack/session/transport.ts';
 import { type VclSession, VclState } from '../../src/stack/vcl/session.ts';
 import type { VclWorker } from '../../src/stack/vcl/worker.ts';
 
-const DEADLINE_MS = 10_000;
+const DEADLINE_MS = 30_000;
 
 /** Serves the workers until `done`, or fails. */
 export function until(done: () => boolean, ...workers: VclWorker[]): void {

@@ -31,9 +31,9 @@ export function startLoop(t: TestContext, backend: IoBackend): Loop {
   return { dispatcher, sockets: backend === 'io_uring' ? new IoUringSocketInterface() : new EpollSocketInterface(), errors };
 }
 
-/** Resolves when `condition` holds after a turn; rejects after 10 s. */
+/** Resolves when `condition` holds after a turn; rejects after 45 s. */
 export async function until(dispatcher: BaseDispatcher, condition: () => boolean, what = 'condition'): Promise<void> {
-  const end = performance.now() + 10_000;
+  const end = performance.now() + 45_000;
   while (!condition()) {
     if (performance.now() > end) throw new Error(`timed out waiting for ${what}`);
     await new Promise<void>((resolve) => {

@@ -13,7 +13,7 @@ import { fileURLToPath } from 'node:url';
 import type { IoBackend } from '../../src/core/event/create_dispatcher.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const WAIT_MS = 15_000;
+const WAIT_MS = 45_000;
 
 /** Which backend runs in tests that are not about backends; `SLUICE_TEST_BACKEND` overrides. */
 const DEFAULT_BACKEND = process.env['SLUICE_TEST_BACKEND'] as IoBackend | undefined;
@@ -114,7 +114,7 @@ export class ProxyProcess {
     return (await this.stats(`^${escapeRegex(name)}$`)).get(name) ?? 0;
   }
 
-  /** Resolves with the value of a stat when `holds` says so; rejects after 15 s. */
+  /** Resolves with the value of a stat when `holds` says so; rejects after 45 s. */
   async untilStat(name: string, holds: (value: number) => boolean): Promise<number> {
     let value = 0;
     await until(
@@ -148,6 +148,16 @@ export class ProxyProcess {
       () => `${name} has ${lines.length} of ${count} lines:\n${lines.join('\n')}`,
     );
     return lines;
+  }
+
+  /** Resolves when such a file has this line, or one that the expression matches. */
+  async untilLine(name: string, wanted: string | RegExp): Promise<void> {
+    let lines: string[] = [];
+    const wants = (line: string): boolean => (typeof wanted === 'string' ? line === wanted : wanted.test(line));
+    await until(
+      async () => (lines = readLines(this.file(name))).some(wants),
+      () => `${name} has no line ${wanted}:\n${lines.join('\n')}`,
+    );
   }
 
   /** Resolves when admin answers and all listeners are bound. */
@@ -239,7 +249,7 @@ export function httpRequest(
   });
 }
 
-/** Looks again and again until `condition` holds; rejects after 15 s. A condition that throws does not hold yet. */
+/** Looks again and again until `condition` holds; rejects after 45 s. A condition that throws does not hold yet. */
 export async function until(condition: () => boolean | Promise<boolean>, what: string | (() => string)): Promise<void> {
   const end = performance.now() + WAIT_MS;
   let last: unknown;

@@ -92,7 +92,7 @@ test('an interface that is not there is an error that names it', { skip: xdpSkip
       '--device',
       `${kind}:nowhere0,address=10.1.0.2/24`,
     ];
-    const { stderr, status } = spawnSync(process.execPath, args, { encoding: 'utf8', timeout: 20_000 });
+    const { stderr, status } = spawnSync(process.execPath, args, { encoding: 'utf8', timeout: 60_000 });
     assert.notEqual(status, 0);
     assert.match(stderr, /No such device \(nowhere0\)/);
   }

@@ -43,8 +43,8 @@ print(n, h.hexdigest())
 const KERNEL_SERVER = (family: string, bytes: number): string => `
 import socket, hashlib
 l = socket.socket(socket.${family}); l.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-l.settimeout(15); l.bind(('', 9000)); l.listen()
-s, _ = l.accept(); s.settimeout(15)
+l.settimeout(30); l.bind(('', 9000)); l.listen()
+s, _ = l.accept(); s.settimeout(30)
 h = hashlib.sha256(); n = 0
 while True:
     b = s.recv(1 << 16)
@@ -148,7 +148,7 @@ const PING = `
 import socket, struct, os
 def checksum(b):
     s = sum(struct.unpack('!%dH' % (len(b) // 2), b)); s = (s >> 16) + (s & 0xffff); return ~(s + (s >> 16)) & 0xffff
-s = socket.socket(socket.AF_INET, socket.SOCK_RAW, 1); s.settimeout(5)
+s = socket.socket(socket.AF_INET, socket.SOCK_RAW, 1); s.settimeout(20)
 for size in (56, 3000):
     body = os.urandom(size)
     p = struct.pack('!BBHHH', 8, 0, 0, 7, size) + body
@@ -156,7 +156,7 @@ for size in (56, 3000):
     s.sendto(p, ('10.77.0.2', 0))
     r = s.recv(65535)
     assert r[20] == 0 and r[28:] == body, r[:40]
-s = socket.socket(socket.AF_INET6, socket.SOCK_RAW, 58); s.settimeout(5)
+s = socket.socket(socket.AF_INET6, socket.SOCK_RAW, 58); s.settimeout(20)
 for size in (56, 3000):
     body = os.urandom(size)
     s.sendto(struct.pack('!BBHHH', 128, 0, 0, 7, size) + body, ('fd77::2', 0))
@@ -183,7 +183,7 @@ test('UDP datagrams of all sizes come back', { skip }, () =>
     peer.stack.udp.bind(IpAddress.parse('0.0.0.0')!, 7, (socket, data, remote, port) => socket.send(data, remote, port));
     const said = await peer.python(`
 import socket, os
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(5); s.connect(('10.77.0.2', 7))
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(20); s.connect(('10.77.0.2', 7))
 for size in (0, 1, 2, 100, 1472, 1473, 9000, 65507):
     b = os.urandom(size); s.send(b); assert s.recv(65535) == b, size
 print('ok')`);

@@ -178,7 +178,7 @@ test('the kernel agrees on ECN, asked and asking', { skip: reason === null ? fal
 import socket
 open('/proc/sys/net/ipv4/tcp_ecn', 'w').write('1')
 info = lambda s: s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 100)[5] & 8
-l = socket.socket(); l.bind(('', 9000)); l.listen(); l.settimeout(10)
+l = socket.socket(); l.bind(('', 9000)); l.listen(); l.settimeout(30)
 s = socket.create_connection(('10.77.0.2', 80), timeout=10)
 first = info(s); s.close()
 t, _ = l.accept()

@@ -19,7 +19,7 @@ const skip = reason === null ? false : reason;
 const namespace = `slt-vcl-${process.pid}`;
 const run = promisify(execFile);
 const inNamespace = (program: string, ...args: string[]): Promise<{ stdout: string }> =>
-  run('ip', ['netns', 'exec', namespace, program, ...args], { timeout: 20_000, maxBuffer: 1 << 26, encoding: 'latin1' });
+  run('ip', ['netns', 'exec', namespace, program, ...args], { timeout: 60_000, maxBuffer: 1 << 26, encoding: 'latin1' });
 
 let directory = '';
 let stack: HostStack;

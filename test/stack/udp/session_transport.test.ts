@@ -116,7 +116,7 @@ import socket
 good = 0
 for k in range(100):
     f, a = (socket.AF_INET, '10.74.0.2') if k % 2 else (socket.AF_INET6, 'fd74::2')
-    s = socket.socket(f, socket.SOCK_DGRAM); s.settimeout(10); s.connect((a, 53)); m = b'question %d' % k
+    s = socket.socket(f, socket.SOCK_DGRAM); s.settimeout(30); s.connect((a, 53)); m = b'question %d' % k
     s.send(m); good += s.recv(100) == m[::-1]
 print(good)
 `);
@@ -151,7 +151,7 @@ test('a connected session hears that nobody listens; a listener without connecti
   const program = python(`
 import socket
 s = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3)]
-for k, x in enumerate(s): x.settimeout(10); x.connect(('10.74.0.2', 54)); x.send(b'hello %d' % k); x.send(b'again')
+for k, x in enumerate(s): x.settimeout(30); x.connect(('10.74.0.2', 54)); x.send(b'hello %d' % k); x.send(b'again')
 print([x.recv(100) for x in s])
 `);
   const answers: string[] = [];
@@ -171,7 +171,7 @@ print([x.recv(100) for x in s])
 test('one send is cut into segments, to the kernel and on the stack', { skip }, async () => {
   const program = python(`
 import socket
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(10); s.bind(('10.74.0.1', 9001)); print('ready')
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(30); s.bind(('10.74.0.1', 9001)); print('ready')
 print([len(s.recv(65535)) for _ in range(45)])
 `);
   assert.equal(await program.line(), 'ready');
