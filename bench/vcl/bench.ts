@@ -5,24 +5,11 @@
  * Two upstreams: a second Sluice (its 1 MB body is a direct response, so that only moving bytes counts), and a Node server, which is on the
  * host stack unchanged by `sluice exec`.
  */
-import { existsSync, mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { cpuOf, median, startPinned, waitForPort } from '../lib/processes.ts';
-import { LOAD_CORE, PROXY_CORE, portAt } from '../lib/proxies.ts';
+import { cpuOf, median } from '../lib/processes.ts';
 import { type Row, row } from '../lib/report.ts';
 import { wrk } from '../lib/wrk.ts';
 import type { BenchOptions } from '../run.ts';
-
-type Json = Record<string, unknown>;
-type Way = 'cut-through' | 'kernel';
-
-interface Setup {
-  way: Way;
-  port: number;
-  pids: number[];
-}
+import { type Setup, start, startStack, type Way } from './setups.ts';
 
 interface Sample {
   cpu: number;
@@ -31,14 +18,7 @@ interface Sample {
   p99: number;
 }
 
-const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
-const NODE_UPSTREAM = fileURLToPath(new URL('./upstream.ts', import.meta.url));
-const FLAGS = ['--disable-warning=ExperimentalWarning', MAIN];
-const TYPES = 'type.googleapis.com/envoy.';
-const VCL = 'envoy.extensions.vcl.vcl_socket_interface';
 const CONNECTIONS = 64;
-const directory = mkdtempSync(join(tmpdir(), 'sluice-bench-vcl-'));
-const runtimeDir = join(directory, 'stack');
 
 export async function run(options: BenchOptions): Promise<Row[]> {
   const stack = await startStack();
@@ -57,103 +37,6 @@ export async function run(options: BenchOptions): Promise<Row[]> {
   return rows;
 }
 
-async function startStack(): Promise<number> {
-  const child = startPinned(LOAD_CORE, process.execPath, [...FLAGS, 'stack', '--runtime-dir', runtimeDir]);
-  while (!existsSync(join(runtimeDir, 'app_ns_sockets', 'default'))) await new Promise((resolve) => setTimeout(resolve, 20));
-  return child.pid!;
-}
-
-async function start(way: Way, upstream: 'sluice' | 'node', at: number, stack: number | null): Promise<Setup> {
-  const upstreamPort = portAt(at);
-  const port = portAt(at + 1);
-  const vcl = way === 'cut-through';
-  const server =
-    upstream === 'sluice'
-      ? startSluice(LOAD_CORE, `upstream-${at}`, upstreamConfig(upstreamPort, vcl))
-      : startPinned(LOAD_CORE, process.execPath, [
-          ...(vcl ? [...FLAGS, 'exec', '--runtime-dir', runtimeDir, '--', 'node'] : ['--disable-warning=ExperimentalWarning']),
-          NODE_UPSTREAM,
-          String(upstreamPort),
-        ]);
-  const proxy = startSluice(PROXY_CORE, `proxy-${at}`, proxyConfig(port, upstreamPort, vcl));
-  await waitForPort(port);
-  await untilAnswered(port);
-  return { way, port, pids: [server.pid!, proxy.pid!, ...(stack === null ? [] : [stack])] };
-}
-
-function startSluice(core: number, name: string, config: Json): ReturnType<typeof startPinned> {
-  const file = join(directory, `${name}.json`);
-  writeFileSync(file, JSON.stringify(config));
-  return startPinned(core, process.execPath, [...FLAGS, 'proxy', '-c', file, '--concurrency', '1', '-l', 'error']);
-}
-
-async function untilAnswered(port: number): Promise<void> {
-  for (let i = 0; i < 300; i++) {
-    const answer = await fetch(`http://127.0.0.1:${port}/small`).catch(() => null);
-    await answer?.arrayBuffer();
-    if (answer?.status === 200) return;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  throw new Error('the proxy does not reach its upstream');
-}
-
-function onVcl(vcl: boolean): Json {
-  return vcl ? { metadata: { filter_metadata: { 'sluice.socket_interface': { name: VCL } } } } : {};
-}
-
-function bootstrap(vcl: boolean, listener: Json, clusters: Json[]): Json {
-  const typed = { '@type': 'type.googleapis.com/sluice.extensions.vcl.v1.HostStackSocketInterface', runtime_dir: runtimeDir };
-  return {
-    ...(vcl && { bootstrap_extensions: [{ name: VCL, typed_config: typed }] }),
-    static_resources: { listeners: [listener], clusters },
-  };
-}
-
-function listener(port: number, routes: Json[], more: Json, limit: Json = {}): Json {
-  return {
-    name: 'main',
-    address: { socket_address: { address: '127.0.0.1', port_value: port } },
-    filter_chains: [
-      {
-        filters: [
-          {
-            name: 'http',
-            typed_config: {
-              '@type': `${TYPES}extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`,
-              stat_prefix: 'bench',
-              http_filters: [{ name: 'router', typed_config: { '@type': `${TYPES}extensions.filters.http.router.v3.Router` } }],
-              route_config: { ...limit, virtual_hosts: [{ name: 'all', domains: ['*'], routes }] },
-            },
-          },
-        ],
-      },
-    ],
-    ...more,
-  };
-}
-
-function upstreamConfig(port: number, vcl: boolean): Json {
-  const direct = (path: string, body: string): Json => ({
-    match: { path },
-    direct_response: { status: 200, body: { inline_string: body } },
-  });
-  const routes = [direct('/small', 'hello, world'), direct('/1m', 'x'.repeat(1024 * 1024))];
-  return bootstrap(vcl, listener(port, routes, onVcl(vcl), { max_direct_response_body_size_bytes: 1024 * 1024 }), []);
-}
-
-function proxyConfig(port: number, upstreamPort: number, vcl: boolean): Json {
-  const address = { socket_address: { address: '127.0.0.1', port_value: upstreamPort } };
-  const cluster = {
-    name: 'upstream',
-    type: 'STATIC',
-    connect_timeout: '5s',
-    circuit_breakers: { thresholds: [{ max_connections: 100_000, max_pending_requests: 100_000, max_requests: 100_000 }] },
-    load_assignment: { cluster_name: 'upstream', endpoints: [{ lb_endpoints: [{ endpoint: { address } }] }] },
-    ...onVcl(vcl),
-  };
-  return bootstrap(vcl, listener(port, [{ match: { prefix: '/' }, route: { cluster: 'upstream' } }], {}), [cluster]);
-}
-
 async function measure(setups: Setup[], path: string, options: BenchOptions): Promise<Map<Way, Sample[]>> {
   const samples = new Map<Way, Sample[]>(setups.map(({ way }) => [way, []]));
   const cpu = (pids: number[]): number =>
@@ -164,7 +47,8 @@ async function measure(setups: Setup[], path: string, options: BenchOptions): Pr
   for (const { port } of setups) await wrk(`http://127.0.0.1:${port}${path}`, CONNECTIONS, 1);
   for (let round = 0; round < options.rounds; round++) {
     for (let i = 0; i < setups.length; i++) {
-      const { way, port, pids } = setups[(i + round) % setups.length];
+      const { way, port, upstream, proxy, stack } = setups[(i + round) % setups.length];
+      const pids = stack === null ? [upstream, proxy] : [upstream, proxy, stack];
       const before = cpu(pids);
       const result = await wrk(`http://127.0.0.1:${port}${path}`, CONNECTIONS, options.seconds);
       const used = cpu(pids) - before;

@@ -4,21 +4,32 @@
  * All its state is private to the process that owns the side, so the peer cannot damage it. Freed chunks first go to a short
  * last-in-first-out list per order, which keeps a busy FIFO on memory that is still in the cache; what does not fit there merges with
  * its buddy. Every FIFO that has been promised memory can always have one page: `reserve` / `unreserve` keep that many pages back.
+ *
+ * Free memory goes back to the kernel in `trim`, called about once a second: all but what has lately been in use at one time. (Giving back
+ * everything that happens to be free costs a busy application a page fault for every 4 KB that it writes in the next second.)
  */
 import { MAX_CHUNK_ORDER } from './layout.ts';
 import type { Segment } from './segment.ts';
 
 const QUICK_LIMIT = 16;
 const FREE = 0x40;
+/** Of a free block: the kernel has no memory behind it, and clears what it gives when it is touched. */
+const CLEAN = 0x80;
 
 export class ChunkArena {
   readonly segment: Segment;
   readonly side: number;
   readonly firstPage: number;
   readonly pages: number;
+  /** From so many pages in use on, FIFOs make do with less memory each (see `fifo_producer.ts`). */
+  crowdedFrom = Number.POSITIVE_INFINITY;
   private freePages: number;
+  /** Of them in blocks that are CLEAN. */
+  private cleanPages = 0;
+  /** The most pages in use at a time since the last `trim`. */
+  private peakPages = 0;
   private reserved = 0;
-  /** Per page: FREE | order at the first page of a free block, else 0. */
+  /** Per page: FREE | order, perhaps CLEAN, at the first page of a free block, else 0. */
   private readonly blocks: Uint8Array;
   private readonly free: number[][] = [];
   private readonly quick: number[][] = [];
@@ -40,13 +51,17 @@ export class ChunkArena {
       const size = 1 << order;
       while (at >= size && (at % (size * 2) !== 0 || order === MAX_CHUNK_ORDER)) {
         at -= size;
-        this.pushFree(at, order);
+        this.pushFree(at, order, CLEAN);
       }
     }
   }
 
   get usedPages(): number {
     return this.pages - this.freePages;
+  }
+
+  get crowded(): boolean {
+    return this.pages - this.freePages >= this.crowdedFrom;
   }
 
   /** Promises one page to a FIFO. False when every page is promised. */
@@ -87,26 +102,55 @@ export class ChunkArena {
     else this.merge(at, order);
   }
 
-  /** Gives the memory behind free blocks of at least 2^minOrder pages back to the kernel. */
-  trim(minOrder = 0): void {
-    this.mergeQuick();
-    for (let order = minOrder; order <= MAX_CHUNK_ORDER; order++) {
+  /**
+   * Gives free memory back to the kernel, but for as much as has been in use since the last call. True when there is some left that the
+   * next call may give back.
+   */
+  trim(): boolean {
+    const used = this.usedPages;
+    const keep = this.peakPages - used;
+    this.peakPages = used;
+    if (this.freePages - this.cleanPages > keep) {
+      this.mergeQuick();
+      this.clean(this.freePages - this.cleanPages - keep);
+    }
+    return this.freePages > this.cleanPages;
+  }
+
+  /** Gives back `pages` pages, those first that have been free for longest. */
+  private clean(pages: number): void {
+    for (let order = MAX_CHUNK_ORDER; order >= 0; order--) {
+      const size = 1 << order;
       for (const at of this.free[order]) {
-        if (this.blocks[at] === (FREE | order)) this.segment.punchPages(this.firstPage + at, 1 << order);
+        if (pages <= 0) return;
+        if (this.blocks[at] !== (FREE | order)) continue;
+        if (size > pages) {
+          // What is taken from a block is taken from its beginning.
+          this.segment.punchPages(this.firstPage + at + size - pages, pages);
+          return;
+        }
+        this.segment.punchPages(this.firstPage + at, size);
+        this.blocks[at] = FREE | order | CLEAN;
+        this.cleanPages += size;
+        pages -= size;
       }
     }
   }
 
   private setFreePages(pages: number): void {
     this.freePages = pages;
-    this.segment.setUsedPages(this.side, this.pages - pages);
+    const used = this.pages - pages;
+    if (used > this.peakPages) this.peakPages = used;
+    this.segment.setUsedPages(this.side, used);
   }
 
   private take(order: number): number {
     for (let from = order; from <= MAX_CHUNK_ORDER; from++) {
       const at = this.popFree(from);
       if (at < 0) continue;
-      for (let half = from - 1; half >= order; half--) this.pushFree(at + (1 << half), half);
+      const clean = this.blocks[at] & CLEAN;
+      this.unlist(at, from);
+      for (let half = from - 1; half >= order; half--) this.pushFree(at + (1 << half), half, clean);
       return at;
     }
     return -1;
@@ -115,13 +159,13 @@ export class ChunkArena {
   private merge(at: number, order: number): void {
     while (order < MAX_CHUNK_ORDER) {
       const buddy = at ^ (1 << order);
-      if (buddy + (1 << order) > this.pages || this.blocks[buddy] !== (FREE | order)) break;
+      if (buddy + (1 << order) > this.pages || !this.isFree(buddy, order)) break;
       // Its entry in the free list is now stale and is skipped when popped.
-      this.blocks[buddy] = 0;
+      this.unlist(buddy, order);
       if (buddy < at) at = buddy;
       order++;
     }
-    this.pushFree(at, order);
+    this.pushFree(at, order, 0);
   }
 
   private mergeQuick(): void {
@@ -131,8 +175,18 @@ export class ChunkArena {
     }
   }
 
-  private pushFree(at: number, order: number): void {
-    this.blocks[at] = FREE | order;
+  private isFree(at: number, order: number): boolean {
+    return (this.blocks[at] & ~CLEAN) === (FREE | order);
+  }
+
+  private unlist(at: number, order: number): void {
+    if ((this.blocks[at] & CLEAN) !== 0) this.cleanPages -= 1 << order;
+    this.blocks[at] = 0;
+  }
+
+  private pushFree(at: number, order: number, clean: number): void {
+    this.blocks[at] = FREE | order | clean;
+    if (clean !== 0) this.cleanPages += 1 << order;
     const list = this.free[order];
     list.push(at);
     if (list.length > 64 && list.length > 2 * (this.pages >> order)) this.compact(order);
@@ -142,15 +196,13 @@ export class ChunkArena {
     const list = this.free[order];
     while (list.length > 0) {
       const at = list.pop()!;
-      if (this.blocks[at] !== (FREE | order)) continue;
-      this.blocks[at] = 0;
-      return at;
+      if (this.isFree(at, order)) return at;
     }
     return -1;
   }
 
   private compact(order: number): void {
-    const live = new Set(this.free[order].filter((at) => this.blocks[at] === (FREE | order)));
+    const live = new Set(this.free[order].filter((at) => this.isFree(at, order)));
     this.free[order] = [...live];
   }
 }

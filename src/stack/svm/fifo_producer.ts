@@ -6,6 +6,8 @@
  * Besides the plain write: reserve / commit (zero-copy write) and `writeAt` for bytes that come out of order, merged into ranges and
  * delivered once the gap before them fills (RFC 9293 3.10.7.4, as a TCP receiver needs).
  *
+ * In an arena that is crowded, and only there, a FIFO takes less than its peer has asked for.
+ *
  * The only words read from the other side are `head`, the wanted size and the notification flags. A head that is not between its
  * previous value and the tail marks the FIFO `corrupted`: it then accepts nothing any more.
  */
@@ -15,6 +17,11 @@ import { CHUNK_ENTRY_WORDS, ChunkWord, DequeueNotify, FifoWord, MAX_CHUNK_ORDER,
 /** Largest chunk that growing asks for: the size whose reuse stays in the second-level cache. */
 const MAX_GROW_BYTES = 64 * 1024;
 const BYTE_LOOP_LIMIT = 32;
+/**
+ * What a FIFO makes do with in a crowded arena: enough for a reader's turn, and so little that many busy FIFOs together stay in the cache.
+ * (64 connections with bodies of 1 MB: 1.15 to 1.4 times the CPU time with 1 MB each.)
+ */
+const CROWDED_BYTES = 256 * 1024;
 export const MAX_FIFO_SIZE = 2 ** 30;
 export const MIN_FIFO_SIZE = PAGE;
 
@@ -38,7 +45,9 @@ export class FifoProducer {
   private readonly maxSize: number;
   private tail = 0;
   private head = 0;
+  /** What may be in it now: what the peer asked for or, in a crowded arena, less. */
   private size: number;
+  private squeezed = false;
   private promised: boolean;
   /** Chunks in stream order; `tailChunk` is the one that holds the tail. */
   private readonly chunkPage: number[] = [];
@@ -83,7 +92,9 @@ export class FifoProducer {
   /** The peer may have asked for another capacity; done when a write finds no room. */
   refreshSize(): void {
     const wanted = Atomics.load(this.i32, this.word + FifoWord.size);
-    this.size = Math.min(Math.max(wanted, MIN_FIFO_SIZE), this.maxSize);
+    const size = Math.min(Math.max(wanted, MIN_FIFO_SIZE), this.maxSize);
+    this.squeezed = this.arena.crowded;
+    this.size = this.squeezed && size > CROWDED_BYTES ? CROWDED_BYTES : size;
   }
 
   /**
@@ -107,6 +118,12 @@ export class FifoProducer {
       this.tail = (this.tail + length) | 0;
       Atomics.store(this.i32, this.word + FifoWord.tail, this.tail);
       return length;
+    }
+    if (this.squeezed !== this.arena.crowded) {
+      this.refreshSize();
+      room = this.size - this.used;
+      if (this.corrupted || room <= 0) return 0;
+      if (length > room) length = room;
     }
     const written = this.copyIn(this.tail, source, offset, length);
     if (written > 0) this.publish(written);
@@ -185,7 +202,9 @@ export class FifoProducer {
    */
   wantDequeueNotify(kind: number, threshold = 1): boolean {
     const flags = this.word + FifoWord.wantDequeueNotify;
-    this.i32[this.word + FifoWord.dequeueThreshold] = threshold;
+    // The peer counts from what it asked for.
+    const unused = Math.max(0, this.i32[this.word + FifoWord.size] - this.size);
+    this.i32[this.word + FifoWord.dequeueThreshold] = threshold + unused;
     Atomics.or(this.i32, flags, kind);
     this.loadHead();
     const used = (this.tail - this.head) >>> 0;

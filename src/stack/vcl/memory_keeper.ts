@@ -52,12 +52,12 @@ export class MemoryKeeper {
 
   private sweep(): void {
     this.sweepTimer = null;
-    let unread = false;
+    let more = false;
     // Asking for `used` takes back what was read.
     for (const session of this.sessions) {
-      if (session !== null && session.tx !== null) unread = session.tx.used > 0 || unread;
+      if (session !== null && session.tx !== null) more = session.tx.used > 0 || more;
     }
-    for (const end of this.ends()) end.arena.trim();
-    if (unread) this.noteWrite();
+    for (const end of this.ends()) more = end.arena.trim() || more;
+    if (more) this.noteWrite();
   }
 }

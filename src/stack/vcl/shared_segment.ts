@@ -8,6 +8,9 @@ import { MessageQueueConsumer, MessageQueueProducer } from '../svm/message_queue
 import { Segment } from '../svm/segment.ts';
 import type { VclSession } from './session.ts';
 
+/** 2 MB: what is written and not yet read no longer fits into a core's cache. */
+const CROWDED_PAGES = 512;
+
 export class SegmentEnd {
   readonly id: number;
   readonly side: number;
@@ -30,6 +33,8 @@ export class SegmentEnd {
     this.ringFd = ringFd;
     this.bellFd = bellFd;
     this.arena = new ChunkArena(segment, side);
+    // Between applications only: a network needs as much on its way as was asked for.
+    if (bellFd !== null) this.arena.crowdedFrom = CROWDED_PAGES;
     this.fromPeer = new MessageQueueConsumer(segment, 1 - side);
     this.toPeer = new MessageQueueProducer(segment, side, () => ringDoorbell(ringFd));
   }

@@ -189,6 +189,29 @@ test('the consumer can change the size', () => {
   closeDescriptor(fd);
 });
 
+test('in a crowded arena a FIFO takes less, asks for room accordingly, and takes more again later', () => {
+  const { segment, arena, producer, consumer, fd } = fifoPair(1 << 20, 1024);
+  segment.i32[segment.fifoWord(1, 0) + FifoWord.size] = 1 << 20;
+  const second = new FifoProducer(arena, segment.fifoWord(1, 0));
+  const secondConsumer = new FifoConsumer(segment, segment.fifoWord(1, 0), 0);
+  arena.crowdedFrom = 100;
+  const data = new Uint8Array(1 << 20);
+  assert.equal(producer.write(data, 0, 600_000), 600_000);
+  assert.equal(second.write(data, 0, 1 << 20), 1 << 18);
+  assert.equal(second.write(data, 0, 1), 0);
+  assert.equal(producer.write(data, 0, 1 << 20), 0, 'it has more than its share already');
+  assert.equal(second.wantDequeueNotify(DequeueNotify.Room, 1 << 16), false);
+  secondConsumer.drop((1 << 16) - 1);
+  assert.equal(secondConsumer.shouldNotify(), false);
+  secondConsumer.drop(1);
+  assert.equal(secondConsumer.shouldNotify(), true);
+  consumer.dropAll();
+  producer.reclaim();
+  assert.equal(arena.crowded, false);
+  assert.equal(second.write(data, 0, 1 << 20), (1 << 20) - (1 << 18) + (1 << 16));
+  closeDescriptor(fd);
+});
+
 test('every FIFO can write even when others have taken the rest of the memory', () => {
   const { segment, arena, producer, consumer, fd } = fifoPair(1 << 20, 16);
   segment.i32[segment.fifoWord(1, 0) + FifoWord.size] = 1 << 20;

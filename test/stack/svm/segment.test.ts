@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
+import { fstatSync } from 'node:fs';
 import { test } from 'node:test';
 import { createEventfd } from '../../../src/core/sys/eventfd.ts';
 import { createSealedMemfd } from '../../../src/core/sys/memfd.ts';
 import { closeDescriptor } from '../../../src/core/sys/unix_socket.ts';
 import { ChunkArena } from '../../../src/stack/svm/chunk_arena.ts';
-import { HeaderWord, LAYOUT_VERSION, SegmentKind } from '../../../src/stack/svm/layout.ts';
+import { HeaderWord, LAYOUT_VERSION, PAGE, SegmentKind } from '../../../src/stack/svm/layout.ts';
 import { MessageQueueConsumer, MessageQueueProducer } from '../../../src/stack/svm/message_queue.ts';
 import { Segment } from '../../../src/stack/svm/segment.ts';
 import { fifoSegment, random } from './support.ts';
@@ -51,6 +52,7 @@ test('the arena never hands out a page twice, merges what comes back, and keeps 
   const owner = new Int8Array(segment.layout.pages);
   const held: { page: number; order: number }[] = [];
   for (let step = 0; step < 20_000; step++) {
+    if (rnd(50) === 0) arena.trim();
     if (rnd(2) === 0) {
       const order = rnd(rnd(4) === 0 ? 9 : 4);
       const page = arena.alloc(order);
@@ -77,6 +79,32 @@ test('the arena never hands out a page twice, merges what comes back, and keeps 
   assert.equal(arena.alloc(0), 0);
   arena.unreserve();
   assert.notEqual(arena.alloc(0), 0);
+  closeDescriptor(fd);
+});
+
+test('trimming keeps what was lately in use and gives the rest back to the kernel', () => {
+  const { segment, fd } = fifoSegment(1024);
+  const arena = new ChunkArena(segment, 0);
+  const before = fstatSync(fd).blocks;
+  const pagesBehind = (): number => ((fstatSync(fd).blocks - before) * 512) / PAGE;
+  /** Takes so many pages, writes to each, and lets go of them. */
+  const use = (pages: number): void => {
+    const held: number[] = [];
+    for (let i = 0; i < pages; i++) held.push(arena.alloc(0));
+    for (const page of held) segment.u8[page * PAGE] = 1;
+    for (const page of held) arena.release(page, 0);
+  };
+  use(600);
+  assert.equal(arena.trim(), true);
+  assert.equal(pagesBehind(), 600, 'it may be needed again at once');
+  use(100);
+  assert.equal(arena.trim(), true);
+  assert.ok(pagesBehind() >= 100 && pagesBehind() < 356, `${pagesBehind()} pages are left where 100 were used`);
+  assert.equal(arena.trim(), false);
+  assert.equal(pagesBehind(), 0);
+  assert.equal(arena.trim(), false);
+  use(600);
+  assert.equal(pagesBehind(), 600);
   closeDescriptor(fd);
 });
 
