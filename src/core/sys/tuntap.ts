@@ -20,6 +20,8 @@ const IFF_NAPI = 0x10;
 const TUN_F_CSUM = 1;
 const TUN_F_TSO4 = 2;
 const TUN_F_TSO6 = 4;
+const TUN_F_USO4 = 0x20;
+const TUN_F_USO6 = 0x40;
 const IFNAMSIZ = 16;
 
 export const VNET_HEADER_BYTES = 10;
@@ -45,6 +47,8 @@ export interface TunTap {
   fd: number;
   /** The name that the kernel gave it. */
   name: string;
+  /** Segmentation offload is for UDP too. */
+  udpSegmentation: boolean;
 }
 
 let scratch: Scratch | null = null;
@@ -71,17 +75,20 @@ function open(options: TunTapOptions, threaded: boolean): TunTap {
   view.setUint16(IFNAMSIZ, kind | IFF_NO_PI | (options.vnetHeader ? IFF_VNET_HDR : 0) | (threaded ? IFF_NAPI : 0), true);
   set(fd, TUNSETIFF, pointer, 'TUNSETIFF');
   const name = Buffer.from(memory.u8.subarray(0, memory.u8.indexOf(0))).toString();
+  let udpSegmentation = false;
   if (options.vnetHeader) {
     view.setInt32(0, VNET_HEADER_BYTES, true);
     set(fd, TUNSETVNETHDRSZ, pointer, 'TUNSETVNETHDRSZ');
     const segmentation = options.segmentationOffload ? TUN_F_TSO4 | TUN_F_TSO6 : 0;
     const offloads = options.checksumOffload || segmentation !== 0 ? TUN_F_CSUM | segmentation : 0;
-    // The argument of this one is the value itself.
-    set(fd, TUNSETOFFLOAD, BigInt(offloads), 'TUNSETOFFLOAD');
+    // The argument of this one is the value itself. Kernels before 6.2 know nothing of UDP.
+    const withUdp = BigInt(offloads | TUN_F_USO4 | TUN_F_USO6);
+    udpSegmentation = segmentation !== 0 && libc.ioctl(fd, BigInt(TUNSETOFFLOAD), withUdp) >= 0;
+    if (!udpSegmentation) set(fd, TUNSETOFFLOAD, BigInt(offloads), 'TUNSETOFFLOAD');
   }
   // Best effort: a short queue drops, which TCP survives.
   if (options.queueLength !== undefined) setQueueLength(name, options.queueLength);
-  return { fd, name };
+  return { fd, name, udpSegmentation };
 }
 
 function set(fd: number, request: number, argument: bigint, name: string): void {

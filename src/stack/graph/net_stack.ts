@@ -9,7 +9,9 @@ import type { TcpConfig } from '../tcp/config.ts';
 import type { TcpLower, TcpRoute } from '../tcp/lower.ts';
 import { Tcp } from '../tcp/tcp.ts';
 import { Udp } from '../udp/udp.ts';
-import { IpProtocol } from '../wire/ipv4.ts';
+import { IPV4_HEADER, IpProtocol } from '../wire/ipv4.ts';
+import { IPV6_HEADER } from '../wire/ipv6.ts';
+import { UDP_HEADER } from '../wire/udp.ts';
 import { EthernetNodes } from './ethernet_nodes.ts';
 import { Graph } from './graph.ts';
 import { IcmpNodes } from './icmp_nodes.ts';
@@ -234,6 +236,14 @@ export class NetStack implements TcpLower {
   sendUdp(packet: Packet, local: IpAddress, remote: IpAddress): void {
     packet.checksumOffset = 6;
     this.ipOutput.send(packet, local, remote, IpProtocol.udp, 0, false);
+  }
+
+  udpSegmentation(remote: IpAddress, fib: number, bytes: number): number {
+    const entry = this.lookup(remote, fib);
+    if (entry === null || entry.kind === 'drop' || entry.kind === 'receive') return 0;
+    const { device } = this.interfaces[entry.device];
+    const headers = (remote.isV4 ? IPV4_HEADER : IPV6_HEADER) + UDP_HEADER;
+    return bytes + headers <= Math.min(device.mtu, this.pathMtu(remote, fib)) ? device.maxUdpGsoBytes : 0;
   }
 
   route(_local: IpAddress, remote: IpAddress, fib = 0): TcpRoute | null {

@@ -14,6 +14,7 @@ export class CaptureDevice implements Device {
   readonly mac: Uint8Array | null;
   readonly checksumOffload: boolean;
   readonly maxGsoBytes: number;
+  readonly maxUdpGsoBytes: number;
   captured = 0;
   private readonly device: Device;
   private readonly writer: PcapngWriter;
@@ -26,6 +27,7 @@ export class CaptureDevice implements Device {
     this.mac = device.mac;
     this.checksumOffload = device.checksumOffload;
     this.maxGsoBytes = device.maxGsoBytes;
+    this.maxUdpGsoBytes = device.maxUdpGsoBytes;
     this.limit = options.limit ?? Number.POSITIVE_INFINITY;
     this.writer = new PcapngWriter(options);
     this.writer.addInterface(device.name, device.mac !== null);

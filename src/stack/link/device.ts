@@ -11,6 +11,8 @@ export interface Device {
   readonly checksumOffload: boolean;
   /** Largest TCP payload it segments; 0: none. */
   readonly maxGsoBytes: number;
+  /** Largest payload of many UDP datagrams of one size that it cuts (UDP segmentation offload); 0: none. */
+  readonly maxUdpGsoBytes: number;
   /** Takes ownership of `packet`, which starts at the link layer (or the IP header without one). */
   transmit(packet: Packet, nowUs: number): void;
   /** The next packet that arrived, from `pool`; null when there is none (or no buffer). */

@@ -130,6 +130,7 @@ export class FaultInjector implements Device {
   readonly mac: Uint8Array | null;
   readonly checksumOffload: boolean;
   readonly maxGsoBytes: number;
+  readonly maxUdpGsoBytes: number;
   readonly outbound: FaultyPath;
   readonly inbound: FaultyPath;
   private readonly device: Device;
@@ -141,6 +142,7 @@ export class FaultInjector implements Device {
     this.mac = device.mac;
     this.checksumOffload = keepOffload && device.checksumOffload;
     this.maxGsoBytes = keepOffload ? device.maxGsoBytes : 0;
+    this.maxUdpGsoBytes = keepOffload ? device.maxUdpGsoBytes : 0;
     const random = seededRandom(seed);
     this.outbound = new FaultyPath(outbound, random);
     this.inbound = new FaultyPath(inbound, random);
@@ -196,6 +198,7 @@ function clone(packet: Packet): Packet | null {
   copy.l3 = copy.start + packet.l3 - packet.start;
   copy.checksumOffset = packet.checksumOffset;
   copy.isV4 = packet.isV4;
+  copy.protocol = packet.protocol;
   return copy;
 }
 

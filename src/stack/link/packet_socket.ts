@@ -9,7 +9,7 @@
  *
  * A block that is not full is handed over after a millisecond: a round trip on an idle link takes that long. AF_XDP does not wait.
  */
-import { libc } from '../../core/sys/libc.ts';
+import { E, errno, libc } from '../../core/sys/libc.ts';
 import { addressHigh, addressLow, NativeMemory } from '../../core/sys/memory.ts';
 import {
   BLOCK,
@@ -29,6 +29,7 @@ import {
 import { VNET_HEADER_BYTES } from '../../core/sys/tuntap.ts';
 import { type Packet, PacketFlag, type PacketPool } from '../graph/packet.ts';
 import { ETHERNET_HEADER } from '../wire/ethernet.ts';
+import { IpProtocol } from '../wire/ipv4.ts';
 import { Coalescer } from './coalescer.ts';
 import { type Device, newDeviceCounters } from './device.ts';
 import { completeChecksum, segment } from './segmenter.ts';
@@ -63,6 +64,7 @@ export class PacketSocketDevice implements Device {
   readonly mac: Uint8Array;
   readonly checksumOffload = true;
   readonly maxGsoBytes = MAX_GSO;
+  readonly maxUdpGsoBytes = MAX_GSO;
   readonly fd: number;
   readonly counters = newDeviceCounters();
   /** Calls that had the kernel send. */
@@ -76,6 +78,8 @@ export class PacketSocketDevice implements Device {
   private readonly frames: number;
   private readonly checksums: boolean;
   private readonly segments: boolean;
+  /** The kernel takes UDP segments (Linux 6.2), until it says otherwise. */
+  private udpSegments = true;
   private readonly iov = NativeMemory.map(4096);
   private readonly coalescer: Coalescer | null;
   private readonly arrivals: Packet[] = [];
@@ -120,7 +124,7 @@ export class PacketSocketDevice implements Device {
 
   transmit(packet: Packet): void {
     if (packet.gsoSize === 0) this.transmitOne(packet);
-    else if (this.segments) this.transmitLarge(packet);
+    else if (this.segments && (packet.protocol !== IpProtocol.udp || this.udpSegments)) this.transmitLarge(packet);
     else this.counters.txDropped += segment(packet, this.checksums, this.sendSegment);
   }
 
@@ -270,7 +274,7 @@ export class PacketSocketDevice implements Device {
   }
 
   private transmitLarge(packet: Packet): void {
-    const { length } = packet;
+    const { length, start } = packet;
     if (this.gathered > 0 && !this.closed) this.send();
     const at = writeVnetHeader(packet);
     const { i32, pointer } = this.iov;
@@ -280,8 +284,16 @@ export class PacketSocketDevice implements Device {
     i32[2] = packet.length;
     i32[3] = 0;
     this.sends++;
-    if (this.closed || libc.writev(this.largeFd, pointer, 1) < 0) this.counters.txDropped++;
-    else {
+    if (this.closed) this.counters.txDropped++;
+    else if (libc.writev(this.largeFd, pointer, 1) < 0) {
+      if (errno() === E.INVAL && packet.protocol === IpProtocol.udp) {
+        this.udpSegments = false;
+        packet.start = start;
+        this.transmit(packet);
+        return;
+      }
+      this.counters.txDropped++;
+    } else {
       this.counters.txPackets++;
       this.counters.txBytes += length;
     }

@@ -20,6 +20,7 @@ export class PipeDevice implements Device {
   readonly mac: Uint8Array | null;
   readonly checksumOffload: boolean;
   readonly maxGsoBytes: number;
+  readonly maxUdpGsoBytes: number;
   readonly counters = newDeviceCounters();
   /** Called when a packet has been put into an empty queue. */
   onReadable: (() => void) | null = null;
@@ -43,7 +44,7 @@ export class PipeDevice implements Device {
     this.mtu = options.mtu ?? 1500;
     this.mac = options.ethernet ? new Uint8Array([2, 0, 0, 0, 0, id]) : null;
     this.checksumOffload = options.checksumOffload ?? false;
-    this.maxGsoBytes = options.maxGsoBytes ?? 0;
+    this.maxGsoBytes = this.maxUdpGsoBytes = options.maxGsoBytes ?? 0;
     this.queueLimit = options.queueLimit ?? 65_536;
   }
 

@@ -3,13 +3,14 @@
  * segments are cut and merged here (`segmenter.ts`, `coalescer.ts`). System calls carry many packets (`tun_ring.ts`); where io_uring is
  * forbidden, one `readv` or `writev` per packet, whose io-vectors lie in mapped memory.
  *
- * Left out: mergeable buffers, USO, several queues.
+ * UDP segments (USO) too, from Linux 6.2 on. Left out: mergeable buffers, several queues.
  */
 import { E, errno, libc, SysError } from '../../core/sys/libc.ts';
 import { addressHigh, addressLow, NativeMemory } from '../../core/sys/memory.ts';
 import { openTunTap, VNET_HEADER_BYTES } from '../../core/sys/tuntap.ts';
 import { type Packet, PacketFlag, PacketPool, type PacketPoolOptions } from '../graph/packet.ts';
 import { ETHERNET_HEADER } from '../wire/ethernet.ts';
+import { IpProtocol } from '../wire/ipv4.ts';
 import { Coalescer } from './coalescer.ts';
 import { type Device, newDeviceCounters } from './device.ts';
 import { completeChecksum, segment } from './segmenter.ts';
@@ -53,6 +54,7 @@ export class TunDevice implements Device, TunRingOwner {
   readonly mac: Uint8Array | null;
   readonly checksumOffload = true;
   readonly maxGsoBytes = MAX_GSO;
+  readonly maxUdpGsoBytes = MAX_GSO;
   readonly fd: number;
   readonly counters = newDeviceCounters();
   readonly ring: TunRing | null;
@@ -62,6 +64,7 @@ export class TunDevice implements Device, TunRingOwner {
   /** What the kernel does for us. */
   private readonly checksums: boolean;
   private readonly segments: boolean;
+  private readonly udpSegments: boolean;
   private readonly readBytes: number;
   private readonly coalescer: Coalescer | null;
   private arrivals: Packet[] = [];
@@ -76,7 +79,7 @@ export class TunDevice implements Device, TunRingOwner {
   constructor(options: TunOptions, memory: NativeMemory) {
     this.checksums = options.offload !== false;
     this.segments = options.offload === true;
-    const { fd, name } = openTunTap({
+    const { fd, name, udpSegmentation } = openTunTap({
       name: options.name,
       kind: options.kind,
       vnetHeader: true,
@@ -86,6 +89,7 @@ export class TunDevice implements Device, TunRingOwner {
       queueLength: QUEUE_LENGTH,
     });
     this.fd = fd;
+    this.udpSegments = udpSegmentation;
     this.name = name;
     this.mtu = options.mtu ?? 1500;
     this.mac = options.kind === 'tap' ? (options.mac ?? new Uint8Array([2, 0x53, 0x4c, 0, 0, 1])) : null;
@@ -97,7 +101,7 @@ export class TunDevice implements Device, TunRingOwner {
   }
 
   transmit(packet: Packet): void {
-    if (packet.gsoSize === 0 || this.segments) {
+    if (packet.gsoSize === 0 || (packet.protocol === IpProtocol.udp ? this.udpSegments : this.segments)) {
       this.transmitOne(packet);
       return;
     }

@@ -4,11 +4,14 @@
  */
 import { VNET_HEADER_BYTES } from '../../core/sys/tuntap.ts';
 import { type Packet, PacketFlag } from '../graph/packet.ts';
+import { IpProtocol } from '../wire/ipv4.ts';
+import { UDP_HEADER } from '../wire/udp.ts';
 
 const NEEDS_CSUM = 1;
 const DATA_VALID = 2;
 const GSO_TCPV4 = 1;
 const GSO_TCPV6 = 4;
+const GSO_UDP_L4 = 5;
 const GSO_ECN = 0x80;
 
 /** Puts the header in front of the packet, which then starts with it; where. */
@@ -22,8 +25,9 @@ export function writeVnetHeader(packet: Packet): number {
   put16le(u8, at + 6, start);
   put16le(u8, at + 8, packet.checksumOffset);
   if (packet.gsoSize === 0) return at;
-  u8[at + 1] = packet.isV4 ? GSO_TCPV4 : GSO_TCPV6;
-  put16le(u8, at + 2, start + (u8[packet.l4 + 12] >> 4) * 4);
+  const isUdp = packet.protocol === IpProtocol.udp;
+  u8[at + 1] = isUdp ? GSO_UDP_L4 : packet.isV4 ? GSO_TCPV4 : GSO_TCPV6;
+  put16le(u8, at + 2, start + (isUdp ? UDP_HEADER : (u8[packet.l4 + 12] >> 4) * 4));
   put16le(u8, at + 4, packet.gsoSize);
   return at;
 }
@@ -34,7 +38,7 @@ export function readVnetHeader(packet: Packet): void {
   const at = packet.start - VNET_HEADER_BYTES;
   packet.flags = (u8[at] & (NEEDS_CSUM | DATA_VALID)) !== 0 ? PacketFlag.checksumTrusted : 0;
   const gso = u8[at + 1] & ~GSO_ECN;
-  packet.gsoSize = gso === GSO_TCPV4 || gso === GSO_TCPV6 ? u8[at + 4] | (u8[at + 5] << 8) : 0;
+  packet.gsoSize = gso === GSO_TCPV4 || gso === GSO_TCPV6 || gso === GSO_UDP_L4 ? u8[at + 4] | (u8[at + 5] << 8) : 0;
 }
 
 function put16le(u8: Uint8Array, at: number, value: number): void {

@@ -59,6 +59,7 @@ export class XdpDevice implements Device {
   readonly mac: Uint8Array;
   readonly checksumOffload = true;
   readonly maxGsoBytes = MAX_GSO;
+  readonly maxUdpGsoBytes = MAX_GSO;
   readonly fd: number;
   readonly counters = newDeviceCounters();
   /** Calls that had the kernel send. */

@@ -13,6 +13,8 @@ export interface UdpLower {
   /** Sends the UDP datagram in [start, end), whose checksum field is zero, by table `packet.fib`. */
   sendUdp(packet: Packet, local: IpAddress, remote: IpAddress): void;
   sourceFor(remote: IpAddress, fib: number): IpAddress | null;
+  /** The largest payload of datagrams with `bytes` each that may be handed down as one packet; 0: one at a time. */
+  udpSegmentation(remote: IpAddress, fib: number, bytes: number): number;
 }
 
 /** Copies bytes [offset, offset + length) of what is to be sent. */
@@ -30,6 +32,8 @@ export type UdpHandler = (socket: UdpSocket, data: Uint8Array, remote: IpAddress
 export const MAX_DATAGRAM = 65_507;
 /** Segments of one call. */
 export const MAX_UDP_SEGMENTS = 64;
+/** Of one packet that arrives: as Linux. */
+const MAX_MERGED = 128;
 const MIN_PORT = 32_768;
 const MAX_PORT = 60_999;
 
@@ -188,10 +192,18 @@ export class Udp {
     segmentBytes = 0,
   ): number {
     const size = segmentBytes > 0 ? segmentBytes : length;
+    const most = length > size ? this.lower.udpSegmentation(remote, fib, size) : 0;
+    const atOnce = Math.min(Math.floor(most / size), MAX_UDP_SEGMENTS) * size;
     let sent = 0;
     do {
-      const bytes = Math.min(size, length - sent);
-      const packet = this.lower.allocate(UDP_HEADER + bytes);
+      let bytes = Math.min(atOnce, length - sent);
+      let packet = bytes > size ? this.lower.allocate(UDP_HEADER + bytes) : null;
+      // Many at once where the device cuts them; without a large packet, as without such a device, one at a time.
+      if (packet !== null) packet.gsoSize = size;
+      else {
+        bytes = Math.min(size, length - sent);
+        packet = this.lower.allocate(UDP_HEADER + bytes);
+      }
       if (packet === null) {
         this.stats.sendErrors++;
         return sent;
@@ -202,15 +214,30 @@ export class Udp {
       packet.end = start + UDP_HEADER + bytes;
       emitUdp(packet.pool.u8, start, localPort, remotePort, UDP_HEADER + bytes);
       source(sent, packet.pool.u8, start + UDP_HEADER, bytes);
-      this.stats.outDatagrams++;
+      this.stats.outDatagrams += packet.gsoSize > 0 ? Math.ceil(bytes / size) : 1;
       this.lower.sendUdp(packet, local, remote);
       sent += bytes;
     } while (sent < length);
     return sent;
   }
 
-  /** Delivers a checked datagram; false when nobody listens. The packet stays the caller's. */
+  /** Delivers a checked datagram, or several of `packet.gsoSize` bytes; false when nobody listens. The packet stays the caller's. */
   input(packet: Packet, repr: UdpRepr): boolean {
+    const { gsoSize } = packet;
+    const { end } = repr;
+    if (gsoSize === 0 || end - repr.payload <= gsoSize) return this.deliver(packet, repr);
+    if (end - repr.payload > gsoSize * MAX_MERGED) {
+      this.stats.inErrors++;
+      return true;
+    }
+    for (; repr.payload < end; repr.payload += gsoSize) {
+      repr.end = Math.min(repr.payload + gsoSize, end);
+      if (!this.deliver(packet, repr)) return false;
+    }
+    return true;
+  }
+
+  private deliver(packet: Packet, repr: UdpRepr): boolean {
     const { u8 } = packet.pool;
     const { isV4, l3 } = packet;
     const destination = l3 + (isV4 ? 16 : 24);

@@ -56,6 +56,7 @@ class ScriptDevice implements Device {
   readonly mac = null;
   readonly checksumOffload = false;
   readonly maxGsoBytes = 0;
+  readonly maxUdpGsoBytes = 0;
   readonly counters = newDeviceCounters();
   readonly sent: Uint8Array[] = [];
   readonly arriving: Uint8Array[] = [];
