@@ -36,10 +36,31 @@ export class Http2ClientStream extends Http2Stream implements RequestEncoder {
   upgrade = '';
   websocketKey = '';
   responseStarted = false;
+  /** Extended CONNECT that waits for the peer's SETTINGS: its head; what follows is held. */
+  waiting: HeaderMap | null = null;
 
   encodeHeaders(headers: HeaderMap, endStream: boolean): string | null {
     if (this.closed || this.headersEncoded) return null;
     return (this.connection as Http2ClientConnection).sendRequest(this, headers, endStream);
+  }
+
+  override encodeData(data: SliceBuffer, endStream: boolean): void {
+    if (this.waiting === null || this.closed || this.endQueued) {
+      super.encodeData(data, endStream);
+      return;
+    }
+    this.pending.move(data);
+    if (endStream) this.endQueued = true;
+    this.checkPending();
+  }
+
+  override encodeTrailers(trailers: HeaderMap): void {
+    if (this.waiting === null || this.closed || this.endQueued) {
+      super.encodeTrailers(trailers);
+      return;
+    }
+    this.endQueued = true;
+    this.pendingTrailers = trailers.clone();
   }
 
   onData(data: SliceBuffer, endStream: boolean): void {
@@ -58,6 +79,7 @@ export class Http2ClientStream extends Http2Stream implements RequestEncoder {
 
   override dispose(): void {
     super.dispose();
+    this.waiting = null;
     this.decoder = null;
   }
 
@@ -78,6 +100,8 @@ export class Http2ClientConnection extends Http2InboundConnection implements Cli
   private readonly callbacks: Http2ClientCallbacks;
   private readonly stock: Http2ClientStream[] = [];
   private readonly ended: Http2ClientStream[] = [];
+  /** Streams that are told what the peer allows, in the order of their requests. */
+  private readonly waiting: Http2ClientStream[] = [];
   private nextStreamId = 1;
   private going = false;
   private readonly discarded: HeaderMap;
@@ -119,6 +143,7 @@ export class Http2ClientConnection extends Http2InboundConnection implements Cli
     stream.isConnect = false;
     stream.upgrade = '';
     stream.responseStarted = false;
+    stream.waiting = null;
     return stream;
   }
 
@@ -149,9 +174,10 @@ export class Http2ClientConnection extends Http2InboundConnection implements Cli
       const protocol = headers.getId(H.upgrade) as string;
       stream.websocketKey = headers.getId(H['sec-websocket-key']) ?? '';
       if (upgradeToConnect(out)) stream.upgrade = protocol;
-      if (stream.upgrade !== '' && this.peer.seen && !this.peer.allowsConnect) {
-        // RFC 8441 3: must not be sent to a peer that did not announce it.
-        stream.resetStream(StreamResetReason.ConnectError);
+      if (stream.upgrade !== '' && !this.peer.allowsConnect) {
+        // RFC 8441 3: must not be sent to a peer that did not announce it, so its SETTINGS are waited for.
+        if (this.peer.seen) stream.resetStream(StreamResetReason.ConnectError);
+        else this.wait(stream, out);
         return null;
       }
     }
@@ -164,14 +190,56 @@ export class Http2ClientConnection extends Http2InboundConnection implements Cli
       out.removeId(H[':scheme']);
       out.removeId(H[':path']);
     }
+    stream.headersEncoded = true;
+    if (endStream) stream.endQueued = true;
+    this.beginRequest(stream, out, endStream);
+    this.flush();
+    return null;
+  }
+
+  private beginRequest(stream: Http2ClientStream, headers: HeaderMap, endStream: boolean): void {
     stream.id = this.nextStreamId;
     this.nextStreamId += 2;
     this.streams.set(stream.id, stream);
+    this.writer.requestHead(stream, headers, endStream);
+  }
+
+  private wait(stream: Http2ClientStream, headers: HeaderMap): void {
+    if (!headers.hasId(H[':scheme'])) headers.addId(H[':scheme'], 'http');
     stream.headersEncoded = true;
-    if (endStream) stream.endQueued = true;
-    this.writer.requestHead(stream, out, endStream);
-    this.flush();
-    return null;
+    stream.waiting = headers;
+    this.waiting.push(stream);
+  }
+
+  /** The peer's SETTINGS are here. */
+  private sendWaiting(): void {
+    for (const stream of this.waiting.splice(0)) {
+      const headers = stream.waiting;
+      // It may have ended, and its object may wait a second time.
+      if (headers === null || stream.closed) continue;
+      stream.waiting = null;
+      if (!this.peer.allowsConnect) {
+        stream.resetStream(StreamResetReason.ConnectError);
+        continue;
+      }
+      // The window was that of a peer who had not spoken.
+      stream.sendWindow = this.peer.initialWindow;
+      this.beginRequest(stream, headers, false);
+      if (stream.pending.length > 0) this.sender.sendPending(stream);
+      else if (stream.pendingTrailers !== null) {
+        const trailers = stream.pendingTrailers;
+        stream.pendingTrailers = null;
+        this.sendTrailers(stream, trailers);
+      } else if (stream.endQueued) this.sender.send(stream, this.nothing);
+    }
+  }
+
+  private endWaiting(reason: StreamResetReason, transportFailureReason: string): void {
+    for (const stream of this.waiting.splice(0)) {
+      if (stream.waiting === null || stream.closed) continue;
+      stream.runResetCallbacks(reason, transportFailureReason);
+      this.closeStream(stream);
+    }
   }
 
   shutdownNotice(): void {}
@@ -184,8 +252,9 @@ export class Http2ClientConnection extends Http2InboundConnection implements Cli
   }
 
   onConnectionClosed(reason: StreamResetReason, transportFailureReason: string): boolean {
-    const complete = this.activeStreams === 0;
+    const complete = this.activeStreams === 0 && this.waiting.length === 0;
     this.going = true;
+    this.endWaiting(reason, transportFailureReason);
     this.end(reason, transportFailureReason);
     this.ended.length = 0;
     this.stock.length = 0;
@@ -312,10 +381,12 @@ export class Http2ClientConnection extends Http2InboundConnection implements Cli
       stream.runResetCallbacks(StreamResetReason.RemoteRefusedStreamReset, '');
       this.closeStream(stream);
     }
+    this.endWaiting(StreamResetReason.RemoteRefusedStreamReset, '');
     this.callbacks.onGoAway?.();
   }
 
   protected onSettingsChanged(): void {
+    this.sendWaiting();
     this.callbacks.onStreamLimit();
   }
 

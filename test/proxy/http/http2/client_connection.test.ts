@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import { StreamResetReason } from '../../../../src/proxy/http/codec.ts';
+import { HeaderMap } from '../../../../src/proxy/http/header_map.ts';
 import { ErrorCode, Flag, FrameType, Setting } from '../../../../src/proxy/http/http2/frame.ts';
 import { block, END_BOTH, frame, SETTINGS, slab, TestClient, uint32 } from './harness.ts';
 
@@ -174,6 +175,66 @@ test('an upgrade goes out as extended CONNECT when the peer takes it', () => {
   const without = client().started();
   const refused = without.request(false, ['upgrade', 'websocket'], ['connection', 'Upgrade']);
   assert.equal(refused.reset, StreamResetReason.ConnectError);
+});
+
+test('an upgrade before the SETTINGS of the peer waits for them, with what follows it; others do not', () => {
+  const upgrade: [string, string][] = [
+    ['upgrade', 'websocket'],
+    ['connection', 'Upgrade'],
+  ];
+  for (const end of ['open', 'data', 'empty', 'trailers']) {
+    const c = client();
+    c.codec.start();
+    c.transport.take();
+    const waiting = c.request(false, ...upgrade);
+    waiting.send('first', end === 'data');
+    if (end === 'empty') waiting.send('', true);
+    if (end === 'trailers') {
+      const trailers = HeaderMap.of(slab, [['x-sum', '1']]);
+      waiting.encoder!.encodeTrailers(trailers);
+      trailers.release();
+    }
+    const other = c.request(true);
+    assert.deepEqual(c.transport.log(), ['HEADERS 1 ES']);
+    c.receive(frame(FrameType.Settings, 0, 0, [0, Setting.EnableConnectProtocol, ...uint32(1), 0, 4, ...uint32(3)]));
+    assert.deepEqual(c.transport.log(), ['HEADERS 3', 'DATA 3 3']);
+    c.receive(frame(FrameType.WindowUpdate, 0, 3, uint32(100)));
+    const rest = { open: ['DATA 3 2'], data: ['DATA 3 2 ES'], empty: ['DATA 3 2 ES'], trailers: ['DATA 3 2', 'HEADERS 3 ES'] };
+    assert.deepEqual(c.transport.log(), rest[end as keyof typeof rest]);
+    c.receive(Buffer.concat([headers(3, Flag.EndHeaders, OK), headers(1, END_BOTH, OK)]));
+    assert.ok(waiting.headers?.includes(':status: 101'));
+    assert.ok(other.ended);
+    c.close(StreamResetReason.ConnectionTermination);
+  }
+});
+
+test('an upgrade that waits: refused by the SETTINGS, by GOAWAY, by the end, reset by its owner', () => {
+  const ends: [(c: TestClient) => unknown, StreamResetReason][] = [
+    [(c) => c.receive(SETTINGS), StreamResetReason.ConnectError],
+    [(c) => c.codec.onConnectionClosed(StreamResetReason.ConnectionTermination, ''), StreamResetReason.ConnectionTermination],
+  ];
+  for (const [happens, reason] of ends) {
+    const c = client();
+    c.codec.start();
+    const waiting = c.request(false, ['upgrade', 'websocket'], ['connection', 'Upgrade']);
+    waiting.send('held', false);
+    const before = c.closedStreams;
+    happens(c);
+    assert.equal(waiting.reset, reason);
+    assert.equal(c.closedStreams, before + 1);
+  }
+  const c = client();
+  c.codec.start();
+  c.transport.take();
+  const waiting = c.request(false, ['upgrade', 'websocket'], ['connection', 'Upgrade']);
+  waiting.encoder!.stream.resetStream(StreamResetReason.LocalReset);
+  const again = c.request(false, ['upgrade', 'websocket'], ['connection', 'Upgrade']);
+  c.receive(frame(FrameType.Settings, 0, 0, [0, Setting.EnableConnectProtocol, ...uint32(1)]));
+  assert.deepEqual(c.transport.log(), ['HEADERS 1']);
+  assert.equal(waiting.reset, StreamResetReason.LocalReset);
+  assert.equal(again.reset, null);
+  c.receive(frame(FrameType.GoAway, 0, 0, [...uint32(0), ...uint32(0)]));
+  assert.equal(again.reset, StreamResetReason.RemoteRefusedStreamReset);
 });
 
 test('the connection ends: streams are told why', () => {
