@@ -26,6 +26,7 @@ import type { NetworkConfig } from './config/network_config.ts';
 import { runCommand } from './ctl/commands.ts';
 import { attachNetwork, type Network } from './link/network.ts';
 import { Application, AppWorker } from './session/application.ts';
+import { takeCryptoMessage } from './session/crypto_messages.ts';
 import { SessionError, type SessionErrorName, sessionErrorText } from './session/errors.ts';
 import { newMessage } from './session/messages.ts';
 import { AppNamespace, type NamespaceConfig, validNamespaceId } from './session/namespace.ts';
@@ -35,6 +36,7 @@ import { SessionLayer } from './session/session_layer.ts';
 import { MAX_FIFO_SIZE, MIN_FIFO_SIZE } from './svm/fifo_producer.ts';
 import { LAYOUT_VERSION, SegmentKind } from './svm/layout.ts';
 import { Segment } from './svm/segment.ts';
+import { TlsTransport } from './tls/tls_transport.ts';
 
 export interface HostStackOptions {
   /** Where the sockets are: `<runtimeDir>/app_ns_sockets/<namespace>` and `<runtimeDir>/cli.sock`. */
@@ -46,12 +48,14 @@ export interface HostStackOptions {
   network?: NetworkConfig;
   /** How long to look at the queues again before sleeping, in microseconds. Worth it only with a core to spare. */
   spinUs?: number;
+  tls?: { handshakeTimeoutMs?: number };
 }
 
 const MESSAGES_PER_TURN = 512;
 const ACCEPT_PAUSE_MS = 100;
 const DEFERRED_RETRY_MS = 100;
 const REPLY_PART = 8 * 1024;
+const PACKETS_PER_READ = 64;
 const CONTROL_RING = 1024;
 const IO_RING = 1024;
 
@@ -64,6 +68,7 @@ export class HostStack {
   readonly namespaces = new Map<string, AppNamespace>();
   readonly applications = new Map<number, Application>();
   network: Network | null = null;
+  tls: TlsTransport | null = null;
   private readonly epoll = new Epoll();
   private readonly poll: UvPoll;
   private readonly handlers = new Map<number, () => void>();
@@ -105,6 +110,8 @@ export class HostStack {
       this.close();
       throw error;
     }
+    this.tls = new TlsTransport({ host: this.layer, below: this.network?.tcpFor, ...options.tls });
+    this.layer.registerTransport(this.tls);
   }
 
   /** Where applications of a namespace attach. */
@@ -140,6 +147,7 @@ export class HostStack {
     if (this.deferredTimer !== null) clearTimeout(this.deferredTimer);
     for (const worker of [...this.workers.values()]) this.detach(worker);
     // Resets of what has just been detached go out first.
+    this.tls?.dispose();
     this.network?.turn();
     this.network?.close();
     this.poll.close();
@@ -277,9 +285,21 @@ export class HostStack {
       const message = decodeSapi(received.data);
       if (worker === null && message?.type === 'attach') worker = this.attach(fd, id, namespace, message);
       else if (worker === null && message?.type === 'addWorker') worker = this.addWorker(fd, id, namespace, message);
+      else if (worker !== null && message !== null) takeCryptoMessage(worker, message, received.fds);
       // Says that there is an answer to whoever waits for its other end.
       for (const extra of received.fds) closeDescriptor(extra);
     });
+  }
+
+  /** What is there now; that the worker has gone is noticed in its turn. */
+  private readSocket(worker: AppWorker): void {
+    for (let n = 0; n < PACKETS_PER_READ; n++) {
+      const received = receivePacket(worker.socket);
+      if (received.kind !== 'packet') return;
+      const message = decodeSapi(received.data);
+      if (message !== null) takeCryptoMessage(worker, message, received.fds);
+      for (const extra of received.fds) closeDescriptor(extra);
+    }
   }
 
   private attach(fd: number, handlerId: number, namespace: AppNamespace, message: AttachMessage): AppWorker | null {
@@ -340,6 +360,7 @@ export class HostStack {
       generation: this.generation,
       pid: process.pid,
     };
+    worker.readSocket = () => this.readSocket(worker);
     worker.fromApp.arm();
     const sent = worker.sendFds(reply, [queue.fd, stackFd, hearFd]);
     for (const each of [queue.fd, hearFd]) closeDescriptor(each);

@@ -16,3 +16,4 @@ export {
   type SocketOptions,
   type VclNet,
 } from './vcl/net.ts';
+export type { TlsOptions } from './vcl/tls_options.ts';

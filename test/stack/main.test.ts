@@ -52,7 +52,7 @@ test('configuration errors name the field', () => {
   const fails = (config: unknown, message: RegExp): void => {
     assert.throws(() => readStackConfig(JSON.stringify(config)), message);
   };
-  fails({ colour: 1 }, /unknown field colour; known: runtimeDir, spinUs, namespaces, segments, network/);
+  fails({ colour: 1 }, /unknown field colour; known: runtimeDir, spinUs, namespaces, segments, tls, network/);
   fails({ spinUs: -1 }, /spinUs has an invalid value: -1/);
   fails({ namespaces: [{ id: 'a' }, { id: 'b', key: 1 }] }, /unknown field namespaces\[1\]\.key/);
   fails({ segments: { slots: 'many' } }, /segments\.slots has an invalid value/);

@@ -119,6 +119,7 @@ export const E = {
   ALREADY: 114,
   INPROGRESS: 115,
   CANCELED: 125,
+  KEYREJECTED: 129,
 } as const;
 
 const ERRNO_NAMES: Record<number, string> = Object.fromEntries(Object.entries(E).map(([name, code]) => [code, `E${name}`]));

@@ -2,7 +2,7 @@
  * The configuration of a host stack, as a file has it:
  *
  *     { "runtimeDir": ..., "namespaces": [{ "id", "secret", "fib" }], "segments": { "slots", "arenaPages", "highWatermark",
- *       "maxSegments" }, "spinUs": 0, "network": { "devices": [...], "routes": [...], "tcp": {...}, "pool": {...} } }
+ *       "maxSegments" }, "spinUs": 0, "tls": { "handshakeTimeoutMs" }, "network": { "devices": [...], "routes": [...], "tcp": {...}, "pool": {...} } }
  *
  * Unknown fields are errors.
  */
@@ -15,6 +15,7 @@ const check = object({
   spinUs: whole(),
   namespaces: list(object({ id: text(), secret: text(), fib: whole(0, 65_535) }, ['id'])),
   segments: object({ slots: whole(1), arenaPages: whole(1), highWatermark: whole(1, 100), maxSegments: whole(1) }),
+  tls: object({ handshakeTimeoutMs: whole(1, 3_600_000) }),
   network: checkNetworkConfig,
 });
 

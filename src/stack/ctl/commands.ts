@@ -25,6 +25,7 @@ const COMMANDS: readonly Command[] = [
   { words: 'show session rules', usage: 'show session rules [appns ID]', run: showRules },
   { words: 'show session stats', usage: 'show session stats', run: showStats },
   { words: 'show session', usage: 'show session [verbose N]', run: showSession },
+  { words: 'show tls stats', usage: 'show tls stats', run: (stack) => ({ ...stack.tls?.stats }) },
   { words: 'show app ns', usage: 'show app ns', run: showNamespaces },
   { words: 'show app', usage: 'show app', run: showApps },
   { words: 'show segment-manager', usage: 'show segment-manager', run: showSegments },

@@ -7,6 +7,7 @@ import { closeSync, openSync, writeSync } from 'node:fs';
 import type { CaptureConfig, DeviceConfig, NetworkConfig } from '../config/network_config.ts';
 import { NetStack } from '../graph/net_stack.ts';
 import type { SessionLayer } from '../session/session_layer.ts';
+import type { SessionHost, Transport } from '../session/transport.ts';
 import { TcpTransport } from '../tcp/session_transport.ts';
 import { UdpTransport } from '../udp/session_transport.ts';
 import { CaptureDevice } from './capture.ts';
@@ -25,6 +26,8 @@ export interface NetworkOptions extends NetworkConfig {
 
 export interface Network {
   readonly stack: NetStack;
+  /** TCP for another transport, which is the session layer of it. */
+  tcpFor(host: SessionHost): Transport;
   /** Looks at what the devices and applications have now. */
   turn(): void;
   wake(): void;
@@ -64,10 +67,11 @@ export function attachNetwork(layer: SessionLayer, options: NetworkOptions): Net
     throw error;
   }
   loop = new NetLoop(stack, fds, nowUs);
-  layer.registerTransport(new TcpTransport({ tcp: stack.tcp, host: layer, wake, nowUs }));
+  const tcpFor = (host: SessionHost): Transport => new TcpTransport({ tcp: stack.tcp, host, wake, nowUs });
+  layer.registerTransport(tcpFor(layer));
   layer.registerTransport(new UdpTransport({ udp: stack.udp, host: layer, wake }));
   loop.turn();
-  return { stack, wake, nowUs, close, turn: () => loop.turn() };
+  return { stack, tcpFor, wake, nowUs, close, turn: () => loop.turn() };
 }
 
 /** Capture next to the device, so that it shows what is on the wire. */

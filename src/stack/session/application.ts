@@ -6,6 +6,7 @@ import { ringDoorbell } from '../../core/sys/doorbell.ts';
 import { closeDescriptor, sendPacket } from '../../core/sys/unix_socket.ts';
 import { MessageQueueConsumer, MessageQueueProducer } from '../svm/message_queue.ts';
 import type { Segment } from '../svm/segment.ts';
+import { CryptoConfigs, type SessionCrypto } from './crypto_config.ts';
 import type { AppNamespace } from './namespace.ts';
 import { encodeSapi, type SapiMessage } from './sapi.ts';
 import type { Session } from './session.ts';
@@ -66,6 +67,10 @@ export class AppWorker {
   readonly connecting = new Map<number, Session>();
   /** The stack's ends of the segments that this worker shares with it. */
   stackEnds: StackEnd[] = [];
+  /** What it has configured of TLS. */
+  readonly crypto = new CryptoConfigs();
+  /** Takes what is in its socket now. */
+  readSocket: () => void = () => {};
   private readonly pending: Int32Array[] = [];
   private lastPosition = 0;
   private staleBeats = 0;
@@ -126,6 +131,13 @@ export class AppWorker {
     if (this.pending.length === 0 && this.toApp.sendControl(message, lazy)) return;
     this.pending.push(message.slice());
     this.toApp.signal();
+  }
+
+  /** What a session of this worker listens or connects with; null when it has not said so. */
+  takeCrypto(id: number, nameId: number): SessionCrypto | null {
+    // It comes by the socket before the message that means it, which may be seen first.
+    if (!this.crypto.has(id, nameId)) this.readSocket();
+    return this.crypto.take(id, nameId);
   }
 
   /** The worker has made room in its queue. */

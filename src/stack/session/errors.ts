@@ -33,6 +33,10 @@ export const SESSION_ERRORS = {
   wrongSecret: { code: 19, errno: E.ACCES, text: 'wrong namespace secret' },
   version: { code: 20, errno: E.PROTO, text: 'layout version mismatch' },
   reset: { code: 21, errno: E.CONNRESET, text: 'connection reset' },
+  tlsConfig: { code: 23, errno: E.INVAL, text: 'the TLS configuration cannot be used' },
+  tlsHandshake: { code: 24, errno: E.PROTO, text: 'TLS handshake or record failed' },
+  tlsVerify: { code: 25, errno: E.KEYREJECTED, text: 'the certificate of the peer was rejected' },
+  tlsTruncated: { code: 26, errno: E.CONNRESET, text: 'the TLS stream was cut off' },
   scope: { code: 22, errno: E.ACCES, text: 'outside of the scope of the application' },
 } as const satisfies Record<string, SessionErrorEntry>;
 

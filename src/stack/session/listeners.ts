@@ -60,6 +60,12 @@ export class Listeners {
       this.bound(worker, context, null, SessionError.noSupport);
       return null;
     }
+    // Joining a listener means to want the same: what the first has said counts.
+    const crypto = transports.get(proto)?.usesCrypto ? worker.takeCrypto(message[MessageWord.cryptoConfig], 0) : null;
+    if (transports.get(proto)?.usesCrypto && crypto === null) {
+      this.bound(worker, context, null, SessionError.tlsConfig);
+      return null;
+    }
     if (local.port === 0 && !ports.forListener(proto, local, tables)) {
       this.bound(worker, context, null, SessionError.noPort);
       return null;
@@ -76,6 +82,7 @@ export class Listeners {
     session.transport = proto;
     session.state = SessionState.listening;
     session.context = context;
+    session.crypto = crypto;
     session.local.copyFrom(local);
     session.remote.clear(local.isV4);
     session.accept = {

@@ -7,11 +7,11 @@ import type { Endpoint } from './endpoint.ts';
 
 /** Application to stack. `session` = words session and generation. */
 export const Request = {
-  /** context, backlog, flags, local; flag passive: not yet for connections. Again without it when they are wanted. */
+  /** context, backlog, cryptoConfig, flags, local; flag passive: not yet for connections. Again without it when they are wanted. */
   listen: 1,
   /** session. */
   unlisten: 2,
-  /** context, flags, local (may be unspecified), remote. */
+  /** context, cryptoConfig, serverName, flags, local (may be unspecified), remote. */
   connect: 3,
   /** session: the application has taken the session. Sent lazily, unless that is waited for. */
   accepted: 4,
@@ -61,6 +61,9 @@ export const MessageWord = {
   flags: 7,
   local: 8,
   remote: 12,
+  /** For `listen` and `connect` with TLS: the configuration, and for `connect` the server name. */
+  cryptoConfig: 2,
+  serverName: 3,
   /** For `listen`. */
   backlog: 4,
   /** For `attribute`. */
@@ -71,6 +74,7 @@ export const MessageWord = {
 export const MessageFlag = { v4: 1, side: 2, v6only: 4, reset: 8, connectionless: 16, passive: 64 } as const;
 export const RETVAL_SHIFT = 8;
 const PROTO_SHIFT = 16;
+const ALPN_SHIFT = 24;
 
 export function newMessage(): Int32Array {
   return new Int32Array(CONTROL_ELEMENT_WORDS);
@@ -82,6 +86,15 @@ export function messageFlags(flags: number, proto: number, retval = 0): number {
 
 export function messageProto(message: Int32Array): number {
   return (message[MessageWord.flags] >>> PROTO_SHIFT) & 0xff;
+}
+
+/** Adds the application protocol that was chosen, as its place in the list from 1; 0: none. */
+export function withAlpn(flags: number, alpn: number): number {
+  return flags | (alpn << ALPN_SHIFT);
+}
+
+export function messageAlpn(message: Int32Array): number {
+  return message[MessageWord.flags] >>> ALPN_SHIFT;
 }
 
 export function messageRetval(message: Int32Array): number {

@@ -46,6 +46,25 @@ export interface SegmentMessage {
   side: number;
 }
 
+/** Carries a sealed memfd that holds a `CryptoConfig` as JSON. */
+export interface CryptoConfigMessage {
+  type: 'cryptoConfig';
+  id: number;
+  bytes: number;
+}
+
+export interface DropCryptoConfigMessage {
+  type: 'dropCryptoConfig';
+  id: number;
+}
+
+/** For one connect. */
+export interface ServerNameMessage {
+  type: 'serverName';
+  id: number;
+  name: string;
+}
+
 export interface CommandMessage {
   type: 'command';
   command: string;
@@ -66,6 +85,9 @@ export type SapiMessage =
   | AttachedMessage
   | RefusedMessage
   | SegmentMessage
+  | CryptoConfigMessage
+  | DropCryptoConfigMessage
+  | ServerNameMessage
   | CommandMessage
   | ReplyMessage;
 
@@ -85,6 +107,9 @@ const SHAPES: Record<SapiMessage['type'], Record<string, FieldType>> = {
   attached: { appIndex: 'number', workerIndex: 'number', token: 'string', generation: 'number', pid: 'number' },
   refused: { code: 'number', reason: 'string' },
   segment: { id: 'number', side: 'number' },
+  cryptoConfig: { id: 'number', bytes: 'number' },
+  dropCryptoConfig: { id: 'number' },
+  serverName: { id: 'number', name: 'string' },
   command: { command: 'string', json: 'boolean' },
   reply: { ok: 'boolean', text: 'string', more: 'boolean' },
 };

@@ -1,7 +1,10 @@
 /**
  * A session as the stack sees it, and the pool it lives in. Indices are reused; the generation tells a stale handle from a live one.
  */
+
+import type { ReceiveSink, SendSource } from '../tcp/byte_buffers.ts';
 import type { AppWorker } from './application.ts';
+import type { SessionCrypto } from './crypto_config.ts';
 import { Endpoint } from './endpoint.ts';
 import type { StackFifos } from './stack_fifos.ts';
 
@@ -45,10 +48,22 @@ export class Session {
   halfClosed = false;
   /** For transports whose bytes pass through the stack: see `transport_sessions.ts`. */
   fifos: StackFifos | null = null;
+  /** Of a session below another transport of the stack, which is its application: its bytes stay here. */
+  buffers: SessionBuffers | null = null;
+  /** Of TLS: what it listens or connects with. */
+  crypto: SessionCrypto | null = null;
+  /** Of TLS: the application protocol that was chosen, as its place in the list from 1; 0: none. */
+  alpn = 0;
   appClosed = false;
   transportClosed = false;
   /** For listeners. */
   accept: ListenerState | null = null;
+}
+
+/** In the shapes that TCP wants (`tcp/byte_buffers.ts`). */
+export interface SessionBuffers {
+  readonly send: SendSource;
+  readonly receive: ReceiveSink;
 }
 
 export interface ListenerWorker {
@@ -108,6 +123,8 @@ export class SessionPool {
     session.accept = null;
     session.halfClosed = false;
     session.fifos = null;
+    session.crypto = null;
+    session.alpn = 0;
     session.appClosed = false;
     session.transportClosed = false;
     this.free.push(session.index);

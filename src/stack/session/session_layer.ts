@@ -44,6 +44,8 @@ export class SessionLayer implements SessionHost {
   connects = 0;
   /** Sessions whose bytes pass through here. */
   readonly transportSessions: TransportSessions;
+  /** A transport reaches beyond this stack. */
+  private networked = false;
   private readonly ct: CtTransport;
   private readonly global = new Map<number, LookupTables>();
   readonly applications: ReadonlyMap<number, Application>;
@@ -79,6 +81,7 @@ export class SessionLayer implements SessionHost {
   /** Makes a protocol reachable beyond this stack. */
   registerTransport(transport: Transport): void {
     this.transports.set(transport.proto, transport);
+    if (!transport.usesCrypto) this.networked = true;
   }
 
   /** `ip` is an address of this stack in that routing table. */
@@ -180,10 +183,11 @@ export class SessionLayer implements SessionHost {
     local: Endpoint,
     remote: Endpoint,
     worker?: ListenerWorker,
+    alpn = 0,
   ): Session | null {
     const target = worker ?? (listener.accept === null ? null : this.listeners.chooseWorker(listener));
     if (target === null) return null;
-    const session = this.transportSessions.accept(listener, target, connection, local, remote);
+    const session = this.transportSessions.accept(listener, target, connection, local, remote, alpn);
     if (session !== null) target.worker.app.namespace.local.addSession(session.proto, local, remote, session.index);
     return session;
   }
@@ -195,6 +199,7 @@ export class SessionLayer implements SessionHost {
       session.worker.app.namespace.local.addSession(session.proto, session.local, session.remote, session.index);
       return true;
     }
+    this.leaveTables(session);
     this.refuse(session, code || SessionError.alloc);
     return false;
   }
@@ -221,6 +226,7 @@ export class SessionLayer implements SessionHost {
   /** The connect is still on its way, to a transport or to a full listener; nobody waits for the outcome. */
   private giveUp(session: Session): void {
     if (session.connection !== null) this.transportOf(session).reset(session);
+    this.leaveTables(session);
     this.forget(session);
   }
 
@@ -247,7 +253,7 @@ export class SessionLayer implements SessionHost {
     session.context = message[MessageWord.context];
     readLocal(message, session.local);
     readRemote(message, session.remote);
-    const code = this.route(session);
+    const code = takeCrypto(this.transports, session, message) ? this.route(session) : SessionError.tlsConfig;
     if (code === SessionError.none) {
       this.connects++;
       if (session.state === SessionState.connecting) worker.connecting.set(session.context, session);
@@ -317,6 +323,12 @@ export class SessionLayer implements SessionHost {
         return SessionError.backlog;
       }
       if (!this.chooseLocal(session, namespace)) return SessionError.noPort;
+      const own = this.transports.get(proto);
+      if (own?.connectLocal !== undefined) {
+        const result = own.connectLocal(session, listener);
+        if (result !== SessionError.none) this.leaveTables(session);
+        return result;
+      }
       const code = this.ct.connectTo(session, listener, target);
       if (code !== SessionError.none) namespace.local.deleteSession(proto, local, remote);
       return code;
@@ -337,7 +349,7 @@ export class SessionLayer implements SessionHost {
 
   /** Without a network every address can only be meant for this stack. */
   private isLocalAddress(fib: number, address: Endpoint): boolean {
-    return this.transports.size === 1 || this.localAddresses.has(`${fib}/${address.ip}`);
+    return !this.networked || this.localAddresses.has(`${fib}/${address.ip}`);
   }
 
   /** Local address and port of a cut-through client, unique as a 5-tuple while there are free ports. */
@@ -371,6 +383,12 @@ export class SessionLayer implements SessionHost {
     session.worker!.app.namespace.local.deleteSession(session.proto, session.local, session.remote);
   }
 
+  /** Of a connect that may have been given its local port already. */
+  private leaveTables(session: Session): void {
+    const { local } = session.worker!.app.namespace;
+    if (local.findSession(session.proto, session.local, session.remote) === session.index) this.removeFromTables(session);
+  }
+
   private refuse(session: Session, code: number): void {
     const { message } = this;
     this.countError(code);
@@ -397,6 +415,13 @@ export class SessionLayer implements SessionHost {
 function settled(session: Session): void {
   const { connecting } = session.worker!;
   if (connecting.get(session.context) === session) connecting.delete(session.context);
+}
+
+/** Gives a session what it needs of TLS; false when the application has not said it. */
+export function takeCrypto(transports: ReadonlyMap<number, Transport>, session: Session, message: Int32Array): boolean {
+  if (!transports.get(session.proto)?.usesCrypto) return true;
+  session.crypto = session.worker!.takeCrypto(message[MessageWord.cryptoConfig], message[MessageWord.serverName]);
+  return session.crypto !== null;
 }
 
 /** There is something to close: a transport's connection, or what is left of one that the transport has forgotten. */

@@ -25,6 +25,8 @@ export function protoByName(name: string): number | undefined {
 export interface Transport {
   readonly proto: number;
   readonly name: string;
+  /** Sessions need a configuration of TLS. */
+  readonly usesCrypto?: boolean;
 
   /** Starts to accept at the listener's local endpoint. Returns a SessionError code. */
   listen(listener: Session): number;
@@ -36,6 +38,8 @@ export interface Transport {
    * `connectNotify`, unless `reset` comes first.
    */
   connect(session: Session): number;
+  /** Connects to a listener of this stack, in place of a cut-through. The outcome comes as with `connect`. */
+  connectLocal?(session: Session, listener: Session): number;
   /** The application writes no more: send the FIN once the send FIFO is empty. */
   halfClose(session: Session): void;
   /** The application has closed: deliver what is in the send FIFO, then close. Ends with `closedNotify`. */
@@ -63,7 +67,7 @@ export interface SessionHost {
   findListener(proto: number, fib: number, local: Endpoint, remote: Endpoint): Session | null;
   /**
    * A connection to `listener` is established, for `worker` or the next of its workers. Null: no memory, or nobody to take it; close the
-   * connection.
+   * connection. `alpn` as in `Session`.
    */
   acceptNotify(
     listener: Session,
@@ -71,6 +75,7 @@ export interface SessionHost {
     local: Endpoint,
     remote: Endpoint,
     worker?: ListenerWorker,
+    alpn?: number,
   ): Session | null;
   /** A connect has ended; with code 0 the session has FIFOs afterwards. False: the application has gone meanwhile, reset. */
   connectNotify(session: Session, code: number): boolean;

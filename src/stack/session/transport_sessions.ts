@@ -5,7 +5,7 @@
 import type { AppWorker } from './application.ts';
 import type { Endpoint } from './endpoint.ts';
 import { SessionError } from './errors.ts';
-import { IoEvent, MessageFlag, MessageWord, messageFlags, Notice, newMessage, writeEndpoints } from './messages.ts';
+import { IoEvent, MessageFlag, MessageWord, messageFlags, Notice, newMessage, withAlpn, writeEndpoints } from './messages.ts';
 import type { SegmentManager } from './segment_manager.ts';
 import { type Session, type SessionPool, SessionState } from './session.ts';
 import { StackFifos } from './stack_fifos.ts';
@@ -40,6 +40,7 @@ export class TransportSessions {
     connection: unknown,
     local: Endpoint,
     remote: Endpoint,
+    alpn: number,
   ): Session | null {
     const session = this.pool.alloc();
     session.worker = target.worker;
@@ -53,6 +54,7 @@ export class TransportSessions {
     }
     target.worker.sessions++;
     session.connection = connection;
+    session.alpn = alpn;
     session.state = SessionState.accepting;
     session.listener = listener;
     listener.accept!.waiting++;
@@ -165,7 +167,10 @@ export class TransportSessions {
     message[MessageWord.generation] = session.generation;
     message[MessageWord.segmentId] = fifos.end.shared.id;
     message[MessageWord.slot] = fifos.slot;
-    message[MessageWord.flags] = messageFlags(session.remote.isV4 ? MessageFlag.v4 : 0, session.proto, SessionError.none);
+    message[MessageWord.flags] = withAlpn(
+      messageFlags(session.remote.isV4 ? MessageFlag.v4 : 0, session.proto, SessionError.none),
+      session.alpn,
+    );
     writeEndpoints(message, session.local, session.remote);
     session.worker!.send(message);
   }

@@ -103,7 +103,7 @@ export class TcpTransport implements Transport {
     const c = this.connectionOf(session);
     if (c === null) return;
     // While it connects nothing follows: the session may be another's by then.
-    if (session.fifos === null) c.app = null;
+    if (!isConnected(session)) c.app = null;
     c.abort();
     this.wake();
   }
@@ -173,7 +173,7 @@ export class TcpTransport implements Transport {
   }
 
   private useFifos(c: TcpConnection, session: Session): void {
-    const fifos = session.fifos!;
+    const fifos = session.buffers ?? session.fifos!;
     // As VPP, which has no Nagle algorithm; an application may turn it on.
     c.noDelay = true;
     c.source = fifos.send;
@@ -187,7 +187,7 @@ export class TcpTransport implements Transport {
     c.sink = c.received;
     c.context = null;
     session.connection = null;
-    if (session.fifos === null) {
+    if (!isConnected(session)) {
       this.host.connectNotify(session, connectError(error));
       return;
     }
@@ -195,6 +195,10 @@ export class TcpTransport implements Transport {
     else if (error === 'timedOut' || error === 'unreachable') this.host.resetNotify(session, connectError(error));
     this.host.closedNotify(session);
   }
+}
+
+function isConnected(session: Session): boolean {
+  return session.fifos !== null || session.buffers !== null;
 }
 
 /** Of the namespace of the application. */

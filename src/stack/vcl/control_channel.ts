@@ -24,12 +24,13 @@ export class ControlChannel {
     this.fromStack.arm();
   }
 
-  listen(session: VclSession, backlog: number): void {
+  listen(session: VclSession, backlog: number, cryptoConfig = 0): void {
     const { message } = this;
     const { local } = session;
     message.fill(0);
     message[MessageWord.type] = Request.listen;
     message[MessageWord.context] = session.context;
+    message[MessageWord.cryptoConfig] = cryptoConfig;
     message[MessageWord.backlog] = backlog;
     message[MessageWord.flags] = messageFlags(
       (local.isV4 ? MessageFlag.v4 : 0) |
@@ -42,11 +43,13 @@ export class ControlChannel {
     this.send();
   }
 
-  connect(session: VclSession): void {
+  connect(session: VclSession, cryptoConfig = 0, serverName = 0): void {
     const { message } = this;
     message.fill(0);
     message[MessageWord.type] = Request.connect;
     message[MessageWord.context] = session.context;
+    message[MessageWord.cryptoConfig] = cryptoConfig;
+    message[MessageWord.serverName] = serverName;
     message[MessageWord.flags] = messageFlags(session.remote.isV4 ? MessageFlag.v4 : 0, session.proto);
     writeEndpoints(message, session.local, session.remote);
     this.send();

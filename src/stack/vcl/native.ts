@@ -5,6 +5,7 @@
  * with the event loop use non-blocking sessions, or the `net`-shaped classes in `net.ts`.
  */
 import { E } from '../../core/sys/libc.ts';
+import type { CryptoConfig } from '../session/crypto_config.ts';
 import { Endpoint } from '../session/endpoint.ts';
 import { TransportProto } from '../session/transport.ts';
 import type { AppOptions, WorkerTicket } from './attach.ts';
@@ -12,6 +13,7 @@ import { type AttributeName, attribute } from './attributes.ts';
 import { DatagramEndpoint } from './datagram.ts';
 import { type EpollEvent, VclEpoll } from './epoll.ts';
 import { Ready, type VclSession, VclState } from './session.ts';
+import { cryptoConfigOf, type TlsOptions } from './tls_options.ts';
 import { VclWorker } from './worker.ts';
 
 export interface EndpointAddress {
@@ -76,6 +78,51 @@ export function sessionCreate(proto: number = TransportProto.tcp, nonBlocking = 
   session.nonBlocking = nonBlocking;
   return session.sh;
 }
+
+/** What a TLS session listens or connects with; the same object may be given to many. Throws Error when it cannot be used. */
+export function tlsConfig(options: TlsOptions, isServer: boolean): CryptoConfig {
+  return cryptoConfigOf(options, isServer);
+}
+
+/** Before `sessionListen` or `sessionConnect` of a tls session. `serverName`: sent as SNI and verified. */
+export function sessionTls(sh: number, config: CryptoConfig, serverName = ''): number {
+  const session = find(sh);
+  if (session === null) return -E.BADF;
+  if (session.proto !== TransportProto.tls) return -E.OPNOTSUPP;
+  if (session.state > VclState.bound) return -E.INVAL;
+  session.crypto = config;
+  session.serverName = serverName;
+  return 0;
+}
+
+/** The application protocol that TLS has chosen; '' for none. */
+export function sessionAlpn(sh: number): string {
+  return find(sh)?.alpnProtocol ?? '';
+}
+
+/** Registers a certificate with its key; its index for `sessionCertKeyPair`. Throws Error when they cannot be used. */
+export function addCertKeyPair(cert: string, key: string): number {
+  const config = cryptoConfigOf({ cert, key, verify: false }, true);
+  const free = pairs.indexOf(null);
+  const index = free < 0 ? pairs.length : free;
+  pairs[index] = config;
+  return index;
+}
+
+export function delCertKeyPair(index: number): number {
+  if (!pairs[index]) return -E.INVAL;
+  pairs[index] = null;
+  return 0;
+}
+
+/** Gives a tls session that will listen, or a client that has to show one, a registered pair; a client then verifies as by default. */
+export function sessionCertKeyPair(sh: number, index: number, isServer = true): number {
+  const pair = pairs[index];
+  if (!pair) return -E.INVAL;
+  return sessionTls(sh, isServer ? pair : { ...pair, verify: true });
+}
+
+const pairs: (CryptoConfig | null)[] = [];
 
 export function sessionBind(sh: number, address: EndpointAddress): number {
   const session = find(sh);

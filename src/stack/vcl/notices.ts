@@ -4,6 +4,7 @@ import { sessionErrno } from '../session/errors.ts';
 import {
   MessageFlag,
   MessageWord,
+  messageAlpn,
   messageProto,
   messageRetval,
   Notice,
@@ -126,6 +127,8 @@ export class NoticeHandler {
     }
     const session = this.worker.createSession(messageProto(message));
     this.adopt(session, message, end);
+    session.crypto = listener.crypto;
+    session.alpnProtocol = alpnOf(session, message);
     applyAttributes(session, listener);
     listener.acceptQueue.push(session);
     listener.raise(Ready.in);
@@ -149,6 +152,7 @@ export class NoticeHandler {
       return;
     }
     this.adopt(session, message, end);
+    session.alpnProtocol = alpnOf(session, message);
     applyAttributes(session, null);
     session.raise(session.readable > 0 ? Ready.in | Ready.out : Ready.out);
   }
@@ -180,6 +184,10 @@ export class NoticeHandler {
     const slot = message[MessageWord.slot];
     return end !== null && slot >= 0 && slot < end.segment.layout.slots ? end : null;
   }
+}
+
+function alpnOf(session: VclSession, message: Int32Array): string {
+  return session.crypto?.alpn[messageAlpn(message) - 1] ?? '';
 }
 
 function sideOf(message: Int32Array): number {

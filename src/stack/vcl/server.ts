@@ -5,10 +5,13 @@ import { TransportProto } from '../session/transport.ts';
 import { socketError } from './net_error.ts';
 import { Ready, type SessionObserver, type VclSession, VclState } from './session.ts';
 import { Socket, type SocketOptions } from './socket.ts';
+import { cryptoConfigOf, type TlsOptions } from './tls_options.ts';
 import type { VclWorker } from './worker.ts';
 
 export interface ServerOptions extends SocketOptions {
   pauseOnConnect?: boolean;
+  /** Connections are TLS, in the stack. */
+  tls?: TlsOptions;
 }
 
 export interface ListenOptions {
@@ -57,7 +60,9 @@ export class Server extends EventEmitter implements SessionObserver {
     if (callback !== undefined) this.once('listening', callback);
     this.closing = false;
     this.worker.useEventLoop();
-    const session = this.worker.createSession(TransportProto.tcp);
+    const crypto = this.options.tls === undefined ? null : cryptoConfigOf(this.options.tls, true);
+    const session = this.worker.createSession(crypto === null ? TransportProto.tcp : TransportProto.tls);
+    session.crypto = crypto;
     this.session = session;
     session.observer = this;
     session.v6only = options.ipv6Only ?? false;

@@ -3,6 +3,7 @@
  * errno as VPP's do (-EAGAIN: not now). Nothing here blocks; blocking versions wait in `VclWorker`.
  */
 import { E } from '../../core/sys/libc.ts';
+import type { CryptoConfig } from '../session/crypto_config.ts';
 import { ADDRESSED_HEADER, type AddressedHeader, DATAGRAM_HEADER } from '../session/datagram_header.ts';
 import { Endpoint } from '../session/endpoint.ts';
 import { IoEvent } from '../session/messages.ts';
@@ -41,6 +42,12 @@ export class VclSession {
   state: VclState = VclState.created;
   nonBlocking = false;
   v6only = false;
+  /** Of TLS: what it listens or connects with. */
+  crypto: CryptoConfig | null = null;
+  /** Of a TLS connect: sent as SNI, and verified. */
+  serverName = '';
+  /** Of TLS: the application protocol that was chosen; '' for none. */
+  alpnProtocol = '';
   /** Of a udp listener: the peers of the network are to share one session (asked for; once it listens: the stack gives it one). */
   connectionless = false;
   /** Of datagrams: what is sent is cut into pieces of so many bytes, a datagram each (UDP_SEGMENT); 0: it is one. */

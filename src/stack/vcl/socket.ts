@@ -9,10 +9,12 @@ import { lookup as dnsLookup, type LookupAddress } from 'node:dns';
 import { isIP, type LookupFunction } from 'node:net';
 import { Duplex } from 'node:stream';
 import { E } from '../../core/sys/libc.ts';
+import type { CryptoConfig } from '../session/crypto_config.ts';
 import { TransportProto } from '../session/transport.ts';
 import { type AttributeName, attribute } from './attributes.ts';
 import { socketError } from './net_error.ts';
 import { Ready, type SessionObserver, type VclSession, VclState } from './session.ts';
+import { cryptoConfigOf, type TlsOptions } from './tls_options.ts';
 import type { VclWorker } from './worker.ts';
 
 const READ_BYTES = 64 * 1024;
@@ -31,6 +33,18 @@ export interface ConnectOptions extends SocketOptions {
   family?: number;
   lookup?: LookupFunction;
   timeout?: number;
+  /** TLS in the stack. One object for many connects is sent to the stack once. */
+  tls?: TlsOptions;
+  /** Sent as SNI and verified. Default: `host`; '' for none. */
+  servername?: string;
+}
+
+const clientConfigs = new WeakMap<TlsOptions, CryptoConfig>();
+
+function clientConfig(options: TlsOptions): CryptoConfig {
+  let config = clientConfigs.get(options);
+  if (config === undefined) clientConfigs.set(options, (config = cryptoConfigOf(options, false)));
+  return config;
 }
 
 type WriteCallback = (error?: Error | null) => void;
@@ -83,6 +97,8 @@ export class Socket extends Duplex implements SessionObserver {
         code: 'ERR_SOCKET_BAD_PORT',
       });
     }
+    // What is wrong with it is said to the caller.
+    if (wanted.tls !== undefined) clientConfig(wanted.tls);
     this.connecting = true;
     this.hold();
     if (wanted.timeout) this.setTimeout(wanted.timeout);
@@ -123,6 +139,16 @@ export class Socket extends Duplex implements SessionObserver {
 
   get localFamily(): string | undefined {
     return this.localInfo?.family;
+  }
+
+  /** TLS in the stack; as `tls.TLSSocket` says it, which plain sockets do not have. */
+  get encrypted(): true | undefined {
+    return this.session?.proto === TransportProto.tls ? true : undefined;
+  }
+
+  /** What TLS in the stack has chosen; plain sockets do not have it. */
+  get alpnProtocol(): string | false | undefined {
+    return this.encrypted && (this.session!.alpnProtocol || false);
   }
 
   get bytesWritten(): number {
@@ -253,7 +279,12 @@ export class Socket extends Duplex implements SessionObserver {
   private start(ip: string, port: number, options: ConnectOptions): void {
     if (this.destroyed) return;
     this.worker.useEventLoop();
-    const session = this.worker.createSession(TransportProto.tcp);
+    const { tls } = options;
+    const session = this.worker.createSession(tls === undefined ? TransportProto.tcp : TransportProto.tls);
+    if (tls !== undefined) {
+      session.crypto = clientConfig(tls);
+      session.serverName = options.servername ?? options.host ?? 'localhost';
+    }
     this.session = session;
     session.observer = this;
     for (const [name, value] of this.wanted) attribute(session, name, value);

@@ -9,6 +9,7 @@
 import { E } from '../../core/sys/libc.ts';
 import { closeDescriptor } from '../../core/sys/unix_socket.ts';
 import { IoEvent, MessageFlag, newMessage, Request } from '../session/messages.ts';
+import { TransportProto } from '../session/transport.ts';
 import { LAYOUT_VERSION } from '../svm/layout.ts';
 import {
   type AppOptions,
@@ -28,6 +29,7 @@ import { Ready, VclSession, VclState } from './session.ts';
 import { SessionTable } from './session_table.ts';
 import type { SegmentEnd } from './shared_segment.ts';
 import { ADAPTIVE_SPIN, Spinner } from './spinner.ts';
+import { TlsChannel } from './tls_options.ts';
 import { WakeSet } from './wake_set.ts';
 
 /** Of calls that wait for themselves. */
@@ -54,6 +56,7 @@ export class VclWorker {
   private readonly ends: SegmentEnds;
   private readonly notices: NoticeHandler;
   private readonly memory: MemoryKeeper;
+  private readonly tls: TlsChannel;
   private readonly incoming = newMessage();
   private readonly spinner: Spinner;
   private readonly drainSome = (): boolean => this.drain(EVENTS_PER_POLL) > 0;
@@ -82,6 +85,7 @@ export class VclWorker {
     this.ends = new SegmentEnds(attachment.socket, this.wake, () => {
       if (this.wake.inEventLoop) this.scheduleRun();
     });
+    this.tls = new TlsChannel(attachment.socket);
     this.notices = new NoticeHandler(this, this.table, this.ends, this.control);
     this.memory = new MemoryKeeper(this.table.all, () => this.ends.list);
     process.once('exit', this.onExit);
@@ -143,9 +147,11 @@ export class VclWorker {
     if (this.detached) return -E.NETDOWN;
     if (session.state > VclState.bound) return -E.INVAL;
     if (this.stackHung) return -E.TIMEDOUT;
+    const config = this.cryptoOf(session);
+    if (config < 0) return config;
     session.state = VclState.connecting;
     this.table.expectAnswer(session);
-    this.control.listen(session, backlog);
+    this.control.listen(session, backlog, config);
     this.watchStack();
     return 0;
   }
@@ -155,14 +161,24 @@ export class VclWorker {
     if (this.detached) return -E.NETDOWN;
     if (session.state > VclState.bound) return session.state === VclState.connecting ? -E.ALREADY : -E.ISCONN;
     if (this.stackHung) return -E.TIMEDOUT;
+    const config = this.cryptoOf(session);
+    if (config < 0) return config;
+    const name = config === 0 ? 0 : this.tls.nameId(session.serverName);
+    if (name < 0) return name;
     session.state = VclState.connecting;
     // An earlier attempt may have failed.
     session.error = 0;
     session.readClosed = session.peerClosed = false;
     this.table.expectAnswer(session);
-    this.control.connect(session);
+    this.control.connect(session, config, name);
     this.watchStack();
     return 0;
+  }
+
+  /** Tells the stack what a TLS session listens or connects with; 0 for others. */
+  private cryptoOf(session: VclSession): number {
+    if (session.proto !== TransportProto.tls) return 0;
+    return session.crypto === null ? -E.INVAL : this.tls.idOf(session.crypto);
   }
 
   /** The next connection of a listener, or null. */
@@ -372,6 +388,7 @@ export class VclWorker {
     this.drain(Number.MAX_SAFE_INTEGER);
     this.detached = true;
     this.control.close();
+    this.tls.close();
     this.wake.close();
     if (this.hungTimer !== null) clearTimeout(this.hungTimer);
     const { socket, stackFd, bellFd, segment } = this.attachment;
