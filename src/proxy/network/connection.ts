@@ -45,6 +45,8 @@ export interface ReadFilter {
 }
 
 export interface WriteFilter {
+  /** For those that pass bytes on later. Called once, when the filter is added. */
+  initializeWriteFilterCallbacks?(callbacks: WriteFilterCallbacks): void;
   onWrite(data: SliceBuffer, endStream: boolean): FilterStatus;
 }
 
@@ -52,6 +54,18 @@ export interface ReadFilterCallbacks {
   readonly connection: Connection;
   /** Resumes after StopIteration with the next filter. */
   continueReading(): void;
+  /** Bytes in the connection's read buffer. */
+  readonly bufferedBytes: number;
+}
+
+export interface WriteFilterCallbacks {
+  /** Bytes that the filter took (StopIteration) go on to the filters after it and the socket. */
+  continueWriting(data: SliceBuffer, endStream: boolean): void;
+  /**
+   * The filter took bytes that it will pass on by itself (`bytes` > 0), or has done so (< 0): until then they count as not sent, and a close
+   * that flushes waits. What is added must be taken away again.
+   */
+  holdWrites(bytes: number): void;
 }
 
 /** One X.509 certificate, read when asked for. */

@@ -79,6 +79,10 @@ class ActiveReadFilter implements ReadFilterCallbacks {
     return this.owner;
   }
 
+  get bufferedBytes(): number {
+    return this.owner.bufferedBytes;
+  }
+
   continueReading(): void {
     this.owner.continueReadingFrom(this.index + 1);
   }
@@ -119,6 +123,10 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
   private delayedCloseTimeoutMs = 0;
   private delayedClose: Timer | null = null;
   private closeAfterFlush: 0 | 1 | 2 = 0;
+  /** Bytes that write filters hold and will pass on. */
+  private writesHeld = 0;
+  /** The type of a close that waits for them; -1: none. */
+  private closeWhenReleased: ConnectionCloseType | -1 = -1;
   private secureTimer: Timer | null = null;
 
   constructor(
@@ -183,6 +191,10 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
     return this.disableCount === 0;
   }
 
+  get bufferedBytes(): number {
+    return this.readBuffer.length;
+  }
+
   get writeBufferBytes(): number {
     return this.handle.pendingBytes;
   }
@@ -196,6 +208,10 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
   addWriteFilter(filter: WriteFilter): void {
     this.writeFilters ??= [];
     this.writeFilters.unshift(filter);
+    filter.initializeWriteFilterCallbacks?.({
+      continueWriting: (data, endStream) => this.continueWritingAfter(filter, data, endStream),
+      holdWrites: (bytes) => this.holdWrites(bytes),
+    });
   }
 
   addConnectionCallbacks(callbacks: ConnectionCallbacks): void {
@@ -233,11 +249,45 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
       data.clear();
       return;
     }
-    if (this.writeFilters !== null) {
-      for (const filter of this.writeFilters) {
-        if (filter.onWrite(data, endStream) === FilterStatus.StopIteration || this.state !== 'open') return;
-      }
+    if (this.writeFilters !== null && !this.offerToWriteFilters(0, data, endStream)) return;
+    this.send(data, endStream);
+  }
+
+  /** True when all of them let it pass. */
+  private offerToWriteFilters(from: number, data: SliceBuffer, endStream: boolean): boolean {
+    const filters = this.writeFilters as WriteFilter[];
+    const { state } = this;
+    for (let i = from; i < filters.length; i++) {
+      if (filters[i].onWrite(data, endStream) === FilterStatus.StopIteration || this.state !== state) return false;
     }
+    return true;
+  }
+
+  continueWritingAfter(filter: WriteFilter, data: SliceBuffer, endStream: boolean): void {
+    const after = (this.writeFilters as WriteFilter[]).indexOf(filter) + 1;
+    // A close that waits for what is held still sends it.
+    if ((this.state !== 'open' && this.closeWhenReleased < 0) || this.writeEnd) data.clear();
+    else if (this.offerToWriteFilters(after, data, endStream)) this.send(data, endStream);
+  }
+
+  holdWrites(bytes: number): void {
+    this.writesHeld += bytes;
+    if (this.writesHeld > 0) {
+      this.checkWriteHigh();
+      return;
+    }
+    if (this.state === 'closing' && this.closeWhenReleased >= 0) {
+      const type = this.closeWhenReleased as ConnectionCloseType;
+      this.closeWhenReleased = -1;
+      this.state = 'open';
+      this.close(type);
+    } else if (this.state === 'open') {
+      this.checkWriteLow(this.handle.pendingBytes);
+      if (this.writeEnd && this.halfClose && this.readEndDelivered) this.closeSocketWhenFlushed();
+    }
+  }
+
+  private send(data: SliceBuffer, endStream: boolean): void {
     if (data.length > 0) this.handle.write(data);
     if (endStream) {
       this.writeEnd = true;
@@ -273,6 +323,13 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
       return;
     }
     if (this.state === 'closing') return;
+    if (this.writesHeld > 0) {
+      this.state = 'closing';
+      this.closeWhenReleased = type;
+      this.readBuffer.clear();
+      this.updateReading();
+      return;
+    }
     const delay = type === ConnectionCloseType.FlushWriteAndDelay && this.delayedCloseTimeoutMs > 0;
     if (this.handle.pendingBytes === 0 && !delay) {
       this.closeNow(ConnectionEvent.LocalClose, false);
@@ -365,7 +422,7 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
     this.readEnd = true;
     if (this.state === 'closing') {
       // The peer is done too: nothing that is still flushing can race a reset any more.
-      if (this.handle.pendingBytes === 0) this.closeNow(ConnectionEvent.RemoteClose, false);
+      if (this.handle.pendingBytes === 0 && this.writesHeld === 0) this.closeNow(ConnectionEvent.RemoteClose, false);
       return;
     }
     if (!this.halfClose) {
@@ -380,6 +437,7 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
     const listeners = this.bytesSentListeners;
     if (listeners !== null) for (let i = 0; i < listeners.length; i++) listeners[i].onBytesSent(bytes);
     if (this.state === 'closing') {
+      if (this.closeWhenReleased >= 0) return;
       if (pending === 0) {
         if (this.closeAfterFlush === 1) this.closeNow(ConnectionEvent.LocalClose, false);
         else if (this.readEnd) this.closeNow(ConnectionEvent.RemoteClose, false);
@@ -392,10 +450,14 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
       this.closeNow(ConnectionEvent.RemoteClose, false);
       return;
     }
-    if (this.aboveWriteHigh && pending <= this.limitNow(pending) >> 1) {
-      this.aboveWriteHigh = false;
-      for (const callbacks of this.callbacks) callbacks.onBelowWriteBufferLowWatermark?.();
-    }
+    if (this.aboveWriteHigh) this.checkWriteLow(pending);
+  }
+
+  private checkWriteLow(sending: number): void {
+    const pending = sending + this.writesHeld;
+    if (!this.aboveWriteHigh || pending > this.limitNow(pending) >> 1) return;
+    this.aboveWriteHigh = false;
+    for (const callbacks of this.callbacks) callbacks.onBelowWriteBufferLowWatermark?.();
   }
 
   onConnect(error: number): void {
@@ -492,7 +554,7 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
 
   private checkWriteHigh(): void {
     if (this.aboveWriteHigh || this.bufferLimit === 0) return;
-    const pending = this.handle.pendingBytes;
+    const pending = this.handle.pendingBytes + this.writesHeld;
     if (pending <= this.limitNow(pending)) return;
     this.aboveWriteHigh = true;
     for (const callbacks of this.callbacks) callbacks.onAboveWriteBufferHighWatermark?.();

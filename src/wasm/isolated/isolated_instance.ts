@@ -9,8 +9,10 @@ import type { ForeignResult, HostEnvironment, HostTimer } from '../host/environm
 import { NOT_SERIALIZABLE, type PropertyValue, serializeProperty } from '../host/property_value.ts';
 import type { PluginInfo } from '../host/root_context.ts';
 import { WasmError, type WasmOptions } from '../host/wasm.ts';
+import { IsolatedCallouts } from './isolated_callouts.ts';
 import {
   ANSWER_BYTES,
+  type CallMessage,
   CONTROL_BYTES,
   type FromVm,
   type IsolatedInit,
@@ -55,7 +57,7 @@ export class IsolatedInstance {
   private readonly words: Int32Array;
   private readonly answer: Uint8Array;
   private readonly streams = new Map<number, IsolatedStreamHost>();
-  private readonly httpCalls = new Map<number, { cancel(): void } | null>();
+  private readonly callouts: IsolatedCallouts;
   private readonly failCallbacks = new Set<() => void>();
   private readonly watchdog: HostTimer;
   private lastRunning = 0;
@@ -77,6 +79,7 @@ export class IsolatedInstance {
     this.environment = environment;
     this.limits = limits;
     this.onReleased = onReleased;
+    this.callouts = new IsolatedCallouts(environment, (message) => this.post(message));
     const control = new SharedArrayBuffer(CONTROL_BYTES + ANSWER_BYTES);
     this.words = new Int32Array(control, 0, CONTROL_BYTES / 4);
     this.answer = new Uint8Array(control, CONTROL_BYTES);
@@ -177,7 +180,7 @@ export class IsolatedInstance {
     return id;
   }
 
-  call(message: ToVm & { type: 'call' }): void {
+  call(message: CallMessage): void {
     this.post(message);
   }
 
@@ -215,8 +218,7 @@ export class IsolatedInstance {
     // Waiting for an answer that never comes would keep the thread.
     void this.thread.terminate();
     this.port.close();
-    for (const call of this.httpCalls.values()) call?.cancel();
-    this.httpCalls.clear();
+    this.callouts.cancelAll();
     this.environment.shared.removeListener(this.onQueueFilled);
     const streams = [...this.streams.values()];
     this.streams.clear();
@@ -253,11 +255,19 @@ export class IsolatedInstance {
         this.metric(message);
         break;
       case 'httpCall':
-        this.httpCall(message.id, message.request);
+        this.callouts.httpCall(message);
         break;
       case 'cancelHttpCall':
-        this.httpCalls.get(message.id)?.cancel();
-        this.httpCalls.delete(message.id);
+        this.callouts.cancelHttpCall(message.id);
+        break;
+      case 'grpcStart':
+        this.callouts.grpcStart(message);
+        break;
+      case 'grpcSend':
+        this.callouts.grpcSend(message);
+        break;
+      case 'grpcReset':
+        this.callouts.grpcReset(message.id);
         break;
     }
   }
@@ -267,21 +277,6 @@ export class IsolatedInstance {
     if (kind === 'counter') scope.counter(name).add(value);
     else if (kind === 'histogram') scope.histogram(name, 'unspecified').recordValue(value);
     else scope.gauge(name)[op](value);
-  }
-
-  private httpCall(id: number, request: Parameters<NonNullable<HostEnvironment['callouts']>['httpCall']>[0]): void {
-    const finish = (headers: Pairs | null, body: Uint8Array, trailers: Pairs | null): void => {
-      this.httpCalls.delete(id);
-      this.post({ type: 'httpAnswer', id, headers, body, trailers });
-    };
-    this.httpCalls.set(id, null);
-    const handle =
-      this.environment.callouts?.httpCall(request, {
-        onResponse: (headers, body, trailers) => finish(pairsOf(headers), body, trailers === null ? null : pairsOf(trailers)),
-        onFailure: () => finish(null, new Uint8Array(0), null),
-      }) ?? null;
-    if (handle === null) finish(null, new Uint8Array(0), null);
-    else if (this.httpCalls.has(id)) this.httpCalls.set(id, handle);
   }
 
   private readonly onQueueFilled = (token: number): void => this.post({ type: 'queue', token });
@@ -356,14 +351,6 @@ export class IsolatedInstance {
     Atomics.store(words, Word.Answered, 1);
     Atomics.notify(words, Word.Answered);
   }
-}
-
-function pairsOf(map: { forEach(visit: (name: string, value: string) => void): void }): Pairs {
-  const pairs: Pairs = [];
-  map.forEach((name, value) => {
-    pairs.push([name, value]);
-  });
-  return pairs;
 }
 
 /** The next message of a worker without going back to the event loop. */

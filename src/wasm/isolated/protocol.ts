@@ -4,7 +4,8 @@
  */
 import type { MessagePort } from 'node:worker_threads';
 import type { LocalResponse } from '../host/context.ts';
-import type { HttpCallRequest } from '../host/environment.ts';
+import type { GrpcRequest, HttpCallRequest } from '../host/environment.ts';
+import { PairMap } from '../host/header_map.ts';
 import type { PluginInfo } from '../host/root_context.ts';
 import type { WasmOptions } from '../host/wasm.ts';
 
@@ -39,23 +40,48 @@ export interface IsolatedInit {
 /** Entries of a header map. */
 export type Pairs = [string, string][];
 
+export function pairMap(pairs: Pairs | null): PairMap | null {
+  return pairs === null ? null : new PairMap(pairs);
+}
+
 export type CallKind =
   | 'requestHeaders'
   | 'requestBody'
   | 'requestTrailers'
   | 'responseHeaders'
   | 'responseBody'
-  | 'responseTrailers';
+  | 'responseTrailers'
+  | ConnectionCallKind;
+
+export type ConnectionCallKind = 'newConnection' | 'downstreamData' | 'upstreamData' | 'downstreamClose' | 'upstreamClose';
+export const CONNECTION_CALLS: ReadonlySet<CallKind> = new Set<ConnectionCallKind>([
+  'newConnection',
+  'downstreamData',
+  'upstreamData',
+  'downstreamClose',
+  'upstreamClose',
+]);
+
+/** A callback of a stream; answered by an outcome. */
+export interface CallMessage {
+  readonly type: 'call';
+  readonly stream: number;
+  readonly kind: CallKind;
+  readonly pairs: Pairs | null;
+  readonly body: Uint8Array | null;
+  /** Of `downstreamClose`: the client closed. */
+  readonly end: boolean;
+}
+
+/** What a gRPC server says. */
+export type GrpcEvent =
+  | { readonly kind: 'initialMetadata'; readonly pairs: Pairs }
+  | { readonly kind: 'trailingMetadata'; readonly pairs: Pairs }
+  | { readonly kind: 'message'; readonly bytes: Uint8Array }
+  | { readonly kind: 'close'; readonly status: number; readonly message: string };
 
 export type ToVm =
-  | {
-      readonly type: 'call';
-      readonly stream: number;
-      readonly kind: CallKind;
-      readonly pairs: Pairs | null;
-      readonly body: Uint8Array | null;
-      readonly end: boolean;
-    }
+  | CallMessage
   | {
       readonly type: 'end';
       readonly stream: number;
@@ -70,6 +96,7 @@ export type ToVm =
       readonly body: Uint8Array;
       readonly trailers: Pairs | null;
     }
+  | { readonly type: 'grpcEvent'; readonly id: number; readonly event: GrpcEvent }
   | { readonly type: 'queue'; readonly token: number }
   | { readonly type: 'shutdown' };
 
@@ -84,6 +111,7 @@ export interface Outcome {
 
 export type StreamAction =
   | { readonly do: 'continueRequest' | 'continueResponse' | 'reset' | 'clearRouteCache'; readonly requestHeaders?: Pairs }
+  | { readonly do: 'continueDownstream' | 'close' }
   | { readonly do: 'reply'; readonly response: LocalResponse };
 
 /** Asked in the middle of a call. */
@@ -114,4 +142,8 @@ export type FromVm =
       readonly value: number;
     }
   | { readonly type: 'httpCall'; readonly id: number; readonly request: HttpCallRequest }
-  | { readonly type: 'cancelHttpCall'; readonly id: number };
+  | { readonly type: 'cancelHttpCall'; readonly id: number }
+  | { readonly type: 'grpcStart'; readonly id: number; readonly request: GrpcRequest }
+  /** No message: our side is finished. */
+  | { readonly type: 'grpcSend'; readonly id: number; readonly message: Uint8Array | null; readonly end: boolean }
+  | { readonly type: 'grpcReset'; readonly id: number };

@@ -449,7 +449,11 @@ describe('configurations that are refused', () => {
     const isolated = { config: { vmConfig: { runtime: 'sluice.wasm.runtime.isolated' } } };
     assert.throws(
       () => factory.createRouteSpecificConfig!({ config: {} } as never, context, isolated as never),
-      /another plugin per route is not supported/,
+      /the filter's own plugin runs in a thread of its own: one of a route must, too/,
+    );
+    assert.throws(
+      () => factory.createRouteSpecificConfig!(isolated as never, context, { config: {} } as never),
+      /the filter's own plugin runs in the worker: one of a route must, too/,
     );
     dispatcher.stop();
   });

@@ -6,7 +6,7 @@ import { bootstrap, cluster, fileLog, http, listener, route, WHY } from '../../.
 import { type HttpUpstream, httpUpstream } from '../../../interop/support/upstreams.ts';
 import { httpRequest, type Json, type ProxyProcess, startProxy, until } from '../../../support/proxy_process.ts';
 import { buildC, needsClang } from '../../../wasm/support/c_module.ts';
-import { prelude, wat } from '../../../wasm/support/wat.ts';
+import { HEADER_MODULE, prelude, wat } from '../../../wasm/support/wat.ts';
 import { plugin, ROUTER, text, wasmFilter } from './wasm_support.ts';
 
 const skip = needsClang();
@@ -56,6 +56,24 @@ describe('a module in a thread of its own', { skip }, () => {
           ),
           chain('loop', plugin(wat(LOOP), reload, isolated)),
           chain('open', plugin(wat(LOOP), { failure_policy: 'FAIL_OPEN', name: 'open' }, isolated)),
+          listener('routes', [
+            http(
+              'routes',
+              [
+                {
+                  ...route('/loop', 'node'),
+                  typed_per_filter_config: {
+                    wasm: {
+                      '@type': 'type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm',
+                      config: plugin(wat(LOOP), { name: 'route' }, isolated),
+                    },
+                  },
+                },
+                route('/', 'node'),
+              ],
+              { http_filters: [wasmFilter(plugin(wat(HEADER_MODULE), { name: 'routes' }, isolated)), ROUTER] },
+            ),
+          ]),
           chain('null', { name: 'null', vm_config: { runtime: 'envoy.wasm.runtime.null', code: { local: { filename: file } } } }),
         ],
         [cluster('node', [upstream.port]), cluster('known', [upstream.port])],
@@ -134,6 +152,15 @@ describe('a module in a thread of its own', { skip }, () => {
   test('FAIL_OPEN: the stream whose call was ended goes on', async () => {
     assert.equal((await send('', { path: '/loop' }, 'open')).status, 200);
     assert.equal((await send('', { path: '/a' }, 'open')).status, 200);
+  });
+
+  test('another plugin on a route: it fails by itself', async () => {
+    assert.equal((await send('', { path: '/a' }, 'routes')).headers['x-wasm'], 'yes');
+    assert.equal((await send('', { path: '/loop' }, 'routes')).status, 503);
+    assert.equal((await send('', { path: '/loop2' }, 'routes')).status, 503);
+    assert.equal((await send('', { path: '/a' }, 'routes')).headers['x-wasm'], 'yes');
+    assert.equal(await proxy.stat('wasm.route.vm_failures'), 1);
+    assert.equal(await proxy.stat('wasm.routes.vm_failures'), 0);
   });
 
   test('many requests at a time', async () => {

@@ -65,7 +65,7 @@ export class FakeConnection implements Connection {
 
   addReadFilter(filter: ReadFilter): void {
     this.readFilters.push(filter);
-    filter.initializeReadFilterCallbacks({ connection: this, continueReading: () => {} });
+    filter.initializeReadFilterCallbacks({ connection: this, bufferedBytes: 0, continueReading: () => {} });
   }
 
   addWriteFilter(_filter: WriteFilter): void {}

@@ -187,7 +187,7 @@ export class FakeConnection implements Connection {
 
   addReadFilter(filter: ReadFilter): void {
     this.filters.push(filter);
-    filter.initializeReadFilterCallbacks({ connection: this, continueReading: () => this.deliver(false) });
+    filter.initializeReadFilterCallbacks({ connection: this, bufferedBytes: 0, continueReading: () => this.deliver(false) });
   }
 
   addWriteFilter(): void {}

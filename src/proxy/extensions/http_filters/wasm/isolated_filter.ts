@@ -61,7 +61,9 @@ const direction = (isRequest: boolean): Direction => ({
 
 export class IsolatedFilter implements StreamDecoderFilter, StreamEncoderFilter, IsolatedStreamHost, PropertySource {
   readonly context: FactoryContext;
-  private readonly handle: PluginHandle<IsolatedInstance>;
+  private readonly handleOfFilter: PluginHandle<IsolatedInstance>;
+  /** Of the stream: its route may name another plugin. */
+  private handle: PluginHandle<IsolatedInstance>;
   private decoder!: StreamDecoderFilterCallbacks;
   private encoder!: StreamEncoderFilterCallbacks;
   private instance: IsolatedInstance | null = null;
@@ -78,6 +80,7 @@ export class IsolatedFilter implements StreamDecoderFilter, StreamEncoderFilter,
   completed = false;
 
   constructor(handle: PluginHandle<IsolatedInstance>, context: FactoryContext) {
+    this.handleOfFilter = handle;
     this.handle = handle;
     this.context = context;
   }
@@ -112,6 +115,7 @@ export class IsolatedFilter implements StreamDecoderFilter, StreamEncoderFilter,
 
   private begin(): void {
     this.begun = true;
+    this.handle = this.decoder.perFilterConfig<PluginHandle<IsolatedInstance>>() ?? this.handleOfFilter;
     this.instance = this.handle.acquire();
     if (this.instance !== null) this.stream = this.instance.openStream(this);
   }

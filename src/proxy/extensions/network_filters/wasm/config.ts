@@ -22,16 +22,27 @@ import {
 import type { FactoryContext, NetworkFilterConfigFactory, TypedConfig } from '../../../server/factory_context.ts';
 import type { StreamInfo } from '../../../stream_info/stream_info.ts';
 import type { PluginConfigMessage } from '../../common/wasm/plugin_config.ts';
-import { createPlugin } from '../../common/wasm/plugin_factory.ts';
+import { createIsolatedPlugin, createPlugin, isIsolated } from '../../common/wasm/plugin_factory.ts';
 import { type PropertySource, streamProperty } from '../../common/wasm/properties.ts';
 import { streamForeignFunction, writeStreamProperty } from '../../common/wasm/stream_state.ts';
+import { IsolatedNetworkFilter } from './isolated_filter.ts';
 
 export const factory: NetworkFilterConfigFactory = {
   typeName: 'envoy.extensions.filters.network.wasm.v3.Wasm',
   name: 'envoy.filters.network.wasm',
   isTerminal: () => false,
-  create(config: TypedConfig, context: FactoryContext) {
-    const handle = createPlugin((config as { config?: PluginConfigMessage }).config, context);
+  create(message: TypedConfig, context: FactoryContext) {
+    const { config } = message as { config?: PluginConfigMessage };
+    if (isIsolated(config)) {
+      const handle = createIsolatedPlugin(config, context);
+      return (connection: Connection) => {
+        const filter = new IsolatedNetworkFilter(handle, connection, context);
+        connection.addReadFilter(filter);
+        connection.addWriteFilter(filter);
+        connection.addConnectionCallbacks(filter);
+      };
+    }
+    const handle = createPlugin(config, context);
     return (connection: Connection) => {
       const filter = new WasmNetworkFilter(handle, connection, context);
       connection.addReadFilter(filter);
