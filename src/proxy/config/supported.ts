@@ -303,8 +303,9 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
     upstream_http_protocol_options http2_protocol_options
     typed_extension_protocol_options dns_refresh_rate dns_failure_refresh_rate respect_dns_ttl dns_lookup_family dns_jitter
     dns_resolvers dns_resolution_config typed_dns_resolver_config wait_for_warm_on_init cleanup_interval upstream_bind_config original_dst_lb_config
-    least_request_lb_config round_robin_lb_config common_lb_config transport_socket metadata upstream_connection_options
+    least_request_lb_config round_robin_lb_config common_lb_config transport_socket transport_socket_matches metadata upstream_connection_options
     load_balancing_policy track_cluster_stats`,
+  'envoy.config.cluster.v3.Cluster.TransportSocketMatch': 'name match transport_socket',
   'envoy.config.cluster.v3.Cluster.CustomClusterType': 'name typed_config',
   'envoy.extensions.clusters.dns.v3.DnsCluster': `
     dns_refresh_rate dns_failure_refresh_rate respect_dns_ttl dns_jitter typed_dns_resolver_config dns_lookup_family

@@ -1440,10 +1440,18 @@ export interface Cluster {
   roundRobinLbConfig?: ClusterRoundRobinLbConfig;
   commonLbConfig?: ClusterCommonLbConfig;
   transportSocket?: TransportSocket;
+  transportSocketMatches: ClusterTransportSocketMatch[];
   metadata?: CoreMetadata;
   upstreamConnectionOptions?: UpstreamConnectionOptions;
   loadBalancingPolicy?: LoadBalancingPolicy;
   trackClusterStats?: TrackClusterStats;
+}
+
+/** envoy.config.cluster.v3.Cluster.TransportSocketMatch */
+export interface ClusterTransportSocketMatch {
+  name: string;
+  match?: { [key: string]: Json };
+  transportSocket?: TransportSocket;
 }
 
 /** envoy.config.cluster.v3.Cluster.CustomClusterType */

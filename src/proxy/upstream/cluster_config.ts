@@ -3,7 +3,7 @@
  * (Envoy: ClusterInfoImpl, ClusterImplBase). Runs on the main thread for validation and on each worker.
  *
  * Left out, and therefore refused: EDS and custom cluster types, ring hash, maglev, subsets, locality-aware balancing, slow start, health
- * checks, outlier detection, transport socket matches, preconnecting, several addresses per endpoint.
+ * checks, outlier detection, preconnecting, several addresses per endpoint.
  */
 import { ConfigError } from '../config/error.ts';
 import type { Http1Settings } from '../http/http1/settings.ts';
@@ -26,6 +26,7 @@ import {
 } from './cluster_types.ts';
 import { type EndpointSettings, parseEndpoints } from './endpoint_config.ts';
 import { type PlainHttp1ProtocolOptions, upstreamHttp1Settings } from './http1_settings.ts';
+import type { TransportSocketMatchConfig } from './transport_socket_matcher.ts';
 import { unsupported } from './unsupported.ts';
 
 export const CLUSTER_TYPES = ['STATIC', 'STRICT_DNS', 'LOGICAL_DNS', 'ORIGINAL_DST'] as const;
@@ -83,6 +84,7 @@ export interface ClusterSettings {
   readonly endpoints: readonly EndpointSettings[];
   /** Built per worker; undefined: plain text. */
   readonly transportSocket: TransportSocketMessage | undefined;
+  readonly transportSocketMatches: readonly TransportSocketMatchConfig[];
   readonly dns: DnsSettings;
   readonly originalDst: { readonly headerName: string; readonly portOverride: number; readonly cleanupIntervalMs: number } | null;
   readonly waitForWarmOnInit: boolean;
@@ -129,6 +131,7 @@ export function parseCluster(given: PlainCluster, path = '', defaultBind?: Plain
     metadata: config.metadata?.filterMetadata ?? {},
     endpoints: parseEndpoints(config, type, at),
     transportSocket: config.transportSocket as TransportSocketMessage | undefined,
+    transportSocketMatches: (config.transportSocketMatches ?? []) as readonly TransportSocketMatchConfig[],
     dns: parseDns(config, type, at),
     originalDst: type === 'ORIGINAL_DST' ? originalDst(config, at) : null,
     waitForWarmOnInit: config.waitForWarmOnInit ?? true,
@@ -151,7 +154,6 @@ const TCP_OPTIONS = 'envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions';
 
 /** Fields of Cluster that are valid and not implemented, by plain name; refused when they are set to something. */
 const UNSUPPORTED = {
-  transportSocketMatches: 'transport_socket_matches',
   edsClusterConfig: 'eds_cluster_config',
   healthChecks: 'health_checks',
   outlierDetection: 'outlier_detection',
@@ -313,7 +315,8 @@ function parseHttp(config: PlainCluster, at: (field: string) => string): HttpSet
       const field = 'auto_config.alternate_protocols_cache_options';
       throw unsupported('alternate_protocols_cache_options', where(field));
     }
-    if (!typeNameOf(config.transportSocket?.typedConfig).endsWith('.UpstreamTlsContext')) {
+    const sockets = [config.transportSocket, ...(config.transportSocketMatches ?? []).map((match) => match.transportSocket)];
+    if (sockets.some((socket) => !typeNameOf(socket?.typedConfig).endsWith('.UpstreamTlsContext'))) {
       throw new ConfigError(`ALPN configured for cluster ${config.name} which has a non-ALPN transport socket`, {
         path: where('auto_config'),
       });

@@ -3,14 +3,13 @@ import type { Scope } from '../../core/stats/stats.ts';
 import { ConfigError } from '../config/error.ts';
 import { type Http1Stats, http1Stats } from '../http/http1/settings.ts';
 import { type Http2Stats, http2Stats } from '../http/http2/settings.ts';
-import type { TransportSocketFactory } from '../network/transport_socket.ts';
-import { createTransportSocketFactory } from '../network/transport_socket_config.ts';
 import type { FractionalPercent, Runtime, RuntimeSnapshot } from '../runtime/runtime.ts';
 import type { Logger } from '../server/factory_context.ts';
 import type { Protocol } from '../stream_info/stream_info.ts';
 import type { ClusterSettings } from './cluster_config.ts';
 import { ClusterStats } from './cluster_stats.ts';
 import { ResourceManagerImpl } from './resource_manager.ts';
+import { TransportSocketMatcher } from './transport_socket_matcher.ts';
 import type { ClusterInfo, ResourcePriority } from './upstream.ts';
 import type { UpstreamContext } from './upstream_context.ts';
 
@@ -34,8 +33,9 @@ export class ClusterInfoImpl implements ClusterInfo {
   readonly metadata: Record<string, Record<string, unknown>>;
   readonly upstreamHttpProtocol: Protocol;
   readonly maxRequestsPerConnection: number;
-  /** Null: plain text. */
-  readonly transportSocket: TransportSocketFactory | null;
+  readonly transportSockets: TransportSocketMatcher;
+  /** Some host of the cluster may be spoken to in other than plain text. */
+  readonly mayBeSecure: boolean;
   private readonly onClose: (() => void)[] = [];
   private codecStats: Http1Stats | null = null;
   private codec2Stats: Http2Stats | null = null;
@@ -60,14 +60,23 @@ export class ClusterInfoImpl implements ClusterInfo {
     this.maintenanceKey = `upstream.maintenance_mode.${settings.name}`;
     this.statsScope = context.scope.scope(clusterStatPrefix(settings.observabilityName));
     this.stats = new ClusterStats(this.statsScope);
-    this.transportSocket = createTransportSocketFactory(settings.transportSocket, (type) => context.transportSockets?.(type), {
-      statsScope: this.statsScope,
-      workerIndex: context.workerIndex ?? 0,
-      logger: context.logger?.('upstream') ?? NO_LOG,
-      onDestroy: (callback) => this.onClose.push(callback),
-    });
-    if (settings.http.autoSni?.verifyName && this.transportSocket?.verifiesPeer !== true) {
-      throw new ConfigError("'auto_san_validation' was configured without a TLS transport socket that has a validation context");
+    this.transportSockets = new TransportSocketMatcher(
+      settings.transportSocketMatches,
+      settings.transportSocket,
+      (type) => context.transportSockets?.(type),
+      {
+        statsScope: this.statsScope,
+        workerIndex: context.workerIndex ?? 0,
+        logger: context.logger?.('upstream') ?? NO_LOG,
+        onDestroy: (callback) => this.onClose.push(callback),
+      },
+    );
+    const factories = [...this.transportSockets.factories()];
+    this.mayBeSecure = factories.some((factory) => factory !== null);
+    if (settings.http.autoSni?.verifyName && factories.some((factory) => factory?.verifiesPeer !== true)) {
+      throw new ConfigError("'auto_san_validation' was configured without a TLS transport socket that has a validation context", {
+        path: 'transport_socket',
+      });
     }
     this.resourceManagers = [
       new ResourceManagerImpl(this.statsScope, 0, settings.thresholds[0], sharedResources),

@@ -39,7 +39,7 @@ export class ThreadLocalClusterManager implements ClusterManager {
   constructor(context: UpstreamContext, options: ClusterManagerOptions) {
     options.clusters.forEach((config, i) => {
       const settings = parseCluster(config, `static_resources.clusters[${i}]`, options.upstreamBindConfig);
-      const path = `static_resources.clusters[${i}].transport_socket`;
+      const path = `static_resources.clusters[${i}]`;
       const shared = options.shared?.resources[settings.name] ?? null;
       const info = atPath(path, () => new ClusterInfoImpl(settings, context, shared));
       this.clusters.set(settings.name, createCluster(info, context));

@@ -157,6 +157,7 @@ export interface PlainCluster {
     overrideHostStatus?: unknown;
   };
   transportSocket?: PlainTypedConfig;
+  transportSocketMatches?: { name?: string; match?: Record<string, unknown>; transportSocket?: PlainTypedConfig }[];
   metadata?: PlainMetadata;
   protocolSelection?: string;
   upstreamConnectionOptions?: {

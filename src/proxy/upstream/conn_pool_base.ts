@@ -10,7 +10,7 @@
  */
 import { SysError } from '../../core/sys/libc.ts';
 import { type Connection, ConnectionEvent } from '../network/connection.ts';
-import type { TransportSocketOptions } from '../network/transport_socket.ts';
+import type { TransportSocketFactory, TransportSocketOptions } from '../network/transport_socket.ts';
 import { type ActiveClient, ClientState } from './active_client.ts';
 import { NO_SERVER_NAME, type PoolServerName } from './auto_sni.ts';
 import type { ClusterInfoImpl } from './cluster_info.ts';
@@ -59,6 +59,8 @@ export abstract class ConnPoolBase {
   serverName: PoolServerName = NO_SERVER_NAME;
   private draining = false;
   private gone = false;
+  /** Null: plain text. */
+  private readonly transportSocket: TransportSocketFactory | null;
   private readonly onGone: (pool: ConnPoolBase) => void;
 
   constructor(
@@ -74,6 +76,7 @@ export abstract class ConnPoolBase {
     this.stats = cluster.stats;
     this.host = host;
     this.priority = priority;
+    this.transportSocket = cluster.transportSockets.resolve(host.metadata, host.localityMetadata);
     this.resources = cluster.resourceManager(priority);
     this.onGone = onGone;
     this.resources.connectionPools.inc();
@@ -337,7 +340,7 @@ export abstract class ConnPoolBase {
         sourceAddress: settings.sourceAddress,
         socketOptions: address.kind === 'ip' ? settings.tcpSocketOptions : settings.socketOptions,
       };
-      const transport = this.cluster.transportSocket;
+      const transport = this.transportSocket;
       connection =
         transport === null
           ? this.context.createClientConnection(this.dispatcher, this.context.socketInterface, options)

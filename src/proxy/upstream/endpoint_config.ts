@@ -25,6 +25,7 @@ export interface EndpointSettings {
   readonly priority: number;
   readonly locality: Locality;
   readonly metadata: Record<string, Record<string, unknown>>;
+  readonly localityMetadata: Record<string, Record<string, unknown>>;
   readonly canary: boolean;
   readonly healthStatus: HealthStatus;
 }
@@ -87,6 +88,7 @@ function parseEndpoint(lb: PlainLbEndpoint, group: PlainLocalityLbEndpoints, typ
     priority: group.priority ?? 0,
     locality: { region: group.locality?.region ?? '', zone: group.locality?.zone ?? '', subZone: group.locality?.subZone ?? '' },
     metadata,
+    localityMetadata: group.metadata?.filterMetadata ?? {},
     canary: metadata['envoy.lb']?.canary === true,
     healthStatus: (lb.healthStatus ?? 'UNKNOWN') as HealthStatus,
   };

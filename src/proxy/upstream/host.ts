@@ -24,6 +24,7 @@ export class HostImpl implements Host {
   canary = false;
   locality: Locality = NO_LOCALITY;
   metadata: Record<string, Record<string, unknown>> = {};
+  localityMetadata: Record<string, Record<string, unknown>> = {};
   healthStatus: HealthStatus = 'UNKNOWN';
   health: HostHealth = HostHealth.Healthy;
   /** By ResourcePriority: HTTP/1 first, then HTTP/2. */
@@ -49,6 +50,7 @@ export class HostImpl implements Host {
     this.canary = description.canary;
     this.locality = description.locality;
     this.metadata = description.metadata;
+    this.localityMetadata = description.localityMetadata ?? NO_METADATA;
     this.healthStatus = description.healthStatus;
     this.health = healthOf(description.healthStatus);
   }
@@ -59,6 +61,7 @@ export class HostImpl implements Host {
   }
 }
 
+const NO_METADATA = {};
 const NO_LOCALITY: Locality = { region: '', zone: '', subZone: '' };
 
 export function healthOf(status: HealthStatus): HostHealth {

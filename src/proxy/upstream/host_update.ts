@@ -11,6 +11,8 @@ export interface HostDescription {
   readonly priority: number;
   readonly locality: Locality;
   readonly metadata: Record<string, Record<string, unknown>>;
+  /** Absent: none. */
+  readonly localityMetadata?: Record<string, Record<string, unknown>>;
   readonly canary: boolean;
   readonly healthStatus: HealthStatus;
   /** Absent: this host is counted per worker only. */

@@ -44,7 +44,7 @@ export class ThreadLocalClusterImpl implements ThreadLocalCluster {
   constructor(info: ClusterInfoImpl, context: UpstreamContext, balancer: LoadBalancer) {
     this.info = info;
     this.context = context;
-    this.autoSni = info.transportSocket === null ? null : info.settings.http.autoSni;
+    this.autoSni = info.mayBeSecure ? info.settings.http.autoSni : null;
     this.balancer = balancer;
     this.http1Only = info.settings.http.protocol === 'http1';
   }

@@ -132,8 +132,8 @@ test('allowUnsupported never turns TLS into plain text', () => {
   const chain = withHcm('').replace('- filters:', `- ${alts}\n      filters:`);
   assert.match(errorsOf(chain, options)[0], /Alts\) is not supported by Sluice yet$/);
   assert.match(
-    errorsOf(withCluster('transport_socket_matches: [{ name: any }]'), options)[0],
-    /Cluster\.transport_socket_matches is not supported by Sluice yet$/,
+    errorsOf(withCluster(`transport_socket_matches: [{ name: any, ${alts} }]`), options)[0],
+    /Alts\) is not supported by Sluice yet$/,
   );
   assert.match(
     errorsOf('admin: { address: { socket_address: { protocol: UDP, address: 1.2.3.4, port_value: 1 } } }', options)[0],

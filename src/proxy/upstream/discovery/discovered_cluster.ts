@@ -181,9 +181,9 @@ class ResolveTarget {
 }
 
 function describe(endpoint: EndpointSettings, ip: string): HostDescription {
-  const { hostname, weight, priority, locality, metadata, canary, healthStatus } = endpoint;
+  const { hostname, weight, priority, locality, metadata, localityMetadata, canary, healthStatus } = endpoint;
   const address = endpoint.address ?? ipAddress(ip, endpoint.port);
-  return { address, hostname, weight, priority, locality, metadata, canary, healthStatus };
+  return { address, hostname, weight, priority, locality, metadata, localityMetadata, canary, healthStatus };
 }
 
 /** Only addresses and their order within priorities can change: the rest is configuration. */
