@@ -124,9 +124,9 @@ const char *attach(struct attachment *a, bool again, int socket) {
     if (why == NULL && a->segment.kind != SEGMENT_KIND_MESSAGE_QUEUE) why = "segment has the wrong kind";
     if (why == NULL) {
       kernel_close(fds[0]);
-      a->socket = socket;
-      a->stack_fd = fds[1];
-      a->bell_fd = fds[2];
+      a->socket = internal_fd(socket);
+      a->stack_fd = internal_fd(fds[1]);
+      a->bell_fd = internal_fd(fds[2]);
       a->app_index = number(data, "appIndex");
       text(data, "token", a->token, sizeof a->token);
       return NULL;
@@ -149,7 +149,8 @@ int receive_segment(int socket, int32_t *id, uint32_t *side, int fds[3]) {
   }
   *id = number(data, "id");
   *side = number(data, "side") == 1;
-  fds[2] = -1;
-  memcpy(fds, got, count * sizeof(int));
+  fds[0] = got[0];
+  fds[1] = internal_fd(got[1]);
+  fds[2] = count == 3 ? internal_fd(got[2]) : -1;
   return 1;
 }

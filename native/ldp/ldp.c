@@ -1,9 +1,10 @@
 /*
- * The socket calls of libc, for programs that do not know of the host stack: stream sockets of AF_INET and AF_INET6 become sessions, all
- * else stays the kernel's. (VPP: LDP.) Each session has a kernel socket that is never connected: its number is the program's descriptor,
- * and options, flags and O_NONBLOCK that mean nothing to a session are kept by the kernel.
+ * The socket calls of libc, for programs that do not know of the host stack. (VPP: LDP.) Stream and datagram sockets of AF_INET and AF_INET6
+ * become sessions; where they are to go is decided when they are bound, connected or listened on (ldp_rules.c). Each session has a kernel
+ * socket that is not connected: its number is the program's descriptor, options and O_NONBLOCK are kept by it, and when a rule says so the
+ * session goes away and the kernel's socket is all there is.
  *
- * Left out: datagram sockets, dup of sessions, sessions across exec, MSG_OOB. One lock per process.
+ * Left out: MSG_OOB, connections across fork and exec, SO_REUSEPORT between programs. One lock per process.
  */
 #define _GNU_SOURCE
 #include "ldp.h"
@@ -12,21 +13,11 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/tcp.h>
 #include <pthread.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/sendfile.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
-#define MAX_FDS 65536
-
-static struct session *by_fd[MAX_FDS];
+struct session *ldp_by_fd[MAX_FDS];
 
 DECLARE_LIBC(socket);
 DECLARE_LIBC(close);
@@ -34,53 +25,41 @@ DECLARE_LIBC(connect);
 DECLARE_LIBC(bind);
 DECLARE_LIBC(listen);
 DECLARE_LIBC(accept4);
-DECLARE_LIBC(read);
-DECLARE_LIBC(readv);
-DECLARE_LIBC(write);
-DECLARE_LIBC(writev);
-DECLARE_LIBC(recv);
-DECLARE_LIBC(recvfrom);
-DECLARE_LIBC(recvmsg);
-DECLARE_LIBC(send);
-DECLARE_LIBC(sendto);
-DECLARE_LIBC(sendmsg);
-DECLARE_LIBC(sendfile);
 DECLARE_LIBC(shutdown);
+DECLARE_LIBC(getsockopt);
 DECLARE_LIBC(getsockname);
 DECLARE_LIBC(getpeername);
-DECLARE_LIBC(getsockopt);
-DECLARE_LIBC(setsockopt);
-DECLARE_LIBC(ioctl);
 
 void *ldp_libc(const char *name) { return dlsym(RTLD_NEXT, name); }
 
-struct session *ldp_session(int fd) { return fd >= 0 && fd < MAX_FDS ? __atomic_load_n(&by_fd[fd], __ATOMIC_ACQUIRE) : NULL; }
+__attribute__((constructor)) static void start(void) { pthread_atfork(NULL, worker_forked, worker_after_fork); }
 
-bool ldp_is_session(int fd) { return ldp_session(fd) != NULL; }
+int kernel_close(int fd) {
+  ldp_disown(fd);
+  return LIBC(close)(fd);
+}
 
-__attribute__((constructor)) static void start(void) { pthread_atfork(NULL, NULL, worker_after_fork); }
-
-int kernel_close(int fd) { return LIBC(close)(fd); }
-
-static int failed(int error) {
+int ldp_failed(int error) {
   errno = error;
   return -1;
 }
 
-static bool is_blocking(int fd) { return (fcntl(fd, F_GETFL) & O_NONBLOCK) == 0; }
+void ldp_set(int fd, struct session *session) { __atomic_store_n(&ldp_by_fd[fd], session, __ATOMIC_RELEASE); }
 
-/* SO_RCVTIMEO or SO_SNDTIMEO of the kernel socket, in milliseconds; -1: none. */
-static int timeout_of(int fd, int option) {
+bool ldp_is_blocking(int fd) { return (fcntl(fd, F_GETFL) & O_NONBLOCK) == 0; }
+
+int ldp_timeout_of(int fd, int option) {
   struct timeval value = {0};
   socklen_t size = sizeof value;
   if (LIBC(getsockopt)(fd, SOL_SOCKET, option, &value, &size) != 0 || (value.tv_sec == 0 && value.tv_usec == 0)) return -1;
-  return value.tv_sec * 1000 + value.tv_usec / 1000;
+  return value.tv_sec * 1000 + (value.tv_usec + 999) / 1000;
 }
 
 /* --- addresses --- */
 
-static bool read_address(struct endpoint *e, const struct sockaddr *from, socklen_t length) {
+bool ldp_read_address(struct endpoint *e, const struct sockaddr *from, socklen_t length) {
   memset(e, 0, sizeof *e);
+  if (from == NULL) return false;
   if (from->sa_family == AF_INET && length >= sizeof(struct sockaddr_in)) {
     const struct sockaddr_in *in = (const struct sockaddr_in *)from;
     e->is_v4 = true;
@@ -88,7 +67,7 @@ static bool read_address(struct endpoint *e, const struct sockaddr *from, sockle
     e->port = ntohs(in->sin_port);
     return true;
   }
-  if (from->sa_family != AF_INET6 || length < sizeof(struct sockaddr_in6)) return false;
+  if (from->sa_family != AF_INET6 || length < 24) return false;
   const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)from;
   uint32_t words[4];
   memcpy(words, &in->sin6_addr, sizeof words);
@@ -102,26 +81,71 @@ static bool read_address(struct endpoint *e, const struct sockaddr *from, sockle
   return true;
 }
 
-static void write_address(const struct endpoint *e, int family, struct sockaddr *to, socklen_t *length) {
-  union {
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-  } address;
-  socklen_t size = family == AF_INET ? sizeof address.v4 : sizeof address.v6;
-  if (to == NULL || length == NULL) return;
-  memset(&address, 0, sizeof address);
+socklen_t ldp_kernel_address(const struct endpoint *e, int family, struct sockaddr_storage *to) {
+  memset(to, 0, sizeof *to);
   if (family == AF_INET) {
-    address.v4 = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(e->port), .sin_addr.s_addr = htonl(e->words[0])};
-  } else {
-    uint32_t words[4] = {0, 0, htonl(0xffff), htonl(e->words[0])};
-    if (e->is_v4 && e->words[0] == 0) words[2] = 0;
-    for (int i = 0; i < 4 && !e->is_v4; i++) words[i] = htonl(e->words[i]);
-    address.v6.sin6_family = AF_INET6;
-    address.v6.sin6_port = htons(e->port);
-    memcpy(&address.v6.sin6_addr, words, sizeof words);
+    struct sockaddr_in *in = (struct sockaddr_in *)to;
+    *in = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(e->port), .sin_addr.s_addr = htonl(e->words[0])};
+    return sizeof *in;
   }
+  struct sockaddr_in6 *in = (struct sockaddr_in6 *)to;
+  uint32_t words[4] = {0, 0, htonl(0xffff), htonl(e->words[0])};
+  if (e->is_v4 && e->words[0] == 0) words[2] = 0;
+  for (int i = 0; i < 4 && !e->is_v4; i++) words[i] = htonl(e->words[i]);
+  in->sin6_family = AF_INET6;
+  in->sin6_port = htons(e->port);
+  memcpy(&in->sin6_addr, words, sizeof words);
+  return sizeof *in;
+}
+
+void ldp_write_address(const struct endpoint *e, int family, struct sockaddr *to, socklen_t *length) {
+  struct sockaddr_storage address;
+  if (to == NULL || length == NULL) return;
+  socklen_t size = ldp_kernel_address(e, family, &address);
   memcpy(to, &address, *length < size ? *length : size);
   *length = size;
+}
+
+/* --- to the kernel --- */
+
+void ldp_release(struct session *s) {
+  if (s->fds == 1) ldp_set(s->fd, NULL);
+  else
+    for (int fd = 0; fd < MAX_FDS; fd++)
+      if (ldp_by_fd[fd] == s) ldp_set(fd, NULL);
+  ldp_epoll_to_kernel(s);
+  session_close(s);
+}
+
+static bool is_not_there(int error) {
+  return error == ECONNREFUSED || error == ENETUNREACH || error == EHOSTUNREACH || error == EACCES || error == ENETDOWN ||
+         error == EADDRNOTAVAIL;
+}
+
+static bool has_address(const struct endpoint *e) {
+  return e->port != 0 || e->words[0] != 0 || e->words[1] != 0 || e->words[2] != 0 || e->words[3] != 0;
+}
+
+/* What was bound on the stack only. 0, or an errno. */
+static int bind_in_kernel(struct session *s) {
+  struct sockaddr_storage address;
+  if (s->kernel_bound || s->state == SESSION_CREATED || !has_address(&s->local)) return 0;
+  socklen_t size = ldp_kernel_address(&s->local, s->family, &address);
+  if (LIBC(bind)(s->fd, (struct sockaddr *)&address, size) != 0) return errno;
+  s->kernel_bound = true;
+  return 0;
+}
+
+bool ldp_to_kernel(struct session *s, int error) {
+  struct sockaddr_storage address;
+  if (!is_not_there(error) || bind_in_kernel(s) != 0) return false;
+  socklen_t size = ldp_kernel_address(&s->remote, s->family, &address);
+  if (LIBC(connect)(s->fd, (struct sockaddr *)&address, size) != 0 && errno != EINPROGRESS) {
+    session_fail(s, errno);
+    return true;
+  }
+  ldp_release(s);
+  return true;
 }
 
 /* --- set-up --- */
@@ -129,26 +153,32 @@ static void write_address(const struct endpoint *e, int family, struct sockaddr 
 int socket(int family, int type, int protocol) {
   int kind = type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC);
   int fd = LIBC(socket)(family, type, protocol);
-  if (fd < 0 || fd >= MAX_FDS || kind != SOCK_STREAM || (family != AF_INET && family != AF_INET6)) return fd;
-  if (protocol != 0 && protocol != IPPROTO_TCP) return fd;
+  if (fd < 0 || fd >= MAX_FDS || (family != AF_INET && family != AF_INET6)) return fd;
+  if (kind != SOCK_STREAM && kind != SOCK_DGRAM) return fd;
+  if (protocol != 0 && protocol != (kind == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP)) return fd;
   vcl_lock();
-  int error = vcl_ready();
-  struct session *s = error == 0 ? session_create(fd, family) : NULL;
-  if (s != NULL) __atomic_store_n(&by_fd[fd], s, __ATOMIC_RELEASE);
+  struct session *s = session_create(family, kind == SOCK_DGRAM);
+  if (s != NULL) {
+    s->fd = fd;
+    ldp_set(fd, s);
+  }
   vcl_unlock();
   if (s != NULL) return fd;
   LIBC(close)(fd);
-  return failed(error != 0 ? error : ENOMEM);
+  return ldp_failed(ENOMEM);
 }
 
 int close(int fd) {
-  if (ldp_is_session(fd) || ldp_has_epolls) {
+  if (ldp_is_internal(fd)) return ldp_failed(EBADF);
+  if ((ldp_is_session(fd) || ldp_is_epoll(fd)) && !ldp_in_vfork()) {
     vcl_lock();
     struct session *s = ldp_session(fd);
-    ldp_epoll_forget(fd);
+    ldp_epoll_closed(fd);
     if (s != NULL) {
-      by_fd[fd] = NULL;
-      session_close(s);
+      ldp_set(fd, NULL);
+      if (--s->fds == 0) session_close(s);
+      else if (s->fd == fd)
+        for (s->fd = 0; s->fd < MAX_FDS - 1 && ldp_by_fd[s->fd] != s;) s->fd++;
     }
     vcl_unlock();
   }
@@ -159,32 +189,98 @@ int bind(int fd, const struct sockaddr *address, socklen_t length) {
   if (!ldp_is_session(fd)) return LIBC(bind)(fd, address, length);
   vcl_lock();
   struct session *s = ldp_session(fd);
-  int error = s->state != SESSION_CREATED || !read_address(&s->local, address, length) ? EINVAL : 0;
-  if (error == 0) s->state = SESSION_BOUND;
+  struct endpoint local;
+  int error = s->state != SESSION_CREATED || !ldp_read_address(&local, address, length) ? EINVAL : 0;
+  bool kernel = error == 0 && ldp_decide(false, &local) == TO_KERNEL;
+  if (error == 0 && kernel) error = LIBC(bind)(fd, address, length) != 0 ? errno : 0;
+  if (error == 0) {
+    s->local = local;
+    s->state = SESSION_BOUND;
+    s->kernel_bound = kernel;
+    if (kernel && s->datagram) ldp_release(s);
+    else if (s->datagram && (error = datagram_bind(s)) != 0) s->state = SESSION_CREATED;
+  }
   vcl_unlock();
-  return error == 0 ? 0 : failed(error);
+  return error == 0 ? 0 : ldp_failed(error);
 }
 
-/* Sleeps until the session is in another state. */
-static void wait_answer(struct session *s, int timeout_ms) {
+/* Sleeps until the session has another state; false when its descriptor is the kernel's by now, or a signal came. */
+static bool wait_answer(int fd, struct session *s, int timeout_ms) {
   int64_t deadline = timeout_ms < 0 ? -1 : ldp_now_ms() + timeout_ms;
-  while (s->state == SESSION_CONNECTING && ldp_left_ms(deadline) != 0) {
-    if (worker_drain() == 0) ldp_sleep(NULL, 0, ldp_left_ms(deadline));
+  while (ldp_session(fd) == s && s->state == SESSION_CONNECTING && ldp_left_ms(deadline) != 0) {
+    if (worker_drain() == 0 && ldp_sleep(NULL, 0, ldp_left_ms(deadline)) < 0 && errno == EINTR) return false;
   }
+  return ldp_session(fd) == s;
 }
 
 int listen(int fd, int backlog) {
   if (!ldp_is_session(fd)) return LIBC(listen)(fd, backlog);
   vcl_lock();
   struct session *s = ldp_session(fd);
-  s->inherited = false;
-  int error = vcl_ready();
-  if (error == 0) error = session_listen(s, backlog);
-  if (error == 0) wait_answer(s, -1);
-  if (error == 0 && s->state != SESSION_LISTENING) error = s->error != 0 ? s->error : ENETDOWN;
-  if (error != 0) s->error = 0;
+  bool kernel = !s->datagram && s->state <= SESSION_BOUND && (s->kernel_bound || ldp_decide(false, &s->local) == TO_KERNEL);
+  int error = s->datagram ? EOPNOTSUPP : 0;
+  if (kernel) {
+    error = bind_in_kernel(s);
+    if (error == 0) ldp_release(s);
+  } else if (error == 0) {
+    s->inherited = false;
+    error = vcl_ready();
+    if (error == 0) error = session_listen(s, backlog);
+    if (error == 0) wait_answer(fd, s, -1);
+    if (error == 0 && s->state != SESSION_LISTENING) error = s->error != 0 ? s->error : ENETDOWN;
+    s->error = 0;
+    if (error == 0) ldp_note_listener(fd, s);
+  }
   vcl_unlock();
-  return error == 0 ? 0 : failed(error);
+  if (error != 0) return ldp_failed(error);
+  return kernel ? LIBC(listen)(fd, backlog) : 0;
+}
+
+/* 0, an errno, or -1: it is the kernel's. */
+static int connect_datagram(struct session *s, const struct endpoint *remote, const struct sockaddr *address) {
+  if (address->sa_family == AF_UNSPEC) {
+    datagram_disconnect(s);
+    return 0;
+  }
+  enum verdict verdict = ldp_decide(true, remote);
+  bool fixed = s->state == SESSION_LISTENING || s->target.port != 0;
+  if (verdict == TO_KERNEL && !fixed) {
+    ldp_release(s);
+    return -1;
+  }
+  int error = vcl_ready();
+  if (error == 0) error = datagram_connect(s, remote);
+  if (verdict == TO_AUTO && !fixed && is_not_there(error)) {
+    ldp_release(s);
+    return -1;
+  }
+  /* As with the kernel, the next call tells that nobody is there. */
+  if (error != ECONNREFUSED) return error;
+  s->error = ECONNREFUSED;
+  return 0;
+}
+
+/* The same for a stream. */
+static int connect_stream(int fd, struct session *s, const struct endpoint *remote) {
+  enum verdict verdict = ldp_decide(true, remote);
+  bool blocking = ldp_is_blocking(fd);
+  if (s->state > SESSION_BOUND) return session_connect(s);
+  s->remote = *remote;
+  int error = verdict == TO_KERNEL ? EHOSTUNREACH : vcl_ready();
+  if (error == 0) {
+    s->or_kernel = verdict == TO_AUTO && !blocking;
+    error = session_connect(s);
+    if (error == 0 && !blocking) return EINPROGRESS;
+    if (error == 0 && !wait_answer(fd, s, ldp_timeout_of(fd, SO_SNDTIMEO))) return EINTR;
+    if (error == 0) error = s->state == SESSION_CONNECTING ? EINPROGRESS : s->error;
+    s->error = 0;
+    if (s->state != SESSION_READY) s->read_closed = s->peer_closed = false;
+  }
+  if (verdict == TO_STACK || !is_not_there(error)) return error;
+  error = bind_in_kernel(s);
+  if (error != 0) return error;
+  ldp_release(s);
+  return -1;
 }
 
 int connect(int fd, const struct sockaddr *address, socklen_t length) {
@@ -193,205 +289,108 @@ int connect(int fd, const struct sockaddr *address, socklen_t length) {
   struct session *s = ldp_session(fd);
   struct endpoint remote;
   worker_drain();
-  int error = !read_address(&remote, address, length) ? EAFNOSUPPORT : 0;
-  if (error == 0 && s->state <= SESSION_BOUND) s->remote = remote;
-  if (error == 0) error = session_connect(s);
-  if (error == 0 && !is_blocking(fd)) error = EINPROGRESS;
-  else if (error == 0) {
-    wait_answer(s, timeout_of(fd, SO_SNDTIMEO));
-    error = s->state == SESSION_CONNECTING ? EINPROGRESS : s->error;
-    s->error = 0;
+  int error = EINVAL;
+  if ((s = ldp_session(fd)) == NULL) error = EALREADY;
+  else if (address != NULL && length >= sizeof address->sa_family) {
+    bool known = ldp_read_address(&remote, address, length) || address->sa_family == AF_UNSPEC;
+    error = !known ? EAFNOSUPPORT : s->datagram ? connect_datagram(s, &remote, address) : connect_stream(fd, s, &remote);
   }
   vcl_unlock();
-  return error == 0 ? 0 : failed(error);
+  if (error == -1) return LIBC(connect)(fd, address, length);
+  return error == 0 ? 0 : ldp_failed(error);
 }
 
 int accept4(int fd, struct sockaddr *address, socklen_t *length, int flags) {
   if (!ldp_is_session(fd)) return LIBC(accept4)(fd, address, length, flags);
+  if ((flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) != 0) return ldp_failed(EINVAL);
   vcl_lock();
-  struct session *listener = ldp_session(fd);
-  session_take_up(listener);
-  bool blocking = is_blocking(fd);
-  int64_t deadline = -1;
-  int error = 0, accepted = -1;
-  struct session *s = NULL;
+  struct session *listener = ldp_session(fd), *s = NULL;
+  int64_t deadline = -2;
+  int error = listener == NULL ? EBADF : listener->datagram ? EOPNOTSUPP : 0, accepted = -1;
+  if (error == 0) session_take_up(listener);
   while (error == 0 && (s = session_accept(listener)) == NULL) {
-    if (listener->state == SESSION_CONNECTING) wait_answer(listener, -1);
-    if (listener->state != SESSION_LISTENING) error = listener->error != 0 ? listener->error : EINVAL;
-    else if (worker_drain() > 0) continue;
-    else if (!blocking) error = EAGAIN;
-    else ldp_sleep(NULL, 0, ldp_left_ms(deadline));
+    if (worker_drain() > 0) {
+      if ((listener = ldp_session(fd)) == NULL) error = EBADF;
+      continue;
+    }
+    bool waits = listener->state == SESSION_LISTENING || listener->state == SESSION_CONNECTING || listener->inherited;
+    if (!waits) error = listener->error != 0 ? listener->error : EINVAL;
+    else if (!ldp_is_blocking(fd)) error = EAGAIN;
+    else {
+      if (deadline == -2) {
+        int limit = ldp_timeout_of(fd, SO_RCVTIMEO);
+        deadline = limit < 0 ? -1 : ldp_now_ms() + limit;
+      }
+      if (ldp_left_ms(deadline) == 0) error = EAGAIN;
+      else if (ldp_sleep(NULL, 0, ldp_left_ms(deadline)) < 0 && errno == EINTR) error = EINTR;
+      else if ((listener = ldp_session(fd)) == NULL) error = EBADF;
+    }
   }
   if (s != NULL) {
-    accepted = LIBC(socket)(listener->family, SOCK_STREAM | (flags & (SOCK_NONBLOCK | SOCK_CLOEXEC)), 0);
+    accepted = LIBC(socket)(listener->family, SOCK_STREAM | flags, 0);
     if (accepted < 0 || accepted >= MAX_FDS) {
       error = accepted < 0 ? errno : EMFILE;
       if (accepted >= 0) LIBC(close)(accepted);
       session_close(s);
     } else {
       s->fd = accepted;
-      __atomic_store_n(&by_fd[accepted], s, __ATOMIC_RELEASE);
-      write_address(&s->remote, s->family, address, length);
+      s->fds = 1;
+      ldp_set(accepted, s);
+      ldp_write_address(&s->remote, s->family, address, length);
     }
   }
   vcl_unlock();
-  return error == 0 ? accepted : failed(error);
+  return error == 0 ? accepted : ldp_failed(error);
 }
 
 int accept(int fd, struct sockaddr *address, socklen_t *length) { return accept4(fd, address, length, 0); }
 
 int shutdown(int fd, int how) {
   if (!ldp_is_session(fd)) return LIBC(shutdown)(fd, how);
+  if (how < SHUT_RD || how > SHUT_RDWR) return ldp_failed(EINVAL);
   vcl_lock();
   struct session *s = ldp_session(fd);
-  int error = s->state != SESSION_READY ? ENOTCONN : how == SHUT_RD ? 0 : session_shutdown_write(s);
-  if (error == 0 && how != SHUT_WR) s->read_closed = true;
-  vcl_unlock();
-  return error == 0 ? 0 : failed(error);
-}
-
-/* --- bytes --- */
-
-static ssize_t move_in(int fd, const struct iovec *iov, int count, int flags) {
-  vcl_lock();
-  struct session *s = ldp_session(fd);
-  bool blocking = (flags & MSG_DONTWAIT) == 0 && is_blocking(fd);
-  int limit = blocking ? timeout_of(fd, SO_RCVTIMEO) : 0;
-  int64_t deadline = limit < 0 ? -1 : ldp_now_ms() + limit;
-  ssize_t done = 0, n = 0;
-  for (int i = 0; i < count && s != NULL;) {
-    size_t have = i == 0 && done > 0 && (flags & MSG_WAITALL) ? done : 0;
-    n = session_read(s, (char *)iov[i].iov_base + have, iov[i].iov_len - have, (flags & MSG_PEEK) != 0);
-    if (n > 0) done += n;
-    if (n > 0 && have + n == iov[i].iov_len) {
-      if ((flags & MSG_PEEK) != 0) break;
-      i++;
-      continue;
+  int error = 0;
+  if (s->datagram) {
+    error = s->target.port == 0 ? ENOTCONN : 0;
+    if (how != SHUT_RD) s->write_shut = true;
+    if (how != SHUT_WR) s->read_closed = true;
+    session_raise(s, true, true);
+  } else if (s->state == SESSION_LISTENING || s->inherited) {
+    /* Whoever waits for a connection gets EINVAL. */
+    s->inherited = false;
+    if (how != SHUT_WR) session_unlisten(s);
+  } else {
+    error = s->state != SESSION_READY ? ENOTCONN : how == SHUT_RD ? 0 : session_shutdown_write(s);
+    if (error == 0 && how != SHUT_WR) {
+      s->read_closed = true;
+      session_raise(s, true, false);
     }
-    bool enough = done > 0 && ((flags & MSG_WAITALL) == 0 || count > 1);
-    if ((n < 0 && n != -EAGAIN) || (n == 0 && iov[i].iov_len > have) || enough) break;
-    if (worker_drain() > 0) continue;
-    if (!blocking || ldp_left_ms(deadline) == 0) break;
-    ldp_sleep(NULL, 0, ldp_left_ms(deadline));
-    s = ldp_session(fd);
-  }
-  if (done == 0 && n < 0 && s != NULL && n != -EAGAIN) s->error = 0;
-  vcl_unlock();
-  return done > 0 ? done : s == NULL ? failed(EBADF) : n < 0 ? failed(-n) : 0;
-}
-
-static ssize_t move_out(int fd, const struct iovec *iov, int count, int flags) {
-  vcl_lock();
-  struct session *s = ldp_session(fd);
-  bool blocking = (flags & MSG_DONTWAIT) == 0 && is_blocking(fd);
-  int limit = blocking ? timeout_of(fd, SO_SNDTIMEO) : 0;
-  int64_t deadline = limit < 0 ? -1 : ldp_now_ms() + limit;
-  ssize_t done = 0, n = 0;
-  size_t within = 0;
-  for (int i = 0; i < count && s != NULL;) {
-    n = session_write(s, (const char *)iov[i].iov_base + within, iov[i].iov_len - within);
-    if (n >= 0) {
-      done += n;
-      within += n;
-      if (within == iov[i].iov_len) {
-        i++;
-        within = 0;
-        continue;
-      }
-    } else if (n != -EAGAIN) break;
-    if (worker_drain() > 0) continue;
-    if (!blocking || ldp_left_ms(deadline) == 0) break;
-    ldp_sleep(NULL, 0, ldp_left_ms(deadline));
-    s = ldp_session(fd);
   }
   vcl_unlock();
-  if (done > 0 || (s != NULL && n >= 0)) return done;
-  if (n == -EPIPE && (flags & MSG_NOSIGNAL) == 0) raise(SIGPIPE);
-  return failed(s == NULL ? EBADF : -n);
+  return error == 0 ? 0 : ldp_failed(error);
 }
 
-ssize_t read(int fd, void *data, size_t length) {
-  if (!ldp_is_session(fd)) return LIBC(read)(fd, data, length);
-  return move_in(fd, &(struct iovec){data, length}, 1, 0);
-}
-
-ssize_t readv(int fd, const struct iovec *iov, int count) {
-  return ldp_is_session(fd) ? move_in(fd, iov, count, 0) : LIBC(readv)(fd, iov, count);
-}
-
-ssize_t recv(int fd, void *data, size_t length, int flags) {
-  if (!ldp_is_session(fd)) return LIBC(recv)(fd, data, length, flags);
-  return move_in(fd, &(struct iovec){data, length}, 1, flags);
-}
-
-ssize_t recvfrom(int fd, void *data, size_t length, int flags, struct sockaddr *address, socklen_t *size) {
-  if (!ldp_is_session(fd)) return LIBC(recvfrom)(fd, data, length, flags, address, size);
-  if (size != NULL) *size = 0;
-  return move_in(fd, &(struct iovec){data, length}, 1, flags);
-}
-
-ssize_t recvmsg(int fd, struct msghdr *message, int flags) {
-  if (!ldp_is_session(fd)) return LIBC(recvmsg)(fd, message, flags);
-  message->msg_namelen = message->msg_controllen = message->msg_flags = 0;
-  return move_in(fd, message->msg_iov, message->msg_iovlen, flags);
-}
-
-ssize_t __read_chk(int fd, void *data, size_t length, size_t size) { return length > size ? failed(EFAULT) : read(fd, data, length); }
-
-ssize_t __recv_chk(int fd, void *data, size_t length, size_t size, int flags) {
-  return length > size ? failed(EFAULT) : recv(fd, data, length, flags);
-}
-
-ssize_t __recvfrom_chk(int fd, void *data, size_t length, size_t size, int flags, struct sockaddr *address, socklen_t *at) {
-  return length > size ? failed(EFAULT) : recvfrom(fd, data, length, flags, address, at);
-}
-
-ssize_t write(int fd, const void *data, size_t length) {
-  if (!ldp_is_session(fd)) return LIBC(write)(fd, data, length);
-  return move_out(fd, &(struct iovec){(void *)data, length}, 1, 0);
-}
-
-ssize_t writev(int fd, const struct iovec *iov, int count) {
-  return ldp_is_session(fd) ? move_out(fd, iov, count, 0) : LIBC(writev)(fd, iov, count);
-}
-
-ssize_t send(int fd, const void *data, size_t length, int flags) {
-  if (!ldp_is_session(fd)) return LIBC(send)(fd, data, length, flags);
-  return move_out(fd, &(struct iovec){(void *)data, length}, 1, flags);
-}
-
-ssize_t sendto(int fd, const void *data, size_t length, int flags, const struct sockaddr *address, socklen_t size) {
-  if (!ldp_is_session(fd)) return LIBC(sendto)(fd, data, length, flags, address, size);
-  return move_out(fd, &(struct iovec){(void *)data, length}, 1, flags);
-}
-
-ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
-  if (!ldp_is_session(fd)) return LIBC(sendmsg)(fd, message, flags);
-  return move_out(fd, message->msg_iov, message->msg_iovlen, flags);
-}
-
-ssize_t sendfile(int to, int from, off_t *offset, size_t length) {
-  if (!ldp_is_session(to)) return LIBC(sendfile)(to, from, offset, length);
-  char data[65536];
-  off_t at = offset != NULL ? *offset : lseek(from, 0, SEEK_CUR);
-  ssize_t got = pread(from, data, length < sizeof data ? length : sizeof data, at);
-  if (got <= 0) return got;
-  ssize_t sent = move_out(to, &(struct iovec){data, got}, 1, MSG_NOSIGNAL);
-  if (sent <= 0) return sent;
-  if (offset != NULL) *offset = at + sent;
-  else lseek(from, at + sent, SEEK_SET);
-  return sent;
-}
-
-ssize_t sendfile64(int to, int from, off64_t *offset, size_t length) { return sendfile(to, from, (off_t *)offset, length); }
-
-/* --- what a program asks a socket --- */
+/* --- names --- */
 
 int getsockname(int fd, struct sockaddr *address, socklen_t *length) {
   if (!ldp_is_session(fd)) return LIBC(getsockname)(fd, address, length);
   vcl_lock();
   struct session *s = ldp_session(fd);
-  write_address(&s->local, s->family, address, length);
+  struct sockaddr_storage chosen = {0};
+  socklen_t size = sizeof chosen;
+  bool ask = s->state == SESSION_BOUND && s->local.port == 0 && !s->datagram;
+  if (ask && !s->kernel_bound) {
+    /* Any port: one that is free in the kernel and stays taken there, so that whoever asks before listen knows it. */
+    struct endpoint any = {.is_v4 = s->family == AF_INET};
+    socklen_t length_of_any = ldp_kernel_address(&any, s->family, &chosen);
+    if (LIBC(bind)(fd, (struct sockaddr *)&chosen, length_of_any) != 0) ask = false;
+  }
+  struct endpoint known;
+  if (ask && LIBC(getsockname)(fd, (struct sockaddr *)&chosen, &size) == 0 &&
+      ldp_read_address(&known, (struct sockaddr *)&chosen, size))
+    s->local.port = known.port;
+  ldp_write_address(&s->local, s->family, address, length);
   vcl_unlock();
   return 0;
 }
@@ -400,46 +399,8 @@ int getpeername(int fd, struct sockaddr *address, socklen_t *length) {
   if (!ldp_is_session(fd)) return LIBC(getpeername)(fd, address, length);
   vcl_lock();
   struct session *s = ldp_session(fd);
-  bool connected = s->state == SESSION_READY;
-  if (connected) write_address(&s->remote, s->family, address, length);
+  bool connected = s->datagram ? s->target.port != 0 : s->state == SESSION_READY;
+  if (connected) ldp_write_address(s->datagram ? &s->target : &s->remote, s->family, address, length);
   vcl_unlock();
-  return connected ? 0 : failed(ENOTCONN);
-}
-
-int getsockopt(int fd, int level, int name, void *value, socklen_t *length) {
-  if (!ldp_is_session(fd) || level != SOL_SOCKET || (name != SO_ERROR && name != SO_ACCEPTCONN)) {
-    if (!ldp_is_session(fd) || level != IPPROTO_TCP || name != TCP_INFO) return LIBC(getsockopt)(fd, level, name, value, length);
-    int result = LIBC(getsockopt)(fd, level, name, value, length);
-    if (result == 0 && *length > 0) *(uint8_t *)value = 1; /* TCP_ESTABLISHED */
-    return result;
-  }
-  if (*length < sizeof(int)) return failed(EINVAL);
-  vcl_lock();
-  struct session *s = ldp_session(fd);
-  worker_drain();
-  *(int *)value = name == SO_ERROR ? s->error : s->state == SESSION_LISTENING;
-  /* Reading the error of a failed connect clears it, as the kernel does. */
-  if (name == SO_ERROR) s->error = 0;
-  *length = sizeof(int);
-  vcl_unlock();
-  return 0;
-}
-
-int setsockopt(int fd, int level, int name, const void *value, socklen_t length) {
-  struct session *s = ldp_session(fd);
-  if (s != NULL && level == IPPROTO_IPV6 && name == IPV6_V6ONLY && length >= sizeof(int)) s->v6only = *(const int *)value != 0;
-  return LIBC(setsockopt)(fd, level, name, value, length);
-}
-
-int ioctl(int fd, unsigned long what, ...) {
-  va_list list;
-  va_start(list, what);
-  void *argument = va_arg(list, void *);
-  va_end(list);
-  if (what != FIONREAD || !ldp_is_session(fd)) return LIBC(ioctl)(fd, what, argument);
-  vcl_lock();
-  struct session *s = ldp_session(fd);
-  *(int *)argument = s->end == NULL ? 0 : fifo_used(&s->rx);
-  vcl_unlock();
-  return 0;
+  return connected ? 0 : ldp_failed(ENOTCONN);
 }

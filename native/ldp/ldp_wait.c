@@ -1,6 +1,7 @@
 /*
- * The calls that wait: poll, select and epoll over sessions and kernel descriptors together. Whoever waits looks at its sessions, arms the
- * bells and then sleeps in the kernel on bells and descriptors.
+ * The calls that wait: sleeping, poll and select, over sessions and kernel descriptors together. Whoever waits looks at its sessions, arms
+ * the bells and then sleeps in the kernel on bells and descriptors. Several threads may sleep; the one that handles what has come wakes the
+ * others. (epoll: ldp_epoll.c.)
  */
 #define _GNU_SOURCE
 #include "ldp.h"
@@ -10,21 +11,17 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/select.h>
 #include <unistd.h>
 
-#define MAX_POLL 4096
-#define MAX_EPOLLS 64
-/* With several threads asleep, one may empty the bell of another: nobody sleeps longer than this then. */
-#define SHARED_SLEEP_MS 10
+/* More need memory. */
+#define FEW 256
 
 DECLARE_LIBC(poll);
 DECLARE_LIBC(ppoll);
 DECLARE_LIBC(select);
 DECLARE_LIBC(pselect);
-DECLARE_LIBC(epoll_ctl);
-DECLARE_LIBC(epoll_pwait);
 
 int64_t ldp_now_ms(void) {
   struct timespec now;
@@ -35,29 +32,90 @@ int64_t ldp_now_ms(void) {
 int ldp_left_ms(int64_t deadline) {
   if (deadline < 0) return -1;
   int64_t left = deadline - ldp_now_ms();
-  return left < 0 ? 0 : left;
+  return left < 0 ? 0 : left > 0x7fffffff ? 0x7fffffff : left;
 }
 
-static int sleepers;
-bool ldp_has_epolls;
+bool ldp_interrupted(void) {
+  struct sigaction action;
+  for (int i = 1; i < NSIG; i++)
+    if (sigaction(i, NULL, &action) == 0 && action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN &&
+        (action.sa_flags & SA_RESTART) == 0)
+      return true;
+  return false;
+}
+
+/* --- sleeping --- */
+
+/* Threads that sleep, each with what wakes it. */
+static struct sleeper *sleepers;
+static __thread int own_fd = -1;
+static __thread pid_t own_pid;
+static pthread_key_t at_thread_end;
+
+void ldp_wake_sleepers(void) {
+  uint64_t one = 1;
+  for (struct sleeper *s = sleepers; s != NULL; s = s->next)
+    if (write(s->fd, &one, sizeof one) < 0) continue;
+}
+
+void ldp_fall_asleep(struct sleeper *self) {
+  /* Who sleeps already hears of what was raised here; this thread has looked. */
+  vcl_tell();
+  self->next = sleepers;
+  sleepers = self;
+  vcl_unlock();
+}
+
+void ldp_awake(struct sleeper *self) {
+  vcl_lock();
+  for (struct sleeper **at = &sleepers; *at != NULL; at = &(*at)->next) {
+    if (*at != self) continue;
+    *at = self->next;
+    break;
+  }
+}
+
+bool ldp_somebody_sleeps(void) { return sleepers != NULL; }
+
+void ldp_nobody_sleeps(void) { sleepers = NULL; }
+
+static void end_thread(void *fd) { kernel_close((int)(intptr_t)fd - 1); }
+
+__attribute__((constructor)) static void make_key(void) { pthread_key_create(&at_thread_end, end_thread); }
+
+static int wake_fd(void) {
+  if (own_fd < 0 || own_pid != ldp_pid()) {
+    own_fd = internal_fd(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+    own_pid = ldp_pid();
+    pthread_setspecific(at_thread_end, (void *)(intptr_t)(own_fd + 1));
+  }
+  return own_fd;
+}
 
 int ldp_sleep(struct pollfd *fds, int count, int timeout_ms) {
-  struct pollfd all[MAX_POLL + MAX_BELLS];
-  int bells[MAX_BELLS];
+  struct pollfd few[FEW + 2], *all = few;
+  uint64_t sink;
+  if (count > FEW && (all = malloc((count + 2) * sizeof *all)) == NULL) {
+    errno = ENOMEM;
+    return -1;
+  }
   if (!worker_arm()) timeout_ms = 0;
-  int n = worker_bells(bells, MAX_BELLS);
+  int patience = worker_patience(), bells = worker_bells();
+  if (patience >= 0 && (timeout_ms < 0 || timeout_ms > patience)) timeout_ms = patience;
   if (count > 0) memcpy(all, fds, count * sizeof *all);
-  for (int i = 0; i < n; i++) all[count + i] = (struct pollfd){.fd = bells[i], .events = POLLIN};
-  if (++sleepers > 1 && (timeout_ms < 0 || timeout_ms > SHARED_SLEEP_MS)) timeout_ms = SHARED_SLEEP_MS;
-  vcl_unlock();
-  int result = LIBC(poll)(all, count + n, timeout_ms);
+  all[count] = (struct pollfd){.fd = bells, .events = POLLIN};
+  all[count + 1] = (struct pollfd){.fd = wake_fd(), .events = POLLIN};
+  struct sleeper self = {.fd = own_fd};
+  ldp_fall_asleep(&self);
+  int result = LIBC(poll)(all, count + 2, timeout_ms);
   int error = errno;
-  vcl_lock();
-  sleepers--;
-  bool rung = false;
-  for (int i = 0; i < n && result > 0; i++) rung = rung || all[count + i].revents != 0;
-  if (rung) worker_empty_bells();
+  ldp_awake(&self);
+  if (result > 0 && all[count + 1].revents != 0 && read(own_fd, &sink, sizeof sink) < 0) sink = 0;
+  if ((result > 0 && all[count].revents != 0) || patience >= 0) worker_empty_bells();
   for (int i = 0; i < count; i++) fds[i].revents = result > 0 ? all[i].revents : 0;
+  if (all != few) free(all);
+  /* A handler that asks for calls to be restarted does not end this one. */
+  if (result < 0 && error == EINTR && !ldp_interrupted()) result = 0;
   errno = error;
   return result;
 }
@@ -71,16 +129,7 @@ static short ready_for(struct session *s, short events) {
   return ready & (events | POLLERR | POLLHUP);
 }
 
-int poll(struct pollfd *fds, nfds_t count, int timeout_ms) {
-  struct pollfd kernel[MAX_POLL];
-  int place[MAX_POLL];
-  bool any = false;
-  for (nfds_t i = 0; i < count && !any; i++) any = ldp_is_session(fds[i].fd);
-  if (!any) return LIBC(poll)(fds, count, timeout_ms);
-  if (count > MAX_POLL) {
-    errno = EINVAL;
-    return -1;
-  }
+static int poll_sessions(struct pollfd *fds, nfds_t count, int timeout_ms, struct pollfd *kernel, int *place) {
   int64_t deadline = timeout_ms < 0 ? -1 : ldp_now_ms() + timeout_ms;
   int ready = 0, error = 0;
   vcl_lock();
@@ -99,6 +148,7 @@ int poll(struct pollfd *fds, nfds_t count, int timeout_ms) {
     }
     int left = ldp_left_ms(deadline);
     int n = ready > 0 ? LIBC(poll)(kernel, others, 0) : ldp_sleep(kernel, others, left);
+    /* No call that waits for descriptors is restarted after a signal. */
     if (n < 0 && ready == 0) error = errno;
     for (int i = 0; i < others && n > 0; i++) {
       fds[place[i]].revents = kernel[i].revents;
@@ -107,13 +157,37 @@ int poll(struct pollfd *fds, nfds_t count, int timeout_ms) {
     if (ready > 0 || error != 0 || left == 0) break;
   }
   vcl_unlock();
-  errno = error;
+  if (error != 0) errno = error;
   return ready > 0 ? ready : error != 0 ? -1 : 0;
+}
+
+int poll(struct pollfd *fds, nfds_t count, int timeout_ms) {
+  bool any = false;
+  for (nfds_t i = 0; i < count && !any; i++) any = ldp_is_session(fds[i].fd);
+  if (!any) return LIBC(poll)(fds, count, timeout_ms);
+  if (count > MAX_FDS) return ldp_failed(EINVAL);
+  if (count <= FEW) {
+    struct pollfd kernel[FEW];
+    int place[FEW];
+    return poll_sessions(fds, count, timeout_ms, kernel, place);
+  }
+  struct pollfd *kernel = malloc(count * sizeof *kernel);
+  int *place = malloc(count * sizeof *place);
+  int result = kernel == NULL || place == NULL ? ldp_failed(ENOMEM) : poll_sessions(fds, count, timeout_ms, kernel, place);
+  free(kernel);
+  free(place);
+  return result;
 }
 
 int __poll_chk(struct pollfd *fds, nfds_t count, int timeout_ms, size_t size) {
   (void)size;
   return poll(fds, count, timeout_ms);
+}
+
+static int milliseconds(const struct timespec *t) {
+  if (t == NULL) return -1;
+  int64_t ms = (int64_t)t->tv_sec * 1000 + (t->tv_nsec + 999999) / 1000000;
+  return ms > 0x7fffffff ? 0x7fffffff : ms;
 }
 
 /* A signal that arrives between the change of the mask and the sleep is handled before it, not during. */
@@ -123,29 +197,41 @@ int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout, cons
   for (nfds_t i = 0; i < count && !any; i++) any = ldp_is_session(fds[i].fd);
   if (!any) return LIBC(ppoll)(fds, count, timeout, mask);
   if (mask != NULL) pthread_sigmask(SIG_SETMASK, mask, &before);
-  int result = poll(fds, count, timeout == NULL ? -1 : (int)(timeout->tv_sec * 1000 + (timeout->tv_nsec + 999999) / 1000000));
+  int result = poll(fds, count, milliseconds(timeout));
+  int error = errno;
   if (mask != NULL) pthread_sigmask(SIG_SETMASK, &before, NULL);
+  errno = error;
   return result;
+}
+
+int __ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask, size_t size) {
+  (void)size;
+  return ppoll(fds, count, timeout, mask);
 }
 
 /* --- select --- */
 
-int select(int count, fd_set *read, fd_set *write, fd_set *except, struct timeval *timeout) {
+static bool any_session(int count, const fd_set *read, const fd_set *write, const fd_set *except) {
+  for (int fd = 0; fd < count && fd < FD_SETSIZE; fd++) {
+    bool in = (read != NULL && FD_ISSET(fd, read)) || (write != NULL && FD_ISSET(fd, write)) || (except != NULL && FD_ISSET(fd, except));
+    if (in && ldp_is_session(fd)) return true;
+  }
+  return false;
+}
+
+static int select_ms(int count, fd_set *read, fd_set *write, fd_set *except, int timeout_ms) {
   struct pollfd fds[FD_SETSIZE];
   int n = 0, ready = 0;
-  bool any = false;
   for (int fd = 0; fd < count && fd < FD_SETSIZE; fd++) {
     short events = 0;
     if (read != NULL && FD_ISSET(fd, read)) events |= POLLIN;
     if (write != NULL && FD_ISSET(fd, write)) events |= POLLOUT;
     if (except != NULL && FD_ISSET(fd, except)) events |= POLLPRI;
-    if (events == 0) continue;
-    any = any || ldp_is_session(fd);
-    fds[n++] = (struct pollfd){.fd = fd, .events = events};
+    if (events != 0) fds[n++] = (struct pollfd){.fd = fd, .events = events};
   }
-  if (!any) return LIBC(select)(count, read, write, except, timeout);
-  int result = poll(fds, n, timeout == NULL ? -1 : (int)(timeout->tv_sec * 1000 + (timeout->tv_usec + 999) / 1000));
-  if (result < 0) return -1;
+  if (poll(fds, n, timeout_ms) < 0) return -1;
+  for (int i = 0; i < n; i++)
+    if ((fds[i].revents & POLLNVAL) != 0) return ldp_failed(EBADF);
   for (int i = 0; i < n; i++) {
     int fd = fds[i].fd;
     bool in = (fds[i].revents & (POLLIN | POLLHUP | POLLERR)) != 0 && (fds[i].events & POLLIN) != 0;
@@ -159,183 +245,27 @@ int select(int count, fd_set *read, fd_set *write, fd_set *except, struct timeva
   return ready;
 }
 
-int pselect(int count, fd_set *read, fd_set *write, fd_set *except, const struct timespec *timeout, const sigset_t *mask) {
-  sigset_t before;
-  struct timeval limit = {0};
-  bool any = false;
-  for (int fd = 0; fd < count && fd < FD_SETSIZE && !any; fd++) any = ldp_is_session(fd);
-  if (!any) return LIBC(pselect)(count, read, write, except, timeout, mask);
-  if (timeout != NULL) limit = (struct timeval){timeout->tv_sec, (timeout->tv_nsec + 999) / 1000};
-  if (mask != NULL) pthread_sigmask(SIG_SETMASK, mask, &before);
-  int result = select(count, read, write, except, timeout == NULL ? NULL : &limit);
-  if (mask != NULL) pthread_sigmask(SIG_SETMASK, &before, NULL);
+int select(int count, fd_set *read, fd_set *write, fd_set *except, struct timeval *timeout) {
+  if (!any_session(count, read, write, except)) return LIBC(select)(count, read, write, except, timeout);
+  int64_t started = ldp_now_ms();
+  struct timespec limit = {0};
+  if (timeout != NULL) limit = (struct timespec){timeout->tv_sec, timeout->tv_usec * 1000};
+  int result = select_ms(count, read, write, except, milliseconds(timeout == NULL ? NULL : &limit));
+  /* As Linux: what is left of the time. */
+  if (timeout != NULL) {
+    int64_t left = (int64_t)timeout->tv_sec * 1000000 + timeout->tv_usec - (ldp_now_ms() - started) * 1000;
+    *timeout = (struct timeval){left > 0 ? left / 1000000 : 0, left > 0 ? left % 1000000 : 0};
+  }
   return result;
 }
 
-/* --- epoll --- */
-
-struct member {
-  int fd;
-  uint32_t events;
-  epoll_data_t data;
-  /* What an edge-triggered member has been told of. */
-  uint32_t in_seen, out_seen;
-  bool fresh;
-};
-
-struct epoll_set {
-  int fd;
-  struct member *members;
-  int count, room, next;
-  unsigned bells_version;
-};
-
-/* Sets that have sessions in them. */
-static struct epoll_set *sets[MAX_EPOLLS];
-static const uint64_t BELL = 0x5c1ce0be110000ull;
-
-static struct epoll_set *find_set(int fd) {
-  for (int i = 0; i < MAX_EPOLLS; i++)
-    if (sets[i] != NULL && sets[i]->fd == fd) return sets[i];
-  return NULL;
-}
-
-static struct epoll_set *make_set(int fd) {
-  for (int i = 0; i < MAX_EPOLLS; i++) {
-    if (sets[i] != NULL) continue;
-    sets[i] = calloc(1, sizeof **sets);
-    if (sets[i] != NULL) sets[i]->fd = fd;
-    ldp_has_epolls = true;
-    return sets[i];
-  }
-  return NULL;
-}
-
-static void remove_member(struct epoll_set *set, int i) { set->members[i] = set->members[--set->count]; }
-
-void ldp_epoll_forget(int fd) {
-  for (int i = 0; i < MAX_EPOLLS; i++) {
-    struct epoll_set *set = sets[i];
-    if (set == NULL) continue;
-    if (set->fd == fd) {
-      free(set->members);
-      free(set);
-      sets[i] = NULL;
-      continue;
-    }
-    for (int k = set->count - 1; k >= 0; k--)
-      if (set->members[k].fd == fd) remove_member(set, k);
-  }
-}
-
-static int control(int epfd, int op, int fd, const struct epoll_event *event) {
-  struct epoll_set *set = find_set(epfd);
-  int at = -1;
-  for (int i = 0; set != NULL && i < set->count; i++)
-    if (set->members[i].fd == fd) at = i;
-  if (op == EPOLL_CTL_ADD && at >= 0) return EEXIST;
-  if (op != EPOLL_CTL_ADD && at < 0) return ENOENT;
-  if (op == EPOLL_CTL_DEL) {
-    remove_member(set, at);
-    return 0;
-  }
-  if (op == EPOLL_CTL_ADD) {
-    if (set == NULL && (set = make_set(epfd)) == NULL) return ENOSPC;
-    if (set->count == set->room) {
-      int room = set->room == 0 ? 16 : set->room * 2;
-      struct member *grown = realloc(set->members, room * sizeof *grown);
-      if (grown == NULL) return ENOMEM;
-      set->members = grown;
-      set->room = room;
-    }
-    at = set->count++;
-  } else if (op != EPOLL_CTL_MOD) return EINVAL;
-  set->members[at] = (struct member){.fd = fd, .events = event->events, .data = event->data, .fresh = true};
-  return 0;
-}
-
-int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event) {
-  if (!ldp_is_session(fd)) return LIBC(epoll_ctl)(epfd, op, fd, event);
-  vcl_lock();
-  session_take_up(ldp_session(fd));
-  int error = control(epfd, op, fd, event);
-  vcl_unlock();
-  if (error == 0) return 0;
+int pselect(int count, fd_set *read, fd_set *write, fd_set *except, const struct timespec *timeout, const sigset_t *mask) {
+  sigset_t before;
+  if (!any_session(count, read, write, except)) return LIBC(pselect)(count, read, write, except, timeout, mask);
+  if (mask != NULL) pthread_sigmask(SIG_SETMASK, mask, &before);
+  int result = select_ms(count, read, write, except, milliseconds(timeout));
+  int error = errno;
+  if (mask != NULL) pthread_sigmask(SIG_SETMASK, &before, NULL);
   errno = error;
-  return -1;
-}
-
-static int collect(struct epoll_set *set, struct epoll_event *out, int most) {
-  int n = 0;
-  for (int k = 0; k < set->count && n < most; k++) {
-    /* Where the last call stopped: every session gets its turn. */
-    struct member *m = &set->members[(set->next + k) % set->count];
-    struct session *s = ldp_session(m->fd);
-    if (s == NULL || m->events == 0) continue;
-    uint32_t ready = session_readiness(s) & (m->events | EPOLLERR | EPOLLHUP);
-    if (ready == 0) continue;
-    if ((m->events & EPOLLET) != 0) {
-      bool in = m->fresh || m->in_seen != s->in_events, out_now = m->fresh || m->out_seen != s->out_events;
-      if (!(in && (ready & ~EPOLLOUT) != 0) && !(out_now && (ready & EPOLLOUT) != 0)) continue;
-    }
-    m->in_seen = s->in_events;
-    m->out_seen = s->out_events;
-    m->fresh = false;
-    out[n].events = ready;
-    out[n++].data = m->data;
-    if ((m->events & EPOLLONESHOT) != 0) m->events = 0;
-  }
-  if (n > 0) set->next = (set->next + n) % set->count;
-  return n;
-}
-
-/* The bells are members of the kernel's set; a closed one leaves it by itself. */
-static void add_bells(struct epoll_set *set) {
-  int bells[MAX_BELLS];
-  if (set->bells_version == worker_bells_version) return;
-  set->bells_version = worker_bells_version;
-  int n = worker_bells(bells, MAX_BELLS);
-  for (int i = 0; i < n; i++) {
-    struct epoll_event event = {.events = EPOLLIN, .data.u64 = BELL};
-    LIBC(epoll_ctl)(set->fd, EPOLL_CTL_ADD, bells[i], &event);
-  }
-}
-
-int epoll_pwait(int epfd, struct epoll_event *events, int most, int timeout_ms, const sigset_t *mask) {
-  vcl_lock();
-  struct epoll_set *set = find_set(epfd);
-  if (set == NULL || most <= 0) {
-    vcl_unlock();
-    return LIBC(epoll_pwait)(epfd, events, most, timeout_ms, mask);
-  }
-  int64_t deadline = timeout_ms < 0 ? -1 : ldp_now_ms() + timeout_ms;
-  int n = 0, error = 0;
-  for (;;) {
-    worker_drain();
-    n = collect(set, events, most);
-    add_bells(set);
-    int left = n > 0 || !worker_arm() ? 0 : ldp_left_ms(deadline);
-    bool last = ldp_left_ms(deadline) == 0;
-    if (++sleepers > 1 && (left < 0 || left > SHARED_SLEEP_MS)) left = SHARED_SLEEP_MS;
-    vcl_unlock();
-    int got = n < most ? LIBC(epoll_pwait)(epfd, events + n, most - n, left, mask) : 0;
-    error = got < 0 ? errno : 0;
-    vcl_lock();
-    sleepers--;
-    bool rung = false;
-    for (int i = 0, end = n + (got > 0 ? got : 0), from = n; i + from < end; i++) {
-      if (events[from + i].data.u64 == BELL) rung = true;
-      else events[n++] = events[from + i];
-    }
-    if (rung) worker_empty_bells();
-    set = find_set(epfd);
-    if (n > 0 || error != 0 || set == NULL || last) break;
-  }
-  vcl_unlock();
-  errno = error;
-  return n > 0 ? n : error != 0 ? -1 : 0;
-}
-
-int epoll_wait(int epfd, struct epoll_event *events, int most, int timeout_ms) {
-  return epoll_pwait(epfd, events, most, timeout_ms, NULL);
+  return result;
 }

@@ -276,12 +276,19 @@ static void load_head(struct fifo_producer *f) {
   memmove(f->chunks, f->chunks + gone, f->count * sizeof *f->chunks);
 }
 
-uint32_t fifo_free(struct fifo_producer *f) {
+uint32_t fifo_size(struct fifo_producer *f) {
   int32_t size = load(f->header + FIFO_SIZE);
+  return size < (int32_t)PAGE ? PAGE : (uint32_t)size;
+}
+
+uint32_t fifo_queued(struct fifo_producer *f) {
   load_head(f);
-  uint32_t used = f->tail - f->head;
-  if (size < (int32_t)PAGE) size = PAGE;
-  return f->corrupted || (uint32_t)size <= used ? 0 : (uint32_t)size - used;
+  return f->corrupted ? 0 : f->tail - f->head;
+}
+
+uint32_t fifo_free(struct fifo_producer *f) {
+  uint32_t size = fifo_size(f), used = fifo_queued(f);
+  return f->corrupted || size <= used ? 0 : size - used;
 }
 
 static bool grow(struct fifo_producer *f, size_t need) {
@@ -308,11 +315,9 @@ static bool grow(struct fifo_producer *f, size_t need) {
   return true;
 }
 
-size_t fifo_write(struct fifo_producer *f, const void *data, size_t length) {
-  uint32_t room = fifo_free(f);
-  if (length > room) length = room;
+/* Behind `tail`, not visible yet; how much found memory. */
+static size_t append(struct fifo_producer *f, uint32_t tail, const void *data, size_t length) {
   size_t done = 0;
-  uint32_t tail = f->tail;
   while (done < length) {
     while (f->tail_chunk < f->count && tail - f->chunks[f->tail_chunk].start >= PAGE << f->chunks[f->tail_chunk].order) {
       if (f->tail_chunk + 1 == f->count) break;
@@ -331,8 +336,26 @@ size_t fifo_write(struct fifo_producer *f, const void *data, size_t length) {
     done += n;
     tail += n;
   }
-  if (done > 0) store(f->header + FIFO_TAIL, f->tail = tail);
   return done;
+}
+
+size_t fifo_write(struct fifo_producer *f, const void *data, size_t length) {
+  uint32_t room = fifo_free(f);
+  if (length > room) length = room;
+  size_t done = append(f, f->tail, data, length);
+  if (done > 0) store(f->header + FIFO_TAIL, f->tail += done);
+  return done;
+}
+
+bool fifo_write_pair(struct fifo_producer *f, const void *head, size_t head_length, const void *data, size_t length) {
+  if (fifo_free(f) < head_length + length) return false;
+  uint32_t before = f->tail_chunk;
+  if (append(f, f->tail, head, head_length) < head_length || append(f, f->tail + head_length, data, length) < length) {
+    f->tail_chunk = before;
+    return false;
+  }
+  store(f->header + FIFO_TAIL, f->tail += head_length + length);
+  return true;
 }
 
 bool fifo_raise_event(struct fifo_producer *f) {
@@ -396,7 +419,7 @@ size_t fifo_read(struct fifo_consumer *f, void *data, size_t length, bool peek) 
     }
     size_t n = f->bytes - inside;
     if (n > length - done) n = length - done;
-    memcpy((uint8_t *)data + done, f->segment->base + (size_t)f->page * PAGE + inside, n);
+    if (data != NULL) memcpy((uint8_t *)data + done, f->segment->base + (size_t)f->page * PAGE + inside, n);
     done += n;
     head += n;
   }

@@ -18,6 +18,8 @@
 
 /* libc's close: ours would take the lock. */
 int kernel_close(int fd);
+/* A descriptor of the library itself: moved out of the way of the program's, which cannot close it. */
+int internal_fd(int fd);
 
 /* --- segments (segment.c) --- */
 
@@ -97,6 +99,11 @@ void arena_free(struct arena *arena);
 void fifo_producer_init(struct fifo_producer *fifo, struct arena *arena, int32_t *header);
 void fifo_producer_release(struct fifo_producer *fifo);
 size_t fifo_write(struct fifo_producer *fifo, const void *data, size_t length);
+/* Both, visible together, or nothing. */
+bool fifo_write_pair(struct fifo_producer *fifo, const void *head, size_t head_length, const void *data, size_t length);
+uint32_t fifo_size(struct fifo_producer *fifo);
+/* Written and not read yet. */
+uint32_t fifo_queued(struct fifo_producer *fifo);
 uint32_t fifo_free(struct fifo_producer *fifo);
 bool fifo_raise_event(struct fifo_producer *fifo);
 /* Asks to be told of room; true when there is some already. */
@@ -104,6 +111,7 @@ bool fifo_want_room(struct fifo_producer *fifo, uint32_t threshold);
 
 void fifo_consumer_init(struct fifo_consumer *fifo, struct segment *segment, int32_t *header, uint32_t producer_side);
 uint32_t fifo_used(struct fifo_consumer *fifo);
+/* `data` NULL: throws them away. */
 size_t fifo_read(struct fifo_consumer *fifo, void *data, size_t length, bool peek);
 void fifo_clear_event(struct fifo_consumer *fifo);
 bool fifo_should_notify(struct fifo_consumer *fifo);
@@ -133,59 +141,143 @@ struct endpoint {
   uint16_t port;
 };
 
+struct watcher;
+struct packet;
+
 struct session {
-  /* The kernel socket that stands for it; -1 once the application has closed it. */
-  int fd;
+  /* How many descriptors stand for it: 0 before it is accepted, and once the program has closed them all. `fd` is one of them. */
+  int fds, fd;
   int family;
+  bool datagram;
   enum session_state state;
   struct endpoint local, remote;
   int error;
   bool read_closed, peer_closed, write_shut, ring_on_accept, v6only;
+  /* A write found no memory although there was room. */
+  bool starved;
+  /* Linger for no time: close is a reset. */
+  bool reset_on_close;
+  /* Connect: the kernel is asked when nobody answers on the stack. */
+  bool or_kernel;
   /* Of a listener: this process has looked for connections, and so gets them. */
   bool used;
-  /* Listened in the parent before the fork: taken up when this process uses it. */
+  /* Listened in the parent before the fork, or on a stack that has gone: taken up when this process uses it. */
   bool inherited;
+  /* The kernel socket is bound already. */
+  bool kernel_bound;
   int backlog;
   int32_t context, stack_index, stack_generation;
   struct segment_end *end;
   uint32_t slot;
   struct fifo_consumer rx;
   struct fifo_producer tx;
-  /* Counts events, for edge-triggered watchers. */
+  /* Count events, for edge-triggered watchers. */
   uint32_t in_events, out_events;
+  struct watcher *watchers;
   struct session *accept_head, *accept_tail, *accept_next;
   struct session *next, *previous;
+  struct session *name_next, *context_next;
+  /* Values of attributes for the transport, and which of them are set. */
+  int32_t attributes[MAX_ATTRIBUTE + 1];
+  uint32_t attributes_set;
+  /* Of a datagram socket: the sessions of its peers, those among them with something to read, and the one that serves the network. */
+  struct session *peers, *readable_head, *readable_tail, *network;
+  /* Of a datagram socket: where connect said; port 0: nowhere. */
+  struct endpoint target;
+  bool network_turn;
+  /* Of a peer: its socket, and what waits for the answer to its connect. */
+  struct session *owner, *peer_next, *readable_next;
+  bool in_readable;
+  struct packet *pending_head, *pending_tail;
+  uint32_t pending;
 };
 
 void vcl_lock(void);
 void vcl_unlock(void);
+/* Lets other threads look at what was raised. */
+void vcl_tell(void);
 /* Attaches when that has not been done in this process. 0, or an errno. */
 int vcl_ready(void);
-struct session *session_create(int fd, int family);
+struct session *session_create(int family, bool datagram);
 int session_listen(struct session *session, int backlog);
 int session_connect(struct session *session);
 /* Before a listener is used: from now on this process gets connections. */
 void session_take_up(struct session *session);
 struct session *session_accept(struct session *listener);
 void session_close(struct session *session);
+/* Frees it: neither the stack nor the program knows of it. */
+void session_forget(struct session *session);
 int session_shutdown_write(struct session *session);
+/* Listens no more; the session is bound as before. */
+void session_unlisten(struct session *session);
 /* Bytes, or a negative errno (-EAGAIN: not now). */
 ssize_t session_read(struct session *session, void *data, size_t length, bool peek);
 ssize_t session_write(struct session *session, const void *data, size_t length);
+/* How many bytes a write would take now; asks to be told of room when none. */
+size_t session_room(struct session *session);
 /* poll(2) bits. */
 short session_readiness(struct session *session);
+/* Something has happened: watchers look. */
+void session_raise(struct session *session, bool in, bool out);
+void session_fail(struct session *session, int error);
+/* For the transport of a connection: now, or when there is one. */
+void session_attribute(struct session *session, int attribute, int32_t value);
+/* What was read has made room. */
+void session_has_read(struct session *session);
+void session_has_written(struct session *session);
+/* There was room, but no memory: tried again soon. */
+void session_starve(struct session *session);
 
 /* Handles what has come; how much that was. */
 int worker_drain(void);
 /* Arms all bells; false when there is something to handle. */
 bool worker_arm(void);
-#define MAX_BELLS 256
-/* The bells to sleep on. */
-int worker_bells(int *fds, int most);
-void worker_empty_bells(void);
-/* Counts up when the set of bells changes. */
+/* An epoll descriptor of the kernel's that is readable when a bell rings; -1: not attached. */
+int worker_bells(void);
+/* Counts up with each. */
 extern unsigned worker_bells_version;
+void worker_empty_bells(void);
+/* The longest sleep, in milliseconds: something must be tried again. -1: no limit. */
+int worker_patience(void);
+/* In the child, and in the parent. */
 void worker_after_fork(void);
+void worker_forked(void);
+/* What makes a program after exec a worker of the same application: it shares the listeners. */
+struct ticket {
+  int32_t app_index;
+  char token[80];
+};
+void worker_ticket(struct ticket *ticket);
+void worker_use_ticket(const struct ticket *ticket);
+/* As the kernel does with the sockets of a process that ends. */
+void worker_close_all(void);
+
+/* --- datagrams (datagram.c) --- */
+
+#define MAX_DATAGRAM 65507
+
+/* Asks for a port, and for all that comes to it; waits for the answer. 0, or an errno. */
+int datagram_bind(struct session *session);
+/* From now on this peer only; the port is free for others. Waits for the answer. */
+int datagram_connect(struct session *session, const struct endpoint *to);
+void datagram_disconnect(struct session *session);
+/* Waits until the stack has said whether that peer is there. 0, or an errno. */
+int datagram_probe(struct session *session, const struct endpoint *to);
+/* Bytes, or a negative errno; all or nothing. */
+ssize_t datagram_send(struct session *session, const void *data, size_t length, const struct endpoint *to);
+/* What is sent waits for the answer to a connect. */
+bool datagram_waits(struct session *session, const struct endpoint *to);
+/* Takes `length` bytes of the next datagram; `whole`: of how many. Bytes, or a negative errno. */
+ssize_t datagram_receive(struct session *session, void *data, size_t length, bool peek, struct endpoint *from, size_t *whole);
+/* Of the next one; 0: none. */
+size_t datagram_next_length(struct session *session);
+short datagram_readiness(struct session *session);
+void datagram_close(struct session *session);
+/* Of the worker: a peer has news; a listener of datagrams has a new peer; a peer is over. */
+void datagram_raised(struct session *peer, bool in);
+void datagram_accepted(struct session *session, struct session *peer);
+void datagram_unlink(struct session *peer);
+bool same_endpoint(const struct endpoint *a, const struct endpoint *b);
 
 /* --- attaching (attach.c) --- */
 

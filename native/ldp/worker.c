@@ -1,16 +1,16 @@
 /* The process's worker: its sessions, the segments it shares, requests to the stack and the stack's notices (src/stack/vcl/worker.ts). */
 #define _GNU_SOURCE
-#include "vcl.h"
+#include "ldp.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <unistd.h>
-
-unsigned worker_bells_version;
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct attachment attachment;
@@ -20,15 +20,56 @@ static int prepared = -1;
 static struct queue_producer to_stack;
 static struct queue_consumer from_stack;
 static struct segment_end *ends;
+/* Holds the bells of the stack and of all segments. */
+static int bells = -1;
+unsigned worker_bells_version;
 /* All that the stack or the application knows of. */
 static struct session *sessions;
 static int32_t next_context = 1;
+/* Something was raised since the lock was taken; a bell was emptied. */
+static bool raised, rung;
+/* Some session is `starved`; listeners wait for a stack, and are tried again then. */
+static bool some_starved, some_passive;
+static int lost_listeners;
+static int64_t try_again_ms;
+/* A child may have the listeners too. */
+static bool has_forked;
+static int64_t take_up_ms;
+static uint16_t take_up_port;
+
+#define STARVED_WAIT_MS 5
+#define REATTACH_MS 100
+#define TAKE_UP_MS 200
+
+/* By stack_index and by context. */
+#define BUCKETS 4096
+static struct session *by_name[BUCKETS], *by_context[BUCKETS];
 
 void vcl_lock(void) { pthread_mutex_lock(&mutex); }
 
-void vcl_unlock(void) { pthread_mutex_unlock(&mutex); }
+void vcl_tell(void) {
+  if (rung && ldp_somebody_sleeps()) {
+    /* Whoever empties a bell arms it again for those who sleep on. */
+    rung = false;
+    while (!worker_arm() && worker_drain() > 0) continue;
+  }
+  if (!raised) return;
+  raised = false;
+  ldp_wake_sleepers();
+}
+
+void vcl_unlock(void) {
+  vcl_tell();
+  pthread_mutex_unlock(&mutex);
+}
 
 static void leave_stack(void);
+static void leave_slot(struct session *s);
+
+static void add_bell(int fd, void *what) {
+  struct epoll_event event = {.events = EPOLLIN, .data.ptr = what};
+  kernel_epoll_ctl(bells, EPOLL_CTL_ADD, fd, &event);
+}
 
 int vcl_ready(void) {
   static bool told;
@@ -39,6 +80,8 @@ int vcl_ready(void) {
     was_attached = false;
   }
   const char *error = attach(&attachment, was_attached, prepared);
+  /* The application of the parent, or of the program before exec, may be gone. */
+  if (error != NULL && was_attached) error = attach(&attachment, false, -1);
   prepared = -1;
   if (error != NULL) {
     if (!told) fprintf(stderr, "sluice: %s\n", error);
@@ -46,29 +89,47 @@ int vcl_ready(void) {
     return ENETDOWN;
   }
   attached = was_attached = true;
-  gone = false;
+  gone = told = false;
+  bells = internal_fd(epoll_create1(EPOLL_CLOEXEC));
+  worker_bells_version++;
+  add_bell(attachment.bell_fd, NULL);
   queue_producer_init(&to_stack, &attachment.segment, 1, attachment.stack_fd);
   queue_consumer_init(&from_stack, &attachment.segment, 0);
-  worker_bells_version++;
   return 0;
+}
+
+void worker_ticket(struct ticket *ticket) {
+  memset(ticket, 0, sizeof *ticket);
+  ticket->app_index = attachment.app_index;
+  memcpy(ticket->token, attachment.token, sizeof ticket->token);
+}
+
+void worker_use_ticket(const struct ticket *ticket) {
+  attachment.app_index = ticket->app_index;
+  memcpy(attachment.token, ticket->token, sizeof attachment.token);
+  attachment.token[sizeof attachment.token - 1] = 0;
+  was_attached = true;
 }
 
 /* --- requests --- */
 
-static void raise_events(struct session *s, bool in, bool out) {
+void session_raise(struct session *s, bool in, bool out) {
   s->in_events += in;
   s->out_events += out;
+  raised = true;
+  if (s->watchers != NULL) ldp_epoll_raised(s);
+  if (s->owner != NULL) datagram_raised(s, in);
 }
 
-static void fail(struct session *s, int error) {
+void session_fail(struct session *s, int error) {
   if (s->error == 0) s->error = error;
   s->read_closed = s->peer_closed = true;
-  raise_events(s, true, true);
+  session_raise(s, true, true);
 }
 
 /* Sends in order; waits for the stack to make room when the queue is full. */
 static void send_message(const int32_t *message, bool lazy) {
-  while (!gone && !queue_send_control(&to_stack, message, lazy)) {
+  while (attached && !gone && !queue_send_control(&to_stack, message, lazy)) {
     struct pollfd bell = {.fd = attachment.bell_fd, .events = POLLIN};
     queue_signal(&to_stack);
     if (to_stack.control.corrupted) return;
@@ -86,18 +147,83 @@ static void request(int type, const struct session *s, int32_t flags, bool lazy)
   send_message(m, lazy);
 }
 
-static void write_endpoint(int32_t *words, const struct endpoint *e) { memcpy(words, e->words, sizeof e->words); }
-
-static void expect_answer(struct session *s) {
-  s->context = next_context;
-  next_context = (next_context + 1) & 0x7fffffff;
+static void send_attribute(const struct session *s, int attribute) {
+  int32_t m[CONTROL_ELEMENT_WORDS] = {0};
+  m[MESSAGE_TYPE] = REQUEST_ATTRIBUTE;
+  m[MESSAGE_SESSION] = s->stack_index;
+  m[MESSAGE_GENERATION] = s->stack_generation;
+  m[MESSAGE_ATTRIBUTE] = attribute;
+  m[MESSAGE_VALUE] = s->attributes[attribute];
+  send_message(m, false);
 }
 
-struct session *session_create(int fd, int family) {
+/* A peer on the stack itself has its own bell; there is no transport then. */
+static bool has_transport(const struct session *s) { return s->end != NULL && s->end->bell_fd < 0; }
+
+static void send_attributes(const struct session *s) {
+  for (int i = 0; i <= MAX_ATTRIBUTE && has_transport(s); i++)
+    if ((s->attributes_set & 1u << i) != 0) send_attribute(s, i);
+}
+
+void session_attribute(struct session *s, int attribute, int32_t value) {
+  s->attributes[attribute] = value;
+  s->attributes_set |= 1u << attribute;
+  if (has_transport(s)) send_attribute(s, attribute);
+}
+
+static void write_endpoint(int32_t *words, const struct endpoint *e) { memcpy(words, e->words, sizeof e->words); }
+
+static int32_t proto_of(const struct session *s) { return (s->datagram ? PROTO_UDP : PROTO_TCP) << MESSAGE_PROTO_SHIFT; }
+
+static void set_name(struct session *s, const int32_t *m) {
+  s->stack_index = m[MESSAGE_SESSION];
+  s->stack_generation = m[MESSAGE_GENERATION];
+  struct session **bucket = &by_name[(uint32_t)s->stack_index % BUCKETS];
+  s->name_next = *bucket;
+  *bucket = s;
+}
+
+static void drop_name(struct session *s) {
+  if (s->stack_index < 0) return;
+  for (struct session **at = &by_name[(uint32_t)s->stack_index % BUCKETS]; *at != NULL; at = &(*at)->name_next) {
+    if (*at != s) continue;
+    *at = s->name_next;
+    break;
+  }
+  s->stack_index = -1;
+}
+
+static void drop_context(struct session *s) {
+  if (s->context == 0) return;
+  for (struct session **at = &by_context[s->context % BUCKETS]; *at != NULL; at = &(*at)->context_next) {
+    if (*at != s) continue;
+    *at = s->context_next;
+    break;
+  }
+  s->context = 0;
+}
+
+static void expect_answer(struct session *s) {
+  drop_context(s);
+  s->context = next_context;
+  next_context = next_context == 0x7fffffff ? 1 : next_context + 1;
+  s->context_next = by_context[s->context % BUCKETS];
+  by_context[s->context % BUCKETS] = s;
+}
+
+static struct session *find_context(int32_t context, enum session_state state) {
+  if (context <= 0) return NULL;
+  for (struct session *s = by_context[context % BUCKETS]; s != NULL; s = s->context_next)
+    if (s->context == context && s->state == state) return s;
+  return NULL;
+}
+
+struct session *session_create(int family, bool datagram) {
   struct session *s = calloc(1, sizeof *s);
   if (s == NULL) return NULL;
-  s->fd = fd;
+  s->fds = 1;
   s->family = family;
+  s->datagram = datagram;
   s->local.is_v4 = s->remote.is_v4 = family == AF_INET;
   s->stack_index = -1;
   s->next = sessions;
@@ -105,7 +231,9 @@ struct session *session_create(int fd, int family) {
   return sessions = s;
 }
 
-static void forget(struct session *s) {
+void session_forget(struct session *s) {
+  drop_name(s);
+  drop_context(s);
   if (s->previous != NULL) s->previous->next = s->next;
   else sessions = s->next;
   if (s->next != NULL) s->next->previous = s->previous;
@@ -118,33 +246,55 @@ static void send_listen(struct session *s) {
   m[MESSAGE_TYPE] = REQUEST_LISTEN;
   m[MESSAGE_CONTEXT] = s->context;
   m[MESSAGE_BACKLOG] = s->backlog;
-  m[MESSAGE_FLAGS] = (s->local.is_v4 ? MESSAGE_FLAG_V4 : 0) | (s->v6only ? MESSAGE_FLAG_V6ONLY : 0) |
-                     (s->used ? 0 : MESSAGE_FLAG_PASSIVE);
+  m[MESSAGE_FLAGS] = (s->local.is_v4 ? MESSAGE_FLAG_V4 : 0) | (s->v6only ? MESSAGE_FLAG_V6ONLY : 0) | proto_of(s) |
+                     (s->datagram ? MESSAGE_FLAG_CONNECTIONLESS : s->used ? 0 : MESSAGE_FLAG_PASSIVE);
   write_endpoint(m + MESSAGE_LOCAL, &s->local);
   m[MESSAGE_PORTS] = (int32_t)((uint32_t)s->local.port << 16);
   send_message(m, false);
 }
 
 int session_listen(struct session *s, int backlog) {
+  s->backlog = backlog;
   if (s->state == SESSION_LISTENING) return 0;
   if (s->state > SESSION_BOUND) return EINVAL;
   s->state = SESSION_CONNECTING;
-  s->backlog = backlog;
+  some_passive = true;
   expect_answer(s);
   send_listen(s);
   return 0;
 }
 
+/*
+ * Who connects to a listener of its own process may wait for the answer before it looks for connections: a passive listener is taken up
+ * then. At once when no other process can have it; else when it is clear that none of them does.
+ */
+static void take_up_listeners(uint16_t port, bool now) {
+  if (!some_passive) return;
+  some_passive = false;
+  for (struct session *s = sessions; s != NULL; s = s->next) {
+    if (s->state != SESSION_LISTENING || s->used || s->datagram) continue;
+    bool alone = !has_forked && (fcntl(s->fd, F_GETFD) & FD_CLOEXEC) != 0;
+    if (s->local.port == port && (now || alone)) session_take_up(s);
+    else some_passive = true;
+    if (s->local.port != port || now || alone) continue;
+    take_up_ms = ldp_now_ms() + TAKE_UP_MS;
+    take_up_port = port;
+  }
+}
+
+void worker_forked(void) { has_forked = true; }
+
 int session_connect(struct session *s) {
   int32_t m[CONTROL_ELEMENT_WORDS] = {0};
   if (s->state > SESSION_BOUND) return s->state == SESSION_CONNECTING ? EALREADY : EISCONN;
+  take_up_listeners(s->remote.port, false);
   s->state = SESSION_CONNECTING;
   s->error = 0;
   s->read_closed = s->peer_closed = false;
   expect_answer(s);
   m[MESSAGE_TYPE] = REQUEST_CONNECT;
   m[MESSAGE_CONTEXT] = s->context;
-  m[MESSAGE_FLAGS] = s->remote.is_v4 ? MESSAGE_FLAG_V4 : 0;
+  m[MESSAGE_FLAGS] = (s->remote.is_v4 ? MESSAGE_FLAG_V4 : 0) | proto_of(s);
   write_endpoint(m + MESSAGE_LOCAL, &s->local);
   write_endpoint(m + MESSAGE_REMOTE, &s->remote);
   m[MESSAGE_PORTS] = (int32_t)((uint32_t)s->local.port << 16 | s->remote.port);
@@ -153,7 +303,7 @@ int session_connect(struct session *s) {
 }
 
 void session_take_up(struct session *s) {
-  if (!s->inherited && (s->state != SESSION_LISTENING || s->used)) return;
+  if (!s->inherited && (s->state != SESSION_LISTENING || s->used || s->datagram)) return;
   s->used = true;
   if (!s->inherited) {
     send_listen(s);
@@ -175,47 +325,84 @@ struct session *session_accept(struct session *listener) {
   return s;
 }
 
+static void drop_waiting(struct session *s) {
+  for (struct session *waiting = s->accept_head, *next; waiting != NULL; waiting = next) {
+    next = waiting->accept_next;
+    if (waiting->end != NULL) request(REQUEST_CLOSE, waiting, MESSAGE_FLAG_RESET, false);
+    waiting->state = SESSION_CLOSED;
+  }
+  s->accept_head = s->accept_tail = NULL;
+}
+
+void session_unlisten(struct session *s) {
+  if (s->state != SESSION_LISTENING) return;
+  drop_waiting(s);
+  request(REQUEST_UNLISTEN, s, 0, false);
+  drop_name(s);
+  drop_context(s);
+  s->state = SESSION_BOUND;
+  session_raise(s, true, true);
+}
+
 void session_close(struct session *s) {
   enum session_state state = s->state;
+  ldp_epoll_forget(s);
+  if (s->datagram && s->owner == NULL) datagram_close(s);
+  if (s->inherited && lost_listeners > 0) lost_listeners--;
   s->state = SESSION_CLOSED;
-  s->fd = -1;
+  s->fds = 0;
   if (state == SESSION_LISTENING) {
-    for (struct session *waiting = s->accept_head, *next; waiting != NULL; waiting = next) {
-      next = waiting->accept_next;
-      if (waiting->end != NULL) request(REQUEST_CLOSE, waiting, MESSAGE_FLAG_RESET, false);
-      waiting->state = SESSION_CLOSED;
-    }
+    drop_waiting(s);
     request(REQUEST_UNLISTEN, s, 0, false);
-    forget(s);
+    session_forget(s);
   } else if (s->end != NULL) {
-    request(REQUEST_CLOSE, s, fifo_used(&s->rx) > 0 ? MESSAGE_FLAG_RESET : 0, false);
+    bool reset = s->reset_on_close || (!s->datagram && fifo_used(&s->rx) > 0);
+    request(REQUEST_CLOSE, s, reset ? MESSAGE_FLAG_RESET : 0, false);
     /* The stack says when both sides are done with the slot. */
-    if (gone) forget(s);
-  } else if (state != SESSION_CONNECTING || gone) forget(s);
+    if (gone) {
+      leave_slot(s);
+      session_forget(s);
+    }
+  } else if (state != SESSION_CONNECTING || gone) session_forget(s);
 }
 
 int session_shutdown_write(struct session *s) {
   if (s->state != SESSION_READY) return ENOTCONN;
   if (s->write_shut) return 0;
   s->write_shut = true;
+  session_raise(s, false, true);
   if (!s->peer_closed) request(REQUEST_HALF_CLOSE, s, 0, false);
   return 0;
 }
 
 /* --- bytes --- */
 
+void session_has_read(struct session *s) {
+  if (fifo_should_notify(&s->rx)) queue_send_io(&s->end->to_peer, s->slot << 2 | IO_EVENT_ROOM);
+}
+
+void session_has_written(struct session *s) {
+  if (fifo_raise_event(&s->tx)) queue_send_io(&s->end->to_peer, s->slot << 2 | IO_EVENT_DATA);
+}
+
 ssize_t session_read(struct session *s, void *data, size_t length, bool peek) {
   if (s->end == NULL) return s->error != 0 ? -s->error : s->state == SESSION_CONNECTING ? -EAGAIN : s->read_closed ? 0 : -ENOTCONN;
   size_t n = fifo_read(&s->rx, data, length, peek);
   if (n > 0) {
-    if (!peek && fifo_should_notify(&s->rx)) queue_send_io(&s->end->to_peer, s->slot << 2 | IO_EVENT_ROOM);
+    if (!peek) session_has_read(s);
     return n;
   }
   if (length == 0) return 0;
-  if (s->rx.corrupted) fail(s, ECONNRESET);
+  if (s->rx.corrupted) session_fail(s, ECONNRESET);
   if (s->error != 0) return -s->error;
   return s->read_closed ? 0 : -EAGAIN;
 }
+
+/* A full FIFO is worth writing to again when a quarter of it is free. */
+static bool want_room(struct session *s) { return fifo_want_room(&s->tx, fifo_size(&s->tx) / 4); }
+
+/* There is room, but no memory: nobody tells when there is, so it is tried again. */
+void session_starve(struct session *s) { s->starved = some_starved = true; }
 
 ssize_t session_write(struct session *s, const void *data, size_t length) {
   if (s->state == SESSION_CONNECTING) return -EAGAIN;
@@ -223,16 +410,26 @@ ssize_t session_write(struct session *s, const void *data, size_t length) {
   if (s->write_shut || s->peer_closed) return -EPIPE;
   if (s->end == NULL) return -ENOTCONN;
   size_t n = fifo_write(&s->tx, data, length);
-  if (n < length && fifo_want_room(&s->tx, 1)) n += fifo_write(&s->tx, (const char *)data + n, length - n);
-  if (n > 0 && fifo_raise_event(&s->tx)) queue_send_io(&s->end->to_peer, s->slot << 2 | IO_EVENT_DATA);
+  if (n < length && want_room(s)) {
+    n += fifo_write(&s->tx, (const char *)data + n, length - n);
+    if (n == 0) session_starve(s);
+  }
+  if (n > 0) session_has_written(s);
   if (n > 0 || length == 0) return n;
   if (!s->tx.corrupted) return -EAGAIN;
-  fail(s, ECONNRESET);
+  session_fail(s, ECONNRESET);
   return -ECONNRESET;
+}
+
+size_t session_room(struct session *s) {
+  if (s->end == NULL || s->starved) return 0;
+  size_t room = fifo_free(&s->tx);
+  return room > 0 || !want_room(s) ? room : fifo_free(&s->tx);
 }
 
 short session_readiness(struct session *s) {
   short mask = 0;
+  if (s->datagram) return datagram_readiness(s);
   if (s->state == SESSION_LISTENING) return s->accept_head != NULL ? POLLIN : 0;
   if (s->state == SESSION_CONNECTING) return 0;
   if (s->state < SESSION_CONNECTING && s->error == 0) return s->inherited ? 0 : POLLOUT | POLLHUP;
@@ -240,7 +437,9 @@ short session_readiness(struct session *s) {
   if (s->read_closed) mask |= POLLIN | POLLRDHUP;
   if (s->end != NULL && fifo_used(&s->rx) > 0) mask |= POLLIN;
   if (s->peer_closed) mask |= POLLOUT | POLLHUP;
-  else if (s->end != NULL && !s->write_shut && (fifo_free(&s->tx) > 0 || fifo_want_room(&s->tx, 1))) mask |= POLLOUT;
+  else if (s->read_closed && s->write_shut) mask |= POLLHUP;
+  if (s->write_shut || s->peer_closed) mask |= POLLOUT;
+  else if (session_room(s) > 0) mask |= POLLOUT;
   return mask;
 }
 
@@ -253,7 +452,6 @@ static void end_free(struct segment_end *end) {
   segment_detach(&end->segment);
   free(end->sessions);
   free(end);
-  worker_bells_version++;
 }
 
 static void end_release(struct segment_end *end) {
@@ -294,7 +492,7 @@ static void fetch_segments(void) {
     queue_consumer_init(&end->from_peer, &end->segment, 1 - side);
     end->next = ends;
     ends = end;
-    worker_bells_version++;
+    if (end->bell_fd >= 0) add_bell(end->bell_fd, end);
   }
   if (got < 0) stack_gone();
 }
@@ -312,8 +510,8 @@ static struct segment_end *find_end(const int32_t *m) {
 static bool join(struct session *s, const int32_t *m, struct segment_end *end) {
   uint32_t slot = m[MESSAGE_SLOT];
   if (slot >= end->segment.slots || end->sessions[slot] != NULL) return false;
-  s->stack_index = m[MESSAGE_SESSION];
-  s->stack_generation = m[MESSAGE_GENERATION];
+  drop_context(s);
+  set_name(s, m);
   s->local.is_v4 = s->remote.is_v4 = (m[MESSAGE_FLAGS] & MESSAGE_FLAG_V4) != 0;
   memcpy(s->local.words, m + MESSAGE_LOCAL, sizeof s->local.words);
   memcpy(s->remote.words, m + MESSAGE_REMOTE, sizeof s->remote.words);
@@ -327,13 +525,15 @@ static bool join(struct session *s, const int32_t *m, struct segment_end *end) {
   fifo_producer_init(&s->tx, &end->arena, segment_fifo(&end->segment, slot, end->side));
   s->state = SESSION_READY;
   fifo_clear_event(&s->rx);
-  raise_events(s, true, true);
+  send_attributes(s);
+  session_raise(s, true, true);
   return true;
 }
 
 static void leave_slot(struct session *s) {
   struct segment_end *end = s->end;
   if (end == NULL) return;
+  drop_name(s);
   fifo_producer_release(&s->tx);
   end->sessions[s->slot] = NULL;
   end->in_use--;
@@ -352,16 +552,11 @@ static void refuse(const int32_t *m) {
   send_message(answer, false);
   /* It still occupies its slot until the stack has cleaned it up. */
   struct segment_end *end = find_end(m);
-  struct session *orphan = end == NULL ? NULL : session_create(-1, AF_INET);
+  struct session *orphan = end == NULL ? NULL : session_create(AF_INET, false);
   if (orphan == NULL) return;
+  orphan->fds = 0;
   if (join(orphan, m, end)) orphan->state = SESSION_CLOSED;
-  else forget(orphan);
-}
-
-static struct session *by_context(int32_t context, enum session_state state) {
-  for (struct session *s = sessions; s != NULL; s = s->next)
-    if (s->context == context && s->state == state) return s;
-  return NULL;
+  else session_forget(orphan);
 }
 
 static int session_errno(const int32_t *m) {
@@ -372,74 +567,107 @@ static int session_errno(const int32_t *m) {
 
 static void on_connected(const int32_t *m) {
   int error = session_errno(m);
-  struct session *s = by_context(m[MESSAGE_CONTEXT], SESSION_CONNECTING);
+  struct session *s = find_context(m[MESSAGE_CONTEXT], SESSION_CONNECTING);
   if (error != 0) {
     if (s == NULL) {
       /* Closed meanwhile: this was all that it waited for. */
-      s = by_context(m[MESSAGE_CONTEXT], SESSION_CLOSED);
-      if (s != NULL && s->end == NULL) forget(s);
+      s = find_context(m[MESSAGE_CONTEXT], SESSION_CLOSED);
+      if (s != NULL && s->end == NULL) session_forget(s);
       return;
     }
     s->state = SESSION_BOUND;
-    fail(s, error);
+    drop_context(s);
+    if (s->or_kernel && ldp_to_kernel(s, error)) return;
+    session_fail(s, error);
     return;
   }
   struct segment_end *end = find_end(m);
   if (s == NULL) {
-    s = by_context(m[MESSAGE_CONTEXT], SESSION_CLOSED);
-    if (s != NULL && s->end == NULL) forget(s);
+    s = find_context(m[MESSAGE_CONTEXT], SESSION_CLOSED);
+    if (s != NULL && s->end == NULL) session_forget(s);
     refuse(m);
   } else if (end == NULL || !join(s, m, end)) {
     s->state = SESSION_BOUND;
-    fail(s, ENOBUFS);
+    session_fail(s, ENOBUFS);
     refuse(m);
   }
 }
 
 static void on_accepted(const int32_t *m) {
-  struct session *listener = by_context(m[MESSAGE_CONTEXT], SESSION_LISTENING);
+  struct session *listener = find_context(m[MESSAGE_CONTEXT], SESSION_LISTENING);
   struct segment_end *end = find_end(m);
-  struct session *s = listener == NULL || end == NULL ? NULL : session_create(-1, listener->family);
+  struct session *s = listener == NULL || end == NULL ? NULL : session_create(listener->family, listener->datagram);
+  if (s != NULL) {
+    memcpy(s->attributes, listener->attributes, sizeof s->attributes);
+    s->attributes_set = listener->attributes_set;
+    s->reset_on_close = listener->reset_on_close;
+    s->fds = 0;
+  }
   if (s == NULL || !join(s, m, end)) {
-    if (s != NULL) forget(s);
+    if (s != NULL) session_forget(s);
     refuse(m);
+    return;
+  }
+  if (listener->datagram) {
+    request(REQUEST_ACCEPTED, s, 0, !listener->ring_on_accept);
+    listener->ring_on_accept = false;
+    datagram_accepted(listener, s);
     return;
   }
   if (listener->accept_tail != NULL) listener->accept_tail->accept_next = s;
   else listener->accept_head = s;
   listener->accept_tail = s;
-  raise_events(listener, true, false);
+  session_raise(listener, true, false);
 }
 
 static void on_bound(const int32_t *m) {
   int error = session_errno(m);
-  struct session *s = by_context(m[MESSAGE_CONTEXT], SESSION_CONNECTING);
-  if (s == NULL) return;
-  if (error != 0) {
-    s->state = SESSION_BOUND;
-    s->error = error;
-    raise_events(s, true, true);
+  struct session *s = find_context(m[MESSAGE_CONTEXT], SESSION_CONNECTING);
+  if (s == NULL) {
+    /* Closed while the request was on its way; or it was only told that it is not passive any more. */
+    s = find_context(m[MESSAGE_CONTEXT], SESSION_CLOSED);
+    if (s == NULL || s->end != NULL) return;
+    if (error == 0) {
+      set_name(s, m);
+      request(REQUEST_UNLISTEN, s, 0, false);
+    }
+    session_forget(s);
     return;
   }
-  s->stack_index = m[MESSAGE_SESSION];
-  s->stack_generation = m[MESSAGE_GENERATION];
+  if (error != 0) {
+    s->state = SESSION_BOUND;
+    drop_context(s);
+    if (s->used && s->fds > 0 && !s->datagram) {
+      /* It listened before the stack was started again: the address may be another's for a moment. */
+      s->inherited = true;
+      lost_listeners++;
+      return;
+    }
+    s->error = error;
+    session_raise(s, true, true);
+    return;
+  }
+  set_name(s, m);
   memcpy(s->local.words, m + MESSAGE_LOCAL, sizeof s->local.words);
   s->local.port = (uint32_t)m[MESSAGE_PORTS] >> 16;
   s->state = SESSION_LISTENING;
+  s->error = 0;
+  s->read_closed = s->peer_closed = false;
+  session_raise(s, false, false);
 }
 
 static void on_session(struct session *s, const int32_t *m) {
   switch (m[MESSAGE_TYPE]) {
     case NOTICE_HALF_CLOSED:
       s->read_closed = true;
-      raise_events(s, true, false);
+      session_raise(s, true, false);
       break;
     case NOTICE_DISCONNECTED:
       s->read_closed = s->peer_closed = true;
-      raise_events(s, true, true);
+      session_raise(s, true, true);
       break;
     case NOTICE_RESET:
-      fail(s, session_errno(m) == 0 ? ECONNRESET : session_errno(m));
+      session_fail(s, session_errno(m) == 0 ? ECONNRESET : session_errno(m));
       break;
     case NOTICE_BACKLOG_FULL: {
       uint64_t one = 1;
@@ -449,7 +677,11 @@ static void on_session(struct session *s, const int32_t *m) {
     }
     case NOTICE_CLEANUP:
       leave_slot(s);
-      if (s->state == SESSION_CLOSED) forget(s);
+      if (s->state == SESSION_CLOSED) session_forget(s);
+      else if (s->owner != NULL) {
+        datagram_unlink(s);
+        session_forget(s);
+      }
       break;
   }
 }
@@ -473,31 +705,79 @@ static void handle(const int32_t *m) {
       return;
     }
   }
-  for (struct session *s = sessions; s != NULL; s = s->next) {
+  for (struct session *s = by_name[(uint32_t)m[MESSAGE_SESSION] % BUCKETS]; s != NULL; s = s->name_next) {
     if (s->stack_index != m[MESSAGE_SESSION] || s->stack_generation != m[MESSAGE_GENERATION]) continue;
     on_session(s, m);
     return;
   }
 }
 
-/* Every session is over; the next call attaches again. */
+/* Every session is over. Listeners come back with the stack; for the rest the next call attaches again. */
 static void stack_gone(void) {
   if (gone) return;
   gone = true;
   for (struct session *s = sessions, *next; s != NULL; s = next) {
     next = s->next;
     leave_slot(s);
-    if (s->state == SESSION_CLOSED) forget(s);
-    else {
+    drop_name(s);
+    drop_context(s);
+    if (s->state == SESSION_CLOSED) session_forget(s);
+    else if (s->state == SESSION_LISTENING && !s->datagram) {
+      s->accept_head = s->accept_tail = NULL;
+      s->state = SESSION_BOUND;
+      s->inherited = true;
+      if (s->used) lost_listeners++;
+    } else if (s->datagram && s->fds > 0) {
+      if (s->state > SESSION_BOUND) s->state = SESSION_BOUND;
+      s->error = ENETDOWN;
+      session_raise(s, true, true);
+    } else if (s->state != SESSION_CREATED && s->state != SESSION_BOUND) {
       if (s->state == SESSION_CONNECTING || s->state == SESSION_LISTENING) s->state = SESSION_BOUND;
-      fail(s, ENETDOWN);
+      session_fail(s, ENETDOWN);
     }
+  }
+  for (struct session *s = sessions, *next; s != NULL; s = next) {
+    next = s->next;
+    s->peers = s->readable_head = s->readable_tail = s->network = NULL;
+    /* Nobody has accepted it, or it was the peer of a datagram socket. */
+    if (s->fds == 0) session_forget(s);
+  }
+  try_again_ms = ldp_now_ms() + REATTACH_MS;
+}
+
+static void listen_again(void) {
+  if (ldp_now_ms() < try_again_ms) return;
+  try_again_ms = ldp_now_ms() + REATTACH_MS;
+  if (vcl_ready() != 0) return;
+  lost_listeners = 0;
+  for (struct session *s = sessions; s != NULL; s = s->next) {
+    if (!s->inherited || !s->used) continue;
+    s->inherited = false;
+    session_listen(s, s->backlog);
+  }
+}
+
+static void feed_starved(void) {
+  some_starved = false;
+  for (struct session *s = sessions; s != NULL; s = s->next) {
+    if (!s->starved) continue;
+    s->starved = false;
+    session_raise(s, false, true);
   }
 }
 
 int worker_drain(void) {
   int32_t m[CONTROL_ELEMENT_WORDS];
   int n = 0;
+  if (lost_listeners > 0) listen_again();
+  if (take_up_ms != 0 && ldp_now_ms() >= take_up_ms) {
+    take_up_ms = 0;
+    for (struct session *s = sessions; s != NULL; s = s->next) {
+      if (s->state != SESSION_CONNECTING || s->remote.port != take_up_port) continue;
+      take_up_listeners(take_up_port, true);
+      break;
+    }
+  }
   if (!attached || gone) return 0;
   while (queue_take_control(&from_stack, m)) {
     handle(m);
@@ -514,12 +794,12 @@ int worker_drain(void) {
       if (s == NULL || s->state == SESSION_CLOSED) continue;
       if ((event & 3) == IO_EVENT_DATA) {
         fifo_clear_event(&s->rx);
-        raise_events(s, true, false);
-      } else raise_events(s, false, true);
+        session_raise(s, true, false);
+      } else session_raise(s, false, true);
     }
     if (!end->from_peer.io.corrupted) continue;
     for (uint32_t i = 0; i < end->segment.slots; i++)
-      if (end->sessions[i] != NULL && end->sessions[i]->error == 0) fail(end->sessions[i], ECONNRESET);
+      if (end->sessions[i] != NULL && end->sessions[i]->error == 0) session_fail(end->sessions[i], ECONNRESET);
   }
   return n;
 }
@@ -531,27 +811,33 @@ bool worker_arm(void) {
   return empty;
 }
 
-int worker_bells(int *fds, int most) {
-  int n = 0;
-  if (!attached || gone) return 0;
-  fds[n++] = attachment.bell_fd;
-  for (struct segment_end *end = ends; end != NULL && n < most; end = end->next)
-    if (end->bell_fd >= 0) fds[n++] = end->bell_fd;
-  return n;
+int worker_bells(void) { return attached && !gone ? bells : -1; }
+
+int worker_patience(void) {
+  return some_starved ? STARVED_WAIT_MS : lost_listeners > 0 ? REATTACH_MS : take_up_ms != 0 ? TAKE_UP_MS : -1;
 }
 
 void worker_empty_bells(void) {
   char sink[4096];
-  int fds[MAX_BELLS];
-  int n = worker_bells(fds, MAX_BELLS);
-  for (int i = 0; i < n; i++)
-    if (read(fds[i], sink, sizeof sink) == 0 && i == 0) stack_gone();
+  struct epoll_event events[32];
+  if (some_starved) feed_starved();
+  if (!attached || gone) return;
+  int n = kernel_epoll_wait(bells, events, 32, 0);
+  for (int i = 0; i < n; i++) {
+    struct segment_end *end = events[i].data.ptr;
+    ssize_t got = read(end == NULL ? attachment.bell_fd : end->bell_fd, sink, sizeof sink);
+    if (end == NULL && got == 0) stack_gone();
+    /* A peer has gone; the stack says so too. */
+    else if (end != NULL && got == 0) kernel_epoll_ctl(bells, EPOLL_CTL_DEL, end->bell_fd, NULL);
+  }
+  rung = true;
+  /* What it was rung for is handled now: another thread may wait for it. */
+  worker_drain();
 }
 
 /* Lets go of everything that belongs to an attachment. No session may be in a slot. */
 static void leave_stack(void) {
   attached = false;
-  worker_bells_version++;
   kernel_close(attachment.socket);
   kernel_close(attachment.stack_fd);
   kernel_close(attachment.bell_fd);
@@ -561,25 +847,51 @@ static void leave_stack(void) {
     ends = end->next;
     end_free(end);
   }
+  kernel_close(bells);
+  bells = -1;
+}
+
+void worker_close_all(void) {
+  for (struct session *s = sessions, *next; s != NULL && attached && !gone; s = next) {
+    next = s->next;
+    if (s->end != NULL && s->state != SESSION_CLOSED) {
+      bool reset = s->reset_on_close || (!s->datagram && fifo_used(&s->rx) > 0);
+      request(REQUEST_CLOSE, s, reset ? MESSAGE_FLAG_RESET : 0, false);
+    }
+  }
 }
 
 /* A child of fork becomes a worker of its own; what the parent has is the parent's. Listeners are taken up when they are used,
  * so that a child which only runs another program does not get connections. */
 void worker_after_fork(void) {
   pthread_mutex_init(&mutex, NULL);
+  raised = some_starved = false;
+  lost_listeners = 0;
+  ldp_nobody_sleeps();
+  ldp_forked();
+  has_forked = true;
   if (!attached) return;
-  for (struct session *s = sessions; s != NULL; s = s->next) s->end = NULL;
-  leave_stack();
-  prepared = connect_stack();
-  for (struct session *s = sessions; s != NULL; s = s->next) {
-    if (s->state == SESSION_LISTENING) {
+  memset(by_name, 0, sizeof by_name);
+  memset(by_context, 0, sizeof by_context);
+  for (struct session *s = sessions, *next; s != NULL; s = next) {
+    next = s->next;
+    s->end = NULL;
+    s->stack_index = -1;
+    s->context = 0;
+    s->accept_head = s->accept_tail = NULL;
+    s->peers = s->readable_head = s->readable_tail = s->network = NULL;
+    s->owner = NULL;
+    if (s->fds == 0 || s->state == SESSION_CLOSED) session_forget(s);
+    else if (s->state == SESSION_LISTENING || s->inherited) {
       s->state = SESSION_BOUND;
-      s->accept_head = s->accept_tail = NULL;
-      s->inherited = true;
+      s->inherited = !s->datagram;
       s->used = false;
-    } else if (s->state >= SESSION_CONNECTING && s->state != SESSION_CLOSED) {
+      if (s->datagram) s->error = ENOTCONN;
+    } else if (s->state >= SESSION_CONNECTING) {
       s->state = SESSION_BOUND;
-      fail(s, ENOTCONN);
+      session_fail(s, ENOTCONN);
     }
   }
+  leave_stack();
+  prepared = connect_stack();
 }

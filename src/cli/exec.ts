@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { ldpLibrary } from '../stack/ldp/build.ts';
 import { appSocketPath, defaultRuntimeDir } from '../stack/vcl/attach.ts';
 import { LIMITS, type Limit, NATIVE_LIMITS } from '../stack/vcl/preload/limits.ts';
+import { nativeRules } from '../stack/vcl/preload/rules.ts';
 import { type ExecSettings, effectiveRules, encodeSettings, SETTINGS_VARIABLE } from '../stack/vcl/preload/settings.ts';
 import { type FlagTable, formatFlags, parseFlags, UsageError } from './flags.ts';
 
@@ -75,8 +76,6 @@ function nodeEnvironment(settings: ExecSettings): NodeJS.ProcessEnv {
 
 /** Throws UsageError when the program cannot have the library, or there is none. */
 function nativeEnvironment(settings: ExecSettings, program: string): NodeJS.ProcessEnv {
-  if (settings.rules.length > 0)
-    throw new UsageError(`--rule is for Node programs; all TCP sockets of ${program} go to the stack`);
   if (isStatic(program)) throw new UsageError(`${program} is statically linked: it cannot be moved to the host stack`);
   let library: string;
   try {
@@ -89,6 +88,7 @@ function nativeEnvironment(settings: ExecSettings, program: string): NodeJS.Proc
     ...process.env,
     LD_PRELOAD: others ? `${library}:${others}` : library,
     LDP_APP_NAME: settings.name,
+    SLUICE_LDP_RULES: nativeRules(effectiveRules(settings.rules)),
     SLUICE_RUNTIME_DIR: settings.runtimeDir,
     ...(settings.namespaceId !== undefined && { VCL_APP_NAMESPACE_ID: settings.namespaceId }),
   };

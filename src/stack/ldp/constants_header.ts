@@ -1,7 +1,12 @@
 /** The C side's view of the protocol: every number that `native/ldp` needs, as a header made from the tables of the TypeScript side. */
+
+import { ADDRESSED_HEADER, AddressedOffset, DATAGRAM_HEADER } from '../session/datagram_header.ts';
 import { SESSION_ERRORS } from '../session/errors.ts';
-import { IoEvent, MessageFlag, MessageWord, Notice, RETVAL_SHIFT, Request } from '../session/messages.ts';
+import { IoEvent, MessageFlag, MessageWord, Notice, PROTO_SHIFT, RETVAL_SHIFT, Request } from '../session/messages.ts';
+import { TransportProto } from '../session/transport.ts';
+import { TRANSPORT_ATTRIBUTES } from '../session/transport_attributes.ts';
 import * as layout from '../svm/layout.ts';
+import { CC_NAMES } from '../tcp/cc/congestion_control.ts';
 
 export function constantsHeader(): string {
   const lines = ['/* Generated from the TypeScript tables. */', '#ifndef SLUICE_CONSTANTS_H', '#define SLUICE_CONSTANTS_H'];
@@ -31,6 +36,15 @@ export function constantsHeader(): string {
   table('MESSAGE', MessageWord);
   table('MESSAGE_FLAG', MessageFlag);
   define('MESSAGE_RETVAL_SHIFT', RETVAL_SHIFT);
+  define('MESSAGE_PROTO_SHIFT', PROTO_SHIFT);
+  define('PROTO_TCP', TransportProto.tcp);
+  define('PROTO_UDP', TransportProto.udp);
+  define('DATAGRAM_HEADER', DATAGRAM_HEADER);
+  define('ADDRESSED_HEADER', ADDRESSED_HEADER);
+  table('ADDRESSED', AddressedOffset);
+  table('ATTRIBUTE', TRANSPORT_ATTRIBUTES);
+  define('MAX_ATTRIBUTE', Math.max(...Object.values(TRANSPORT_ATTRIBUTES)));
+  for (const [at, name] of CC_NAMES.entries()) define(`CONGESTION_${constantCase(name)}`, at);
   table('IO_EVENT', IoEvent);
   const errnos: number[] = [];
   for (const { code, errno } of Object.values(SESSION_ERRORS)) errnos[code] = errno;

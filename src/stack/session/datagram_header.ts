@@ -9,11 +9,9 @@ export const DATAGRAM_HEADER = 4;
 /** Length, peer's port, family (4, 6), segment size, two unused bytes, peer's address, own address. */
 export const ADDRESSED_HEADER = 4 + 2 + 2 + 2 + 2 + 16 + 16;
 
-const PORT = 4;
-const FAMILY = 6;
-const SEGMENT = 8;
-const PEER = 12;
-const OWN = 28;
+/** Where the fields of the header with addresses are. */
+export const AddressedOffset = { port: 4, family: 6, segment: 8, peer: 12, own: 28 } as const;
+const { port: PORT, family: FAMILY, segment: SEGMENT, peer: PEER, own: OWN } = AddressedOffset;
 
 export class AddressedHeader {
   readonly bytes = new Uint8Array(ADDRESSED_HEADER);

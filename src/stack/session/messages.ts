@@ -73,7 +73,7 @@ export const MessageWord = {
 
 export const MessageFlag = { v4: 1, side: 2, v6only: 4, reset: 8, connectionless: 16, passive: 64 } as const;
 export const RETVAL_SHIFT = 8;
-const PROTO_SHIFT = 16;
+export const PROTO_SHIFT = 16;
 const ALPN_SHIFT = 24;
 
 export function newMessage(): Int32Array {

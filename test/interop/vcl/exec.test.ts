@@ -131,18 +131,32 @@ describe('sluice exec', () => {
     const args = sluice('exec', '--runtime-dir', stack.runtimeDir, '--', 'curl', '-sS', '--max-time', '20');
     const { stdout } = await run(process.execPath, [...args, `http://127.0.0.1:${ports['express']}/hello/curl`]);
     assert.equal(JSON.parse(stdout).hello, 'curl');
-    const error = await run(process.execPath, [
-      ...args.slice(0, 2),
-      'exec',
-      '--runtime-dir',
-      stack.runtimeDir,
-      '--rule',
-      'connect * stack',
-      '--',
-      'curl',
-      'x',
-    ]).catch((reason) => reason);
-    assert.match(error.stderr, /--rule is for Node programs/);
+  });
+
+  test('rules for native programs', { skip: needs('python3', process.env['CC'] ?? 'cc') }, async () => {
+    const program = `
+import socket
+def ask(address):
+    try:
+        with socket.create_connection(address, 10) as s: return s.recv(100).decode()
+    except OSError as error: return type(error).__name__
+kernel = ('127.0.0.1', ${(kernel.address() as AddressInfo).port})
+print(ask(kernel))
+server = socket.create_server(('127.0.0.1', 0))
+port = ':%04X ' % server.getsockname()[1]
+print(any(port in line and ' 0A ' in line for line in open('/proc/net/tcp')))`;
+    const python = async (...rules: string[]): Promise<string> => {
+      const flags = rules.flatMap((rule) => ['--rule', rule]);
+      const args = sluice('exec', '--runtime-dir', stack.runtimeDir, ...flags, '--', 'python3', '-c', program);
+      return (await run(process.execPath, args, { timeout: 60_000 })).stdout;
+    };
+    // By default: the stack, then the kernel where nobody is there; servers are on the stack.
+    assert.equal(await python(), 'kernel\nFalse\n');
+    assert.equal(await python('connect * stack'), 'ConnectionRefusedError\nFalse\n');
+    assert.equal(await python('connect [::]/0 stack', 'connect 127.0.0.0/8:1-1023 stack'), 'kernel\nFalse\n');
+    assert.equal(await python('connect 127.0.0.1 stack', 'connect * kernel'), 'ConnectionRefusedError\nFalse\n');
+    assert.equal(await python('connect * kernel', 'listen 127.0.0.0/8 kernel'), 'kernel\nTrue\n');
+    assert.equal(await python('listen *:1-65535 kernel'), 'kernel\nFalse\n');
   });
 
   test('a statically linked program is refused', async () => {

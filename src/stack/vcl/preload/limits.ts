@@ -27,12 +27,21 @@ export const LIMITS: readonly Limit[] = [
 
 /** The same of programs that are not Node, which get the preload library. */
 export const NATIVE_LIMITS: readonly Limit[] = [
-  { what: 'rules', instead: "none: every TCP socket is the host stack's" },
   { what: 'statically linked programs, and those with more rights than their caller (setuid)', instead: 'refused, or kernel' },
   {
     what: 'system calls that do not go through the C library; io_uring',
     instead: 'kernel, where they fail on sockets of the stack',
   },
-  { what: 'UDP and unix sockets', instead: 'kernel' },
-  { what: 'dup of a connected socket; sockets passed over exec', instead: 'not possible on the host stack' },
+  { what: 'unix sockets, raw sockets, multicast; DNS as the C library asks', instead: 'kernel' },
+  { what: 'a datagram socket that is not bound', instead: 'goes where its first datagram goes' },
+  { what: 'an address in use', instead: 'TCP: listen() says so, not bind()' },
+  { what: 'connections in a child of fork', instead: "the parent's: the child gets ENOTCONN; it may accept from its listeners" },
+  { what: 'exec', instead: 'listeners go on in the new program (with the same environment); connections end with ENOTCONN' },
+  { what: 'sockets sent to other programs (SCM_RIGHTS)', instead: 'not possible on the host stack' },
+  { what: 'SO_REUSEPORT between programs', instead: 'EADDRINUSE: the processes of one program share a listener' },
+  { what: 'an epoll set inside another, or in poll', instead: 'sees the sockets of the kernel only' },
+  { what: 'UDP_SEGMENT, UDP_GRO, TCP_ULP, TCP_FASTOPEN_CONNECT, SO_ZEROCOPY, IP_TRANSPARENT', instead: 'refused (ENOPROTOOPT)' },
+  { what: 'SO_SNDBUF, SO_RCVBUF, SO_LINGER with a time, TCP_CORK, IP_PKTINFO', instead: 'accepted, without effect' },
+  { what: 'TCP_INFO', instead: 'the state only' },
+  { what: 'MSG_OOB, SIGIO, pthread_cancel in a call that waits', instead: 'not supported' },
 ];

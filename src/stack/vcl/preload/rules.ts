@@ -60,6 +60,17 @@ export function decide(rules: readonly Rule[], operation: Operation, ip: string,
   return operation === 'connect' ? 'auto' : 'stack';
 }
 
+/** As the preload library of native programs reads them (native/ldp/ldp_rules.c), a line each. */
+export function nativeRules(rules: readonly Rule[]): string {
+  return rules
+    .map(({ operation, prefix, firstPort, lastPort, verdict }) => {
+      const bits = prefix === null ? 0n : prefix.family === 4 ? prefix.bits << 96n : prefix.bits;
+      const address = bits.toString(16).padStart(32, '0');
+      return `${operation} ${prefix?.family ?? 0} ${address} ${prefix?.length ?? 0} ${firstPort} ${lastPort} ${verdict}\n`;
+    })
+    .join('');
+}
+
 function parsePrefix(text: string, address: string, length: string | undefined): Rule['prefix'] {
   if (address === '*') {
     if (length !== undefined) throw new Error(`rule '${text}': * has no length`);
