@@ -5,7 +5,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { validateConfiguration } from '../../src/proxy/server/server.ts';
+import { validateConfiguration } from '../../src/proxy/server/validate.ts';
 
 const GOOD = `static_resources:
   listeners:

@@ -9,7 +9,7 @@ import {
   type LogSettings,
   parseLogLevel,
 } from '../core/log/logger.ts';
-import { runServer, type ServerOptions, validateConfiguration } from '../proxy/server/server.ts';
+import type { ServerOptions } from '../proxy/server/server_options.ts';
 import { type FlagTable, formatFlags, nearest, parseFlags, UsageError } from './flags.ts';
 import { VERSION_TEXT } from './version.ts';
 
@@ -80,8 +80,8 @@ export async function proxyCommand(args: readonly string[]): Promise<number> {
     return 0;
   }
   const options = serverOptions(values as Record<string, never>);
-  if (values.mode === 'validate') return validateConfiguration(options);
-  return runServer(options);
+  if (values.mode === 'validate') return (await import('../proxy/server/validate.ts')).validateConfiguration(options);
+  return (await import('../proxy/server/server.ts')).runServer(options);
 }
 
 function serverOptions(values: Record<string, string | number | boolean | undefined>): ServerOptions {

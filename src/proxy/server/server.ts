@@ -8,72 +8,31 @@ import { dirname } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { chooseBackend, type IoBackend } from '../../core/event/create_dispatcher.ts';
 import type { Timer } from '../../core/event/dispatcher.ts';
-import { type Logger, type LogSettings, LogSink } from '../../core/log/logger.ts';
-import { createStatsMemory, Store } from '../../core/stats/store.ts';
+import { type Logger, LogSink } from '../../core/log/logger.ts';
+import type { Store } from '../../core/stats/store.ts';
 import { shareTicketSecret } from '../../core/tls/ticket_keys.ts';
 import { AccessLogManagerImpl } from '../access_log/manager.ts';
 import { ConfigError } from '../config/error.ts';
-import { ConfigErrors } from '../config/errors.ts';
-import { type LoadedBootstrap, loadBootstrap } from '../config/load.ts';
-import type { Bootstrap } from '../config/types.gen.ts';
 import { listenAddress } from '../network/listener_address.ts';
-import { createRuntime, type RuntimeLoader } from '../runtime/runtime_impl.ts';
-import type { ScriptHost } from '../typescript/script_host.ts';
-import type { PlainBindConfig, PlainCluster } from '../upstream/cluster_types.ts';
-import { ClusterDiscovery } from '../upstream/discovery/cluster_discovery.ts';
-import { AdminServer, compileAdmin } from './admin/admin_server.ts';
+import type { RuntimeLoader } from '../runtime/runtime_impl.ts';
+import type { ClusterDiscovery } from '../upstream/discovery/cluster_discovery.ts';
+import { AdminServer } from './admin/admin_server.ts';
 import type { ServerState } from './admin/context.ts';
-import { applicationLogFormat } from './application_log.ts';
 import { BaseIdLock } from './base_id.ts';
-import { type BindPlan, type BoundListener, bindListeners, bindPlans } from './bind.ts';
-import { applyClusterDefaults } from './cluster_defaults.ts';
+import { type BindPlan, type BoundListener, bindListeners } from './bind.ts';
+import { type BuiltConfiguration, buildConfiguration } from './build_configuration.ts';
 import { GuardDog, watchdogSettings } from './guard_dog.ts';
+import { type LoadedConfiguration, loadConfiguration, locate } from './load_configuration.ts';
 import { localInfo } from './local_info.ts';
+import { reportError } from './report_error.ts';
 import { adminContext } from './server_admin.ts';
-import { ServerScripts, scriptInit } from './server_scripts.ts';
+import { loadOptions, type ServerOptions } from './server_options.ts';
+import { ServerScripts } from './server_scripts.ts';
 import { ServerStats } from './server_stats.ts';
-import { checkSocketInterfaces, MainSocketInterfaces } from './socket_interfaces.ts';
-import { statsTags } from './stats_config.ts';
+import { MainSocketInterfaces } from './socket_interfaces.ts';
 import { WorkerPool } from './worker_pool.ts';
 import type { WorkerInit } from './worker_protocol.ts';
-import { randomSource, statsRejects, WorkerRuntime } from './worker_runtime.ts';
-
-export interface ServerOptions {
-  configPath?: string;
-  configYaml?: string;
-  mode: 'serve' | 'validate' | 'init_only';
-  /** Workers, at least 1. */
-  concurrency: number;
-  log: LogSettings;
-  adminAddressPath?: string;
-  baseId: number;
-  drainTimeMs: number;
-  drainStrategy: 'gradual' | 'immediate';
-  parentShutdownTimeS: number;
-  serviceCluster?: string;
-  serviceNode?: string;
-  serviceZone?: string;
-  fileFlushIntervalMs: number;
-  allowUnknownStaticFields: boolean;
-  allowUnsupported: boolean;
-  substituteEnv: boolean;
-  ioBackend?: IoBackend;
-  /** Called when the server is LIVE. */
-  onReady?: () => void;
-}
-
-/** `--mode validate`: prints Envoy's line; the exit status. */
-export function validateConfiguration(options: ServerOptions): number {
-  const log = new LogSink(options.log).logger('config');
-  try {
-    checkConfiguration(options, log);
-  } catch (error) {
-    report(error, options, log);
-    return 1;
-  }
-  process.stdout.write(`configuration '${options.configPath ?? '--config-yaml'}' OK\n`);
-  return 0;
-}
+import { randomSource } from './worker_runtime.ts';
 
 /**
  * A worker's heap is a few megabytes and collected in a fraction of a millisecond; waiting for V8's helper threads to be scheduled on a
@@ -90,10 +49,12 @@ export async function runServer(options: ServerOptions): Promise<number> {
   const log = sink.logger('main');
   let server: Server | null = null;
   try {
-    server = new Server(options, sink);
+    const loaded = await loadConfiguration(loadOptions(options));
+    for (const warning of loaded.warnings) sink.logger('config').warn(warning);
+    server = new Server(options, sink, loaded, buildConfiguration(loaded.bootstrap, options, sink));
     await server.start();
   } catch (error) {
-    report(error, options, sink.logger('config'));
+    reportError(await locate(error, loadOptions(options)), options, sink.logger('config'));
     server?.abandon();
     return 1;
   }
@@ -101,103 +62,6 @@ export async function runServer(options: ServerOptions): Promise<number> {
   options.onReady?.();
   if (options.mode === 'init_only') server.quit();
   return server.ended;
-}
-
-function report(error: unknown, options: ServerOptions, log: Logger): void {
-  const where = options.configPath ?? '--config-yaml';
-  if (error instanceof ConfigErrors)
-    for (const e of error.errors) log.critical(`error initializing configuration '${where}': ${e.message}`);
-  else if (error instanceof ConfigError) log.critical(`error initializing configuration '${where}': ${error.message}`);
-  else
-    log.critical(
-      `error initializing configuration '${where}': ${error instanceof Error ? (log.debugEnabled ? error.stack : error.message) : String(error)}`,
-    );
-}
-
-interface CheckedConfiguration {
-  loaded: LoadedBootstrap;
-  plans: BindPlan[];
-  /** Of the application log; undefined: as the command line says. */
-  logFormat: string | undefined;
-  /** Knows the modules of extensions in TypeScript. */
-  scripts: ScriptHost;
-}
-
-/** Loads, and builds everything once without sockets. Throws ConfigError(s) with their place in the file. */
-function checkConfiguration(options: ServerOptions, log: Logger): CheckedConfiguration {
-  const loaded = loadBootstrap({
-    path: options.configPath,
-    yaml: options.configYaml,
-    substituteEnv: options.substituteEnv,
-    allowUnsupported: options.allowUnsupported,
-    allowUnknownStaticFields: options.allowUnknownStaticFields,
-  });
-  for (const warning of loaded.warnings) log.warn(warning);
-  applyClusterDefaults(loaded.bootstrap);
-  let plans: BindPlan[];
-  let logFormat: string | undefined;
-  let scripts: ScriptHost;
-  try {
-    logFormat = applicationLogFormat(loaded.bootstrap, options.log.format);
-    watchdogSettings(loaded.bootstrap);
-    checkStatsFlush(loaded.bootstrap);
-    statsTags(loaded.bootstrap);
-    const runtime = createRuntime(loaded.bootstrap.layeredRuntime?.layers, {
-      serviceCluster: localInfo(loaded.bootstrap, options).clusterName,
-    });
-    const memory = createStatsMemory(2);
-    const discovery = new ClusterDiscovery({
-      clusters: clustersOf(loaded),
-      workers: 1,
-      scope: new Store({ memory, thread: 0 }),
-      upstreamBindConfig: loaded.bootstrap.clusterManager?.upstreamBindConfig as PlainBindConfig | undefined,
-    });
-    const trial = new WorkerRuntime({
-      index: 0,
-      bootstrap: loaded.bootstrap,
-      backend: 'epoll',
-      stats: memory,
-      upstream: discovery.shared,
-      runtime: runtime.toPlain(),
-      hosts: [],
-      log: options.log,
-      localInfo: localInfo(loaded.bootstrap, options),
-      fileFlushIntervalMs: options.fileFlushIntervalMs,
-      watchdogCells: new Int32Array(new SharedArrayBuffer(4)),
-      listenFds: [],
-      listenAddresses: [],
-      socketInterfaces: {},
-      scripts: scriptInit(options.configPath, true),
-    });
-    scripts = trial.scripts;
-    trial.addListeners(null);
-    const { admin } = loaded.bootstrap;
-    if (admin !== undefined) compileAdmin(admin, { accessLogManager: trial.accessLogs, runtime, random: randomSource() });
-    plans = bindPlans(trial.handler, loaded.bootstrap.staticResources?.listeners ?? []);
-    checkSocketInterfaces(loaded.bootstrap, plans, trial.clusters);
-    trial.accessLogs.close();
-    trial.clusters.close();
-    trial.sockets.close();
-    trial.dispatcher.stop();
-    runtime.close();
-    discovery.close();
-  } catch (error) {
-    if (!(error instanceof ConfigError) || error.file !== undefined) throw error;
-    throw loaded.locate(error);
-  }
-  return { loaded, plans, logFormat, scripts };
-}
-
-function checkStatsFlush(bootstrap: Bootstrap): void {
-  if (bootstrap.statsFlushOnAdmin === true && bootstrap.statsFlushInterval !== undefined) {
-    throw new ConfigError('Only one of stats_flush_interval or stats_flush_on_admin should be set!', {
-      path: 'stats_flush_on_admin',
-    });
-  }
-}
-
-function clustersOf(loaded: LoadedBootstrap): PlainCluster[] {
-  return (loaded.bootstrap.staticResources?.clusters ?? []) as unknown as PlainCluster[];
 }
 
 export class Server {
@@ -208,7 +72,7 @@ export class Server {
   readonly log: Logger;
   readonly store: Store;
   readonly runtime: RuntimeLoader;
-  readonly loaded: LoadedBootstrap;
+  readonly loaded: LoadedConfiguration;
   readonly startMs = Date.now();
   readonly pool: WorkerPool;
   readonly discovery: ClusterDiscovery;
@@ -231,8 +95,8 @@ export class Server {
   private terminations = 0;
   private readonly onSignal = (signal: NodeJS.Signals): void => this.handleSignal(signal);
 
-  /** Throws ConfigError(s). */
-  constructor(options: ServerOptions, sink: LogSink) {
+  /** Throws ConfigError. */
+  constructor(options: ServerOptions, sink: LogSink, loaded: LoadedConfiguration, built: BuiltConfiguration) {
     this.options = options;
     this.sink = sink;
     this.log = sink.logger('main');
@@ -240,15 +104,15 @@ export class Server {
       this.resolveEnded = resolve;
     });
     this.baseId = new BaseIdLock(options.baseId);
-    const checked = checkConfiguration(options, sink.logger('config'));
-    this.loaded = checked.loaded;
-    this.plans = checked.plans;
-    const { bootstrap } = this.loaded;
-    options.log.format = checked.logFormat ?? options.log.format;
-    this.memory = createStatsMemory(options.concurrency + 1);
-    this.store = new Store({ memory: this.memory, thread: 0, rejects: statsRejects(bootstrap), ...statsTags(bootstrap) });
-    this.stats = new ServerStats(this.store, options.concurrency, this.loaded);
-    this.runtime = createRuntime(bootstrap.layeredRuntime?.layers, { serviceCluster: localInfo(bootstrap, options).clusterName });
+    this.loaded = loaded;
+    this.plans = built.plans;
+    this.memory = built.statsMemory;
+    this.store = built.store;
+    this.runtime = built.runtime;
+    this.discovery = built.discovery;
+    const { bootstrap } = loaded;
+    options.log.format = built.logFormat;
+    this.stats = new ServerStats(this.store, options.concurrency, loaded);
     shareTicketSecret();
     this.pool = new WorkerPool((message) => {
       this.log.critical(message);
@@ -257,14 +121,7 @@ export class Server {
     this.socketInterfaces = new MainSocketInterfaces(bootstrap, { scope: this.store, log: sink.logger('io') }, (name, state) =>
       this.pool.post({ type: 'socketInterface', name, state }),
     );
-    this.discovery = new ClusterDiscovery({
-      clusters: clustersOf(this.loaded),
-      workers: options.concurrency,
-      scope: this.store,
-      upstreamBindConfig: bootstrap.clusterManager?.upstreamBindConfig as PlainBindConfig | undefined,
-      warn: (message) => sink.logger('dns').warn(message),
-    });
-    this.scripts = new ServerScripts(checked.scripts, options.configPath, this.store, sink.logger('filter'));
+    this.scripts = new ServerScripts(built.scripts, options.configPath, this.store, sink.logger('filter'));
     this.guardDog = new GuardDog(options.concurrency, this.store.scope('server.'), watchdogSettings(bootstrap), (name, ms) =>
       this.log.warn(`${name} has not come back to its event loop for ${ms} ms`),
     );
@@ -275,14 +132,6 @@ export class Server {
 
   /** Resolves when the server is LIVE. */
   async start(): Promise<void> {
-    try {
-      await this.startParts();
-    } catch (error) {
-      throw error instanceof ConfigError && error.path !== '' ? this.loaded.locate(error) : error;
-    }
-  }
-
-  private async startParts(): Promise<void> {
     const { bootstrap } = this.loaded;
     await this.baseId.acquire();
     this.state = 'INITIALIZING';

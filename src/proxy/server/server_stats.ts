@@ -1,7 +1,7 @@
 /** The `server.`, `listener_manager.` and `runtime.` stats that main keeps. */
 import type { Store } from '../../core/stats/store.ts';
-import type { LoadedBootstrap } from '../config/load.ts';
 import type { ServerState } from './admin/context.ts';
+import type { LoadedConfiguration } from './load_configuration.ts';
 
 const STATES: Record<ServerState, number> = { LIVE: 0, DRAINING: 1, PRE_INITIALIZING: 2, INITIALIZING: 3 };
 
@@ -9,7 +9,7 @@ export class ServerStats {
   private readonly store: Store;
   private readonly startMs = Date.now();
 
-  constructor(store: Store, concurrency: number, loaded: LoadedBootstrap) {
+  constructor(store: Store, concurrency: number, loaded: LoadedConfiguration) {
     this.store = store;
     const listeners = loaded.bootstrap.staticResources?.listeners.length ?? 0;
     store.gauge('server.concurrency').set(concurrency);

@@ -1,5 +1,6 @@
 /** The main thread's view of its workers. */
 import { Worker } from 'node:worker_threads';
+import { threadEnvironment } from '../../core/thread_environment.ts';
 import { processSharedMemory } from '../../wasm/shared/shared_memory.ts';
 import type { ConnectionStatus } from '../network/connection_status.ts';
 import type { FromWorker, ToWorker, WorkerInit } from './worker_protocol.ts';
@@ -36,6 +37,7 @@ export class WorkerPool {
     const thread = new Worker(new URL('./worker.ts', import.meta.url), {
       workerData: init,
       name: `worker_${init.index}`,
+      env: threadEnvironment(),
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
       execArgv: ['--disable-warning=ExperimentalWarning', ...process.execArgv.filter((flag) => flag.startsWith('--cpu-prof'))],
     });

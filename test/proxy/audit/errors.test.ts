@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { DEFAULT_LOG_FORMAT } from '../../../src/core/log/logger.ts';
-import { type ServerOptions, validateConfiguration } from '../../../src/proxy/server/server.ts';
+import type { ServerOptions } from '../../../src/proxy/server/server_options.ts';
+import { validateConfiguration } from '../../../src/proxy/server/validate.ts';
 import { bootstrap, cluster, http, listener, networkFilter, route, tcpProxy } from '../../interop/support/config.ts';
 import type { Json } from '../../support/proxy_process.ts';
 

@@ -1,11 +1,9 @@
 /**
  * The Envoy v3 API as protobuf-es descriptors: built once per process when first asked for, from `build/envoy-api.binpb` (made on
- * demand when it is missing) and `additions.ts`. It costs some 60 ms and 20 MB, so only the main thread loads it,
- * and `releaseApi` lets it go.
+ * demand when it is missing) and `additions.ts`. It costs some 60 ms and 20 MB, so a server lets another process load it.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { isMainThread } from 'node:worker_threads';
 import {
   createFileRegistry,
   type DescEnum,
@@ -34,13 +32,7 @@ export function api(): Api {
   return (loaded ??= load());
 }
 
-/** Forgets the descriptors. They come back on the next use. */
-export function releaseApi(): void {
-  loaded = undefined;
-}
-
 function load(): Api {
-  if (!isMainThread) throw new Error('configuration is read on the main thread only');
   if (!existsSync(apiFile)) buildApi(apiFile);
   const set = fromBinary(FileDescriptorSetSchema, readFileSync(apiFile));
   addNewerApi(set);

@@ -1,0 +1,102 @@
+/**
+ * What a server needs of a configuration, built and thereby checked before anything is opened: stats, runtime, clusters, and once, on trial
+ * and without sockets, what every worker will build.
+ */
+import type { LogSink } from '../../core/log/logger.ts';
+import { createStatsMemory, type StatsMemory, Store } from '../../core/stats/store.ts';
+import { ConfigError } from '../config/error.ts';
+import type { Bootstrap } from '../config/types.gen.ts';
+import { createRuntime, type RuntimeLoader } from '../runtime/runtime_impl.ts';
+import type { ScriptHost } from '../typescript/script_host.ts';
+import type { PlainBindConfig, PlainCluster } from '../upstream/cluster_types.ts';
+import { ClusterDiscovery } from '../upstream/discovery/cluster_discovery.ts';
+import { compileAdmin } from './admin/admin_server.ts';
+import { applicationLogFormat } from './application_log.ts';
+import { type BindPlan, bindPlans } from './bind.ts';
+import { applyClusterDefaults } from './cluster_defaults.ts';
+import { watchdogSettings } from './guard_dog.ts';
+import { localInfo } from './local_info.ts';
+import type { ServerOptions } from './server_options.ts';
+import { scriptInit } from './server_scripts.ts';
+import { checkSocketInterfaces } from './socket_interfaces.ts';
+import { statsTags } from './stats_config.ts';
+import { randomSource, statsRejects, WorkerRuntime } from './worker_runtime.ts';
+
+export interface BuiltConfiguration {
+  bootstrap: Bootstrap;
+  plans: BindPlan[];
+  /** Of the application log. */
+  logFormat: string;
+  /** Of all threads; `store` is the main thread's. */
+  statsMemory: StatsMemory;
+  store: Store;
+  runtime: RuntimeLoader;
+  /** Not started. */
+  discovery: ClusterDiscovery;
+  /** Knows the modules of extensions in TypeScript. */
+  scripts: ScriptHost;
+}
+
+/** Completes `bootstrap` by defaults. Throws ConfigError with a path and no place in the file. */
+export function buildConfiguration(bootstrap: Bootstrap, options: ServerOptions, sink: LogSink): BuiltConfiguration {
+  applyClusterDefaults(bootstrap);
+  const logFormat = applicationLogFormat(bootstrap, options.log.format) ?? options.log.format;
+  watchdogSettings(bootstrap);
+  checkStatsFlush(bootstrap);
+  const statsMemory = createStatsMemory(options.concurrency + 1);
+  const store = new Store({ memory: statsMemory, thread: 0, rejects: statsRejects(bootstrap), ...statsTags(bootstrap) });
+  const runtime = createRuntime(bootstrap.layeredRuntime?.layers, { serviceCluster: localInfo(bootstrap, options).clusterName });
+  const discovery = new ClusterDiscovery({
+    clusters: (bootstrap.staticResources?.clusters ?? []) as unknown as PlainCluster[],
+    workers: options.concurrency,
+    scope: store,
+    upstreamBindConfig: bootstrap.clusterManager?.upstreamBindConfig as PlainBindConfig | undefined,
+    warn: (message) => sink.logger('dns').warn(message),
+  });
+  const { plans, scripts } = tryWorker(bootstrap, options, runtime, discovery);
+  return { bootstrap, plans, logFormat, statsMemory, store, runtime, discovery, scripts };
+}
+
+/** Builds a worker and the admin's part as they will be, and lets go of them. */
+function tryWorker(
+  bootstrap: Bootstrap,
+  options: ServerOptions,
+  runtime: RuntimeLoader,
+  discovery: ClusterDiscovery,
+): Pick<BuiltConfiguration, 'plans' | 'scripts'> {
+  const trial = new WorkerRuntime({
+    index: 0,
+    bootstrap,
+    backend: 'epoll',
+    stats: createStatsMemory(2),
+    upstream: discovery.shared,
+    runtime: runtime.toPlain(),
+    hosts: [],
+    log: options.log,
+    localInfo: localInfo(bootstrap, options),
+    fileFlushIntervalMs: options.fileFlushIntervalMs,
+    watchdogCells: new Int32Array(new SharedArrayBuffer(4)),
+    listenFds: [],
+    listenAddresses: [],
+    socketInterfaces: {},
+    scripts: scriptInit(options.configPath, true),
+  });
+  trial.addListeners(null);
+  const { admin } = bootstrap;
+  if (admin !== undefined) compileAdmin(admin, { accessLogManager: trial.accessLogs, runtime, random: randomSource() });
+  const plans = bindPlans(trial.handler, bootstrap.staticResources?.listeners ?? []);
+  checkSocketInterfaces(bootstrap, plans, trial.clusters);
+  trial.accessLogs.close();
+  trial.clusters.close();
+  trial.sockets.close();
+  trial.dispatcher.stop();
+  return { plans, scripts: trial.scripts };
+}
+
+function checkStatsFlush(bootstrap: Bootstrap): void {
+  if (bootstrap.statsFlushOnAdmin === true && bootstrap.statsFlushInterval !== undefined) {
+    throw new ConfigError('Only one of stats_flush_interval or stats_flush_on_admin should be set!', {
+      path: 'stats_flush_on_admin',
+    });
+  }
+}

@@ -1,0 +1,41 @@
+/** The configuration as the server keeps it: read by a process of its own (`load_process.ts`), without the positions of its values. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { buffer } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
+import { deserialize } from 'node:v8';
+import { threadEnvironment } from '../../core/thread_environment.ts';
+import { ConfigError } from '../config/error.ts';
+import { ConfigErrors } from '../config/errors.ts';
+import type { LoadedBootstrap, LoadOptions } from '../config/load.ts';
+
+export type LoadedConfiguration = Omit<LoadedBootstrap, 'locate'>;
+
+export type LoadAnswer =
+  | { loaded: LoadedConfiguration }
+  | { errors: { reason: string; path: string; file?: string; line?: number; column?: number }[] };
+
+const PROGRAM = fileURLToPath(new URL('./load_process.ts', import.meta.url));
+
+/** Rejects with ConfigErrors. */
+export async function loadConfiguration(options: LoadOptions): Promise<LoadedConfiguration> {
+  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', PROGRAM], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+    env: threadEnvironment(),
+  });
+  // What is wrong with it shows in its end.
+  child.stdin.on('error', () => {});
+  child.stdin.end(JSON.stringify(options));
+  const [bytes, [code, signal]] = await Promise.all([buffer(child.stdout), once(child, 'exit')]);
+  if (code !== 0) throw new Error(`the process that reads the configuration ended with ${signal ?? code}`);
+  const answer = deserialize(bytes) as LoadAnswer;
+  if ('loaded' in answer) return answer.loaded;
+  throw new ConfigErrors(answer.errors.map(({ reason, ...where }) => new ConfigError(reason, where)));
+}
+
+/** With file, line and column, for which the configuration is read again: nothing is kept for errors that hardly ever come. */
+export async function locate(error: unknown, options: LoadOptions): Promise<unknown> {
+  if (!(error instanceof ConfigError) || error.file !== undefined || error.path === '') return error;
+  const { loadBootstrap } = await import('../config/load.ts');
+  return loadBootstrap(options).locate(error);
+}
