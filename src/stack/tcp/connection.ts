@@ -434,7 +434,8 @@ export class TcpConnection implements CcState, DeliveryObserver {
   windowOpened(): void {
     if (!this.synchronized || this.finReceived) return;
     // A window update is worth a segment when the window grows by half the buffer or two segments (RFC 9293 3.8.6.2.2).
-    const growth = this.receiveRoom - seqDiff(this.rcvAdv, this.rcvNxt);
+    // Without window scaling there may be more room than can be told of.
+    const growth = Math.min(this.receiveRoom, 0xffff << this.rcvScale) - seqDiff(this.rcvAdv, this.rcvNxt);
     if (growth >= Math.min(this.sink.limit >> 1, 2 * this.rcvMss) && growth >= this.sink.limit >> 3) {
       this.ackNow = true;
       this.schedule();

@@ -16,8 +16,8 @@ import { finishChecksum, pseudoHeaderIpv4, sumBytes } from '../../../src/stack/w
 import { emitIpv4, newIpv4Repr, parseIpv4 } from '../../../src/stack/wire/ipv4.ts';
 import { emitTcp, parseTcp, TcpFlag, TcpRepr, tcpHeaderLength } from '../../../src/stack/wire/tcp.ts';
 
-const PEER = IpAddress.parse('10.0.0.1')!;
-const OURS = IpAddress.parse('10.0.0.2')!;
+export const PEER = IpAddress.parse('10.0.0.1')!;
+export const OURS = IpAddress.parse('10.0.0.2')!;
 export const PEER_ISS = 1000;
 
 export interface SegmentIn {
@@ -59,13 +59,16 @@ class ScriptDevice implements Device {
   readonly maxUdpGsoBytes = 0;
   readonly counters = newDeviceCounters();
   readonly sent: Uint8Array[] = [];
+  /** When each of `sent` was. */
+  readonly sentAtUs: number[] = [];
   readonly arriving: Uint8Array[] = [];
 
   constructor(mtu: number) {
     this.mtu = mtu;
   }
 
-  transmit(packet: Packet): void {
+  transmit(packet: Packet, nowUs: number): void {
+    this.sentAtUs.push(nowUs);
     this.sent.push(packet.pool.u8.slice(packet.start, packet.end));
     packet.free();
   }
@@ -188,24 +191,27 @@ export class Script {
 
   /** What was sent since the last call; every packet is checked on the way. */
   out(): SegmentOut[] {
-    return this.device.sent.splice(0).map((bytes) => {
-      const ip = newIpv4Repr();
-      assert.equal(parseIpv4(bytes, 0, bytes.length, false, ip), 0);
-      assert.equal(ip.totalLength, bytes.length);
-      const sum = sumBytes(bytes, 20, bytes.length, pseudoHeaderIpv4(bytes, 0, 6, bytes.length - 20));
-      assert.equal(finishChecksum(sum), 0, 'checksum');
-      const repr = new TcpRepr();
-      assert.equal(parseTcp(bytes, 20, bytes.length, repr), 0);
-      return {
-        flags: flagText(repr.flags),
-        seq: (repr.seq - this.iss) | 0,
-        ack: (repr.flags & TcpFlag.ack) !== 0 ? (repr.ack - PEER_ISS) | 0 : 0,
-        length: repr.end - repr.payload,
-        window: repr.window,
-        tos: bytes[1],
-        repr,
-      };
-    });
+    this.device.sentAtUs.length = 0;
+    return this.device.sent.splice(0).map((bytes) => this.parse(bytes));
+  }
+
+  parse(bytes: Uint8Array): SegmentOut {
+    const ip = newIpv4Repr();
+    assert.equal(parseIpv4(bytes, 0, bytes.length, false, ip), 0);
+    assert.equal(ip.totalLength, bytes.length);
+    const sum = sumBytes(bytes, 20, bytes.length, pseudoHeaderIpv4(bytes, 0, 6, bytes.length - 20));
+    assert.equal(finishChecksum(sum), 0, 'checksum');
+    const repr = new TcpRepr();
+    assert.equal(parseTcp(bytes, 20, bytes.length, repr), 0);
+    return {
+      flags: flagText(repr.flags),
+      seq: (repr.seq - this.iss) | 0,
+      ack: (repr.flags & TcpFlag.ack) !== 0 ? (repr.ack - PEER_ISS) | 0 : 0,
+      length: repr.end - repr.payload,
+      window: repr.window,
+      tos: bytes[1],
+      repr,
+    };
   }
 
   /** What was sent, as `flags seq:end ack`. */
