@@ -52,7 +52,7 @@ class OurTls {
   /** Sessions of earlier connections are resumed when `name` is theirs. */
   handshake(name: string): { client: TlsEngine; server: TlsEngine } {
     const client = this.client.connect({ serverName: name, alpn: [], verifyNames: [] });
-    const server = this.server.accept(name);
+    const server = this.server.accept(name, undefined, []);
     client.setInput(slab.address, 0);
     for (let i = 0; i < 4; i++) {
       const a = client.handshake();

@@ -1,6 +1,6 @@
 /**
- * Reads a TLS ClientHello (RFC 8446 4.1.2, RFC 6066 3, RFC 7301 3.1) out of the first bytes of a connection: server name and
- * application protocols. The hello may be spread over records in any way. Nothing is trusted, nothing throws; as strict as
+ * Reads a TLS ClientHello (RFC 8446 4.1.2, RFC 6066 3, RFC 7301 3.1) out of the first bytes of a connection: server name,
+ * application protocols and session tickets (RFC 5077 3.2, RFC 8446 4.2.11). The hello may be spread over records in any way. Nothing is trusted, nothing throws; as strict as
  * BoringSSL where that decides between TLS and not TLS. Leaves out SSLv2-framed hellos and encrypted client hello.
  */
 
@@ -13,6 +13,8 @@ export interface ClientHello {
   serverName: string;
   /** null: no (well-formed) extension. */
   applicationProtocols: string[] | null;
+  /** The ticket of TLS 1.2 and the first of TLS 1.3, where they lie. */
+  tickets: readonly Uint8Array[];
   /** Bytes of the connection that were looked at. */
   bytesProcessed: number;
   /** Why it is not TLS. */
@@ -28,6 +30,8 @@ const MAX_EMPTY_RECORDS = 32;
 const MESSAGE_HEADER = 4;
 const SERVER_NAME = 0;
 const ALPN = 16;
+const SESSION_TICKET = 35;
+const PRE_SHARED_KEY = 41;
 
 /** `bytes` is the start of the connection, all that has arrived. */
 export function parseClientHello(bytes: Uint8Array): ClientHello {
@@ -41,6 +45,7 @@ const EMPTY: ClientHello = {
   status: ClientHelloStatus.NeedMore,
   serverName: '',
   applicationProtocols: null,
+  tickets: [],
   bytesProcessed: 0,
   reason: '',
 };
@@ -114,6 +119,11 @@ function parseBody(hello: Reader, bytesProcessed: number): ClientHello {
       result.serverName = name;
     } else if (type === ALPN) {
       result.applicationProtocols = parseAlpn(body);
+    } else if (type === SESSION_TICKET) {
+      if (body.left > 0) result.tickets = [...result.tickets, body.rest];
+    } else if (type === PRE_SHARED_KEY) {
+      const identity = body.vector16().vector16();
+      if (identity.left > 0) result.tickets = [...result.tickets, identity.rest];
     }
   }
   return result;
@@ -180,6 +190,11 @@ class Reader {
 
   vector16(): Reader {
     return this.take(this.u16());
+  }
+
+  /** What is left, where it lies. */
+  get rest(): Uint8Array {
+    return this.at === 0 ? this.bytes : this.bytes.subarray(this.at);
   }
 
   /** What is left, a character per byte. */

@@ -14,9 +14,11 @@ import {
   TLS_VERSIONS,
   type ValidationSettings,
 } from './settings.ts';
+import { TICKET_KEY_SIZE } from './ticket_keys.ts';
 
 const SSL_CTRL_MODE = 33;
 const SSL_CTRL_SET_SESS_CACHE_MODE = 44;
+const SSL_CTRL_SET_TLSEXT_TICKET_KEYS = 59;
 const SSL_CTRL_SET_TLSEXT_STATUS_REQ_CB = 63;
 const SSL_CTRL_CHAIN_CERT = 89;
 const SSL_CTRL_SET_GROUPS_LIST = 92;
@@ -84,7 +86,6 @@ export function buildServerContext(
     ssl.SSL_CTX_set_timeout(context, BigInt(settings.sessionTimeoutSeconds));
     const identity = sessionIdentity(settings, certificates);
     withBytes(identity, (pointer, length) => ssl.SSL_CTX_set_session_id_context(context, pointer, length));
-    if (settings.statelessResumption) ssl.SSL_CTX_set_tlsext_ticket_key_evp_cb(context, callbacks().ticketKey);
     if (settings.alpn.length > 0) ssl.SSL_CTX_set_alpn_select_cb(context, callbacks().alpnSelect, 0n);
     if (staples.some((staple) => staple !== null)) {
       ssl.SSL_CTX_callback_ctrl(context, SSL_CTRL_SET_TLSEXT_STATUS_REQ_CB, callbacks().status);
@@ -93,6 +94,11 @@ export function buildServerContext(
     if (settings.requireClientCertificate) mode = SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
     setVerification(context, mode, settings.validation, true);
   });
+}
+
+/** What seals and opens tickets from now on: `TICKET_KEY_SIZE` bytes at an address. */
+export function setTicketKey(context: SslContext, key: bigint): void {
+  ssl.SSL_CTX_ctrl(context.pointer, SSL_CTRL_SET_TLSEXT_TICKET_KEYS, BigInt(TICKET_KEY_SIZE), key);
 }
 
 /** Throws TlsConfigError. */

@@ -9,7 +9,7 @@
 import { BLOCK_SIZE, type Slab } from '../buffer/slab.ts';
 import type { SliceBuffer } from '../buffer/slice_buffer.ts';
 import { SharedBios, ssl, withBytes, withText } from '../sys/openssl.ts';
-import { type CallbackTarget, setCallbackTarget } from './callbacks.ts';
+import { type CallbackTarget, callbacks, setCallbackTarget } from './callbacks.ts';
 import type { SslContext } from './context.ts';
 import {
   ERR_LIB_SSL,
@@ -72,6 +72,8 @@ export class TlsEngine implements CallbackTarget {
   protocolError = false;
   /** The most plaintext that `write` takes, known with the handshake: one record, and no more. */
   maxWrite = MAX_WRITE;
+  /** The client has a ticket that OpenSSL itself cannot open: our keys are asked. */
+  asksTicketKeys = false;
   /** Where `read` and `write` put their bytes. */
   offset = 0;
   private readonly bios: SharedBios;
@@ -128,7 +130,7 @@ export class TlsEngine implements CallbackTarget {
   handshake(): number {
     setCallbackTarget(this);
     this.bios.resetOutput();
-    const result = ssl.SSL_do_handshake(this.pointer);
+    const result = this.asksTicketKeys ? this.handshakeWithTicketKeys() : ssl.SSL_do_handshake(this.pointer);
     if (result === 1) {
       this.info.complete(this.pointer, this.owner.isServer, this.owner.context.certificates);
       this.maxWrite = this.maxFragment();
@@ -264,6 +266,15 @@ export class TlsEngine implements CallbackTarget {
   }
 
   // --- private ---
+
+  /** The callback is the context's: it is there for this call only. */
+  private handshakeWithTicketKeys(): number {
+    const context = this.owner.context.pointer;
+    ssl.SSL_CTX_set_tlsext_ticket_key_evp_cb(context, callbacks().ticketKey);
+    const result = ssl.SSL_do_handshake(this.pointer);
+    ssl.SSL_CTX_set_tlsext_ticket_key_evp_cb(context, 0n);
+    return result;
+  }
 
   /** A peer may ask for shorter records (RFC 6066 4): 512 to 4,096 bytes. */
   private maxFragment(): number {

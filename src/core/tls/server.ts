@@ -6,7 +6,7 @@
  */
 import { loadOpenSsl } from '../sys/openssl.ts';
 import { type Certificate, type LoadedCertificate, loadCertificate } from './certificate.ts';
-import { buildServerContext, freeWithOwner, type SslContext } from './context.ts';
+import { buildServerContext, freeWithOwner, type SslContext, setTicketKey } from './context.ts';
 import { type EngineOwner, TlsEngine } from './engine.ts';
 import { TlsConfigError } from './errors.ts';
 import { TlsInfo } from './info.ts';
@@ -28,10 +28,16 @@ export class ServerTls {
     return this.selector.certificates;
   }
 
-  /** A new connection; `serverName` as its hello says, '' for none. */
-  accept(serverName: string, info = new TlsInfo()): TlsEngine {
+  /** A new connection; `serverName` and `tickets` as its hello says, '' for none, null for unknown. */
+  accept(serverName: string, info = new TlsInfo(), tickets: readonly Uint8Array[] | null = null): TlsEngine {
     info.sni = serverName.toLowerCase();
-    return new TlsEngine(this.selector.find(info.sni), info);
+    const context = this.selector.find(info.sni);
+    const engine = new TlsEngine(context, info);
+    if (this.ticketKeys !== null) {
+      context.refreshTicketKey();
+      engine.asksTicketKeys = tickets === null || !this.ticketKeys.sealed(tickets);
+    }
+    return engine;
   }
 
   /** Replaces certificates and validation for new connections. Throws TlsConfigError; then nothing changed. */
@@ -47,6 +53,7 @@ class ServerContext implements EngineOwner {
   readonly alpn: readonly string[];
   readonly ticketKeys: TicketKeys | null;
   readonly keyLog: ((line: string) => void) | null;
+  private ticketKey = 0n;
 
   constructor(context: SslContext, settings: ServerTlsSettings, ticketKeys: TicketKeys | null) {
     this.context = context;
@@ -55,6 +62,14 @@ class ServerContext implements EngineOwner {
     this.ticketKeys = ticketKeys;
     this.keyLog = settings.keyLog;
     freeWithOwner(this, context);
+  }
+
+  /** The key that seals may be another one today. */
+  refreshTicketKey(): void {
+    const { sealing } = this.ticketKeys!;
+    if (sealing === this.ticketKey) return;
+    this.ticketKey = sealing;
+    setTicketKey(this.context, sealing);
   }
 
   keepSession(): boolean {

@@ -54,7 +54,12 @@ export class DownstreamTlsSocketFactory implements TransportSocketFactory {
   }
 
   create(dispatcher: Dispatcher, handle: IoHandle): TlsSocket {
-    return new TlsSocket(dispatcher, handle, (serverName, info) => this.tls.accept(serverName, info), this.stats);
+    return new TlsSocket(
+      dispatcher,
+      handle,
+      (serverName, info, tickets) => this.tls.accept(serverName, info, tickets),
+      this.stats,
+    );
   }
 }
 

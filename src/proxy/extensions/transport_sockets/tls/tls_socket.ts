@@ -20,7 +20,7 @@ import type { TransportSocket } from '../../../network/transport_socket.ts';
 import type { TlsStats } from './stats.ts';
 
 /** Makes the engine: for an accepted connection when its hello is known, for a client's at once with null. */
-export type CreateEngine = (serverName: string, info: TlsInfo) => TlsEngine;
+export type CreateEngine = (serverName: string, info: TlsInfo, tickets: readonly Uint8Array[]) => TlsEngine;
 
 const MAX_CLIENT_HELLO = 17 * 1024;
 /** What may wait to be sent when a connection closes without flushing: an alert, or a little more. */
@@ -286,7 +286,7 @@ export class TlsSocket implements TransportSocket, IoHandleCallbacks {
   // --- private ---
 
   private beginClient(): void {
-    this.engine = this.createEngine('', this.info);
+    this.engine = this.createEngine('', this.info, []);
     this.handle.setReading(true);
     this.engine.setInput(this.dispatcher.slab.address, 0);
     this.handshake(this.dispatcher.slab.address, 0);
@@ -298,7 +298,7 @@ export class TlsSocket implements TransportSocket, IoHandleCallbacks {
     if (this.engine === null) {
       const hello = readHello(waiting);
       if (hello.status === ClientHelloStatus.NeedMore && waiting.length < MAX_CLIENT_HELLO && !this.endWaiting) return;
-      this.engine = this.createEngine(hello.serverName, this.info);
+      this.engine = this.createEngine(hello.serverName, this.info, hello.tickets);
     }
     this.waiting = null;
     for (let i = 0; i < waiting.slices && this.isOpen; i++) this.consume(waiting.offsetAt(i), waiting.lengthAt(i));
