@@ -63,6 +63,29 @@ export class Graph {
     return node;
   }
 
+  /** A node that no packet is queued for: who does its work tells what it was (`worked`). */
+  addSource(name: string): GraphNode {
+    return this.add(name, [], () => {});
+  }
+
+  /** Packets that wait in front of nodes. */
+  get queued(): number {
+    return this.waiting;
+  }
+
+  /** `node`, a source, has made `packets` since `sinceUs` (of `clockUs`; 0 while time is not measured). */
+  worked(node: GraphNode, packets: number, sinceUs: number): void {
+    node.calls++;
+    node.packets += packets;
+    if (this.clockUs !== null && sinceUs > 0) node.busyUs += this.clockUs() - sinceUs;
+  }
+
+  /** A source that is traced has made `packet`. */
+  traceFrom(node: GraphNode, packet: Packet): void {
+    node.traceLeft--;
+    packet.trace = [this.traceLine(node, packet)];
+  }
+
   enqueue(node: GraphNode, packet: Packet): void {
     node.pending[node.waiting++] = packet;
     this.waiting++;

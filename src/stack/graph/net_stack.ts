@@ -13,7 +13,7 @@ import { IPV4_HEADER, IpProtocol } from '../wire/ipv4.ts';
 import { IPV6_HEADER } from '../wire/ipv6.ts';
 import { UDP_HEADER } from '../wire/udp.ts';
 import { EthernetNodes } from './ethernet_nodes.ts';
-import { Graph } from './graph.ts';
+import { Graph, type GraphNode } from './graph.ts';
 import { IcmpNodes } from './icmp_nodes.ts';
 import { IpInputNodes } from './ip_input_nodes.ts';
 import { IpOutputNodes } from './ip_output_nodes.ts';
@@ -64,6 +64,10 @@ export class NetStack implements TcpLower {
   readonly tables = new Map<number, FibTables>([[0, new FibTables(0)]]);
   readonly interfaces: Interface[] = [];
   readonly random32: () => number;
+  /** Takes packets from devices. */
+  private readonly deviceInput: GraphNode;
+  /** Sends what connections and sessions have to send, and runs their timers. */
+  private readonly sessionQueue: GraphNode;
   readonly ethernet: EthernetNodes;
   readonly icmp: IcmpNodes;
   readonly ipInput: IpInputNodes;
@@ -81,6 +85,9 @@ export class NetStack implements TcpLower {
     const { pool } = options;
     this.pool = pool instanceof PacketPool ? pool : new PacketPool(pool ?? { small: 1024, large: 64 }, options.memory);
     this.graph.ethernetDevice = (device) => (this.interfaces[device]?.device.mac ?? null) !== null;
+    this.deviceInput = this.graph.addSource('device-input');
+    this.deviceInput.linkLayer = true;
+    this.sessionQueue = this.graph.addSource('session-queue');
     this.tcp = new Tcp({ lower: this, random: options.random32, config: options.tcp, nowUs: this.nowUs });
     this.udp = new Udp(this);
     this.ethernet = new EthernetNodes(this);
@@ -165,6 +172,8 @@ export class NetStack implements TcpLower {
   /** Takes what the devices have, runs timers, sends. True when there may be more to do at once. */
   poll(nowUs: number): boolean {
     this.nowUs = nowUs;
+    const { graph, deviceInput } = this;
+    graph.nowUs = nowUs;
     let more = false;
     for (let round = 0; round < FRAMES_PER_POLL; round++) {
       let taken = 0;
@@ -172,6 +181,7 @@ export class NetStack implements TcpLower {
       for (const { device, index, table } of this.interfaces) {
         let fromThis = 0;
         let bytes = 0;
+        const sinceUs = graph.clockUs?.() ?? 0;
         while (fromThis < FRAME && bytes < FRAME_BYTES) {
           const packet = device.receive(this.pool, nowUs);
           if (packet === null) break;
@@ -179,16 +189,20 @@ export class NetStack implements TcpLower {
           packet.fib = table.index;
           bytes += packet.length;
           if (this.tap !== null) this.tap.received(packet, nowUs);
-          this.graph.enqueue(device.mac === null ? this.ipInput.byVersion(packet) : this.ethernet.input, packet);
+          if (deviceInput.traceLeft > 0) graph.traceFrom(deviceInput, packet);
+          graph.enqueue(device.mac === null ? this.ipInput.byVersion(packet) : this.ethernet.input, packet);
           fromThis++;
         }
+        if (fromThis > 0) graph.worked(deviceInput, fromThis, sinceUs);
         taken += fromThis;
         full ||= fromThis === FRAME || bytes >= FRAME_BYTES;
       }
-      if (taken > 0) this.graph.run(nowUs);
+      if (taken > 0) graph.run(nowUs);
+      const sinceUs = graph.clockUs?.() ?? 0;
       this.tcp.poll(nowUs);
       if (this.udp.hasWork) this.udp.poll();
-      this.graph.run(nowUs);
+      if (graph.queued > 0) graph.worked(this.sessionQueue, graph.queued, sinceUs);
+      graph.run(nowUs);
       more = full || this.tcp.dirty.length > 0 || this.udp.hasWork;
       if (this.flushDevices(nowUs)) more = true;
       if (!more) break;

@@ -13,7 +13,8 @@ const MIN_TLP_US = 2000;
 const MAX_SYN_RTO_US = 64_000_000;
 /** Retransmissions of full segments without answer after which the path is suspected to drop them silently (RFC 4821). */
 const BLACK_HOLE_RETRIES = 3;
-const BLACK_HOLE_MSS = 1024;
+/** What is tried then, and when that is no better either. */
+const BLACK_HOLE_MSS = [1024, 536] as const;
 
 /** Arms the retransmission timer for what is the case now. */
 export function armRetransmit(c: TcpConnection): void {
@@ -83,8 +84,10 @@ function giveUp(c: TcpConnection): boolean {
     c.tcp.terminate(c, 'timedOut');
     return true;
   }
-  if (c.retries === BLACK_HOLE_RETRIES && c.mss > BLACK_HOLE_MSS && c.caState === CaState.loss)
-    c.tcp.reduceMss(c, BLACK_HOLE_MSS);
+  if (c.retries % BLACK_HOLE_RETRIES === 0 && c.caState === CaState.loss) {
+    const mss = BLACK_HOLE_MSS[c.retries / BLACK_HOLE_RETRIES - 1];
+    if (mss !== undefined && c.mss > mss) c.tcp.reduceMss(c, mss);
+  }
   return false;
 }
 

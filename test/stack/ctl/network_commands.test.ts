@@ -91,6 +91,11 @@ test('errors and runtime of nodes; clear; timing', async () => {
   const runtime = await json('show runtime');
   const input = runtime.find(({ node }) => node === 'ip4-input')!;
   assert.ok((input.packets as number) > 10 && (input.packetsPerCall as number) >= 1 && (input.usPerPacket as number) >= 0);
+  // Where packets come from: devices, and what sessions have to send.
+  for (const source of ['device-input', 'session-queue']) {
+    const row = runtime.find(({ node }) => node === source)!;
+    assert.ok((row.packets as number) > 10 && (row.usPerPacket as number) > 0, source);
+  }
   assert.match(await ask('show runtime'), /^node +calls +packets +packets per call +us per packet\n/);
   await ask('clear runtime');
   const cleared = (await json('show runtime')).find(({ node }) => node === 'ip4-input');
@@ -119,6 +124,10 @@ test('a trace shows the way of a packet through the nodes', async () => {
   assert.match(traces[0][1], /tcp-input: /);
   assert.match(traces[0][2], /tcp-listen: /);
   assert.match(await ask('show trace'), /^Packet 1\n {2}/);
+  await ask('clear trace');
+  await ask('trace add device-input 1');
+  (await exchange()).destroy();
+  assert.match((await json<string[][]>('show trace'))[0][0], /device-input: 10\.9\.0\.\d -> /);
   await ask('clear trace');
   assert.equal(await ask('show trace'), '');
 });
