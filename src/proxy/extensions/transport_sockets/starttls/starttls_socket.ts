@@ -5,15 +5,13 @@
 import { SliceBuffer } from '../../../../core/buffer/slice_buffer.ts';
 import type { Dispatcher, SchedulableCallback } from '../../../../core/event/dispatcher.ts';
 import type { TlsInfo } from '../../../../core/tls/info.ts';
-import type { Address } from '../../../network/address.ts';
+import { HandleWrapper } from '../../../network/handle_wrapper.ts';
 import type { IoHandle, IoHandleCallbacks } from '../../../network/io_handle.ts';
 import type { TransportSocket } from '../../../network/transport_socket.ts';
 import type { TlsSocket } from '../tls/tls_socket.ts';
 
-export class StartTlsSocket implements TransportSocket, IoHandleCallbacks {
+export class StartTlsSocket extends HandleWrapper implements TransportSocket, IoHandleCallbacks {
   connectedMs = -1;
-  private readonly dispatcher: Dispatcher;
-  private readonly handle: IoHandle;
   private readonly isServer: boolean;
   private readonly createTls: () => TlsSocket;
   private tls: TlsSocket | null = null;
@@ -25,8 +23,7 @@ export class StartTlsSocket implements TransportSocket, IoHandleCallbacks {
   private begin: SchedulableCallback | null = null;
 
   constructor(dispatcher: Dispatcher, handle: IoHandle, isServer: boolean, createTls: () => TlsSocket) {
-    this.dispatcher = dispatcher;
-    this.handle = handle;
+    super(dispatcher, handle);
     this.isServer = isServer;
     this.createTls = createTls;
     handle.setCallbacks(this);
@@ -70,14 +67,6 @@ export class StartTlsSocket implements TransportSocket, IoHandleCallbacks {
 
   // --- IoHandle ---
 
-  get fd(): number {
-    return this.handle.fd;
-  }
-
-  get interfaceName(): string {
-    return this.handle.interfaceName;
-  }
-
   get isOpen(): boolean {
     return this.active.isOpen;
   }
@@ -89,10 +78,6 @@ export class StartTlsSocket implements TransportSocket, IoHandleCallbacks {
   setCallbacks(callbacks: IoHandleCallbacks): void {
     this.callbacks = callbacks;
     this.tls?.setCallbacks(callbacks);
-  }
-
-  connect(address: Address): void {
-    this.handle.connect(address);
   }
 
   setReading(enabled: boolean): void {
@@ -113,30 +98,6 @@ export class StartTlsSocket implements TransportSocket, IoHandleCallbacks {
     this.initial?.clear();
     this.callbacks = null;
     this.active.close(reset);
-  }
-
-  localAddress(): Address {
-    return this.handle.localAddress();
-  }
-
-  remoteAddress(): Address {
-    return this.handle.remoteAddress();
-  }
-
-  setOption(level: number, name: number, value: number): number {
-    return this.handle.setOption(level, name, value);
-  }
-
-  getOption(level: number, name: number): number {
-    return this.handle.getOption(level, name);
-  }
-
-  getOptionBytes(level: number, name: number, length: number): Uint8Array | null {
-    return this.handle.getOptionBytes(level, name, length);
-  }
-
-  lastRoundTripTimeMs(): number | undefined {
-    return this.handle.lastRoundTripTimeMs();
   }
 
   // --- IoHandleCallbacks, while it is plain text ---

@@ -14,7 +14,7 @@ import { E } from '../../../../core/sys/libc.ts';
 import { type ClientHello, ClientHelloStatus, parseClientHello } from '../../../../core/tls/client_hello.ts';
 import { CLOSED, FAILED, HANDSHAKE_DONE, type TlsEngine, WANT_INPUT } from '../../../../core/tls/engine.ts';
 import { TlsInfo } from '../../../../core/tls/info.ts';
-import type { Address } from '../../../network/address.ts';
+import { HandleWrapper } from '../../../network/handle_wrapper.ts';
 import type { IoHandle, IoHandleCallbacks } from '../../../network/io_handle.ts';
 import type { TransportSocket } from '../../../network/transport_socket.ts';
 import type { TlsStats } from './stats.ts';
@@ -42,12 +42,10 @@ function gatherBlock(slab: Slab): { offset: number; pointer: bigint } {
   return block;
 }
 
-export class TlsSocket implements TransportSocket, IoHandleCallbacks {
+export class TlsSocket extends HandleWrapper implements TransportSocket, IoHandleCallbacks {
   isOpen = true;
   connectedMs = -1;
   failureReason = '';
-  private readonly dispatcher: Dispatcher;
-  private readonly handle: IoHandle;
   private readonly createEngine: CreateEngine;
   private readonly stats: TlsStats;
   private readonly gather: { offset: number; pointer: bigint };
@@ -77,8 +75,7 @@ export class TlsSocket implements TransportSocket, IoHandleCallbacks {
   private lingerTimer: Timer | null = null;
 
   constructor(dispatcher: Dispatcher, handle: IoHandle, createEngine: CreateEngine, stats: TlsStats) {
-    this.dispatcher = dispatcher;
-    this.handle = handle;
+    super(dispatcher, handle);
     this.createEngine = createEngine;
     this.stats = stats;
     this.gather = gatherBlock(dispatcher.slab);
@@ -121,24 +118,12 @@ export class TlsSocket implements TransportSocket, IoHandleCallbacks {
 
   // --- IoHandle ---
 
-  get fd(): number {
-    return this.handle.fd;
-  }
-
-  get interfaceName(): string {
-    return this.handle.interfaceName;
-  }
-
   get pendingBytes(): number {
     return this.handle.pendingBytes + (this.plain === null ? 0 : this.plain.length);
   }
 
   setCallbacks(callbacks: IoHandleCallbacks): void {
     this.callbacks = callbacks;
-  }
-
-  connect(address: Address): void {
-    this.handle.connect(address);
   }
 
   setReading(enabled: boolean): void {
@@ -190,30 +175,6 @@ export class TlsSocket implements TransportSocket, IoHandleCallbacks {
     this.handle.setReading(false);
     this.lingerTimer = this.dispatcher.createTimer(() => this.endLingering());
     this.lingerTimer.enableTimer(LINGER_MS);
-  }
-
-  localAddress(): Address {
-    return this.handle.localAddress();
-  }
-
-  remoteAddress(): Address {
-    return this.handle.remoteAddress();
-  }
-
-  setOption(level: number, name: number, value: number): number {
-    return this.handle.setOption(level, name, value);
-  }
-
-  getOption(level: number, name: number): number {
-    return this.handle.getOption(level, name);
-  }
-
-  getOptionBytes(level: number, name: number, length: number): Uint8Array | null {
-    return this.handle.getOptionBytes(level, name, length);
-  }
-
-  lastRoundTripTimeMs(): number | undefined {
-    return this.handle.lastRoundTripTimeMs();
   }
 
   // --- IoHandleCallbacks, of the handle below ---
