@@ -5,7 +5,7 @@ import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { type Json, type ProxyProcess, spawnProxy, startProxy, until } from '../support/proxy_process.ts';
-import { bootstrap, cluster, fileLog, http, listener, route } from './support/config.ts';
+import { bootstrap, cluster, fileLog, http, listener, route, tcpProxy } from './support/config.ts';
 import { dial, rawUpstream, type Wire } from './support/raw.ts';
 import { type HttpUpstream, httpUpstream } from './support/upstreams.ts';
 
@@ -35,7 +35,8 @@ async function closes(client: Wire): Promise<boolean> {
 
 describe('draining', () => {
   test('SIGTERM: no new connections, the next response closes, then exit 0', async () => {
-    const proxy = await startProxy({ config: web(), args: ['--drain-strategy', 'immediate'] });
+    const config = bootstrap([listener('web', [http('web', [DIRECT], { delayed_close_timeout: '0.05s' })])]);
+    const proxy = await startProxy({ config, args: ['--drain-strategy', 'immediate'] });
     const client = await dial(proxy.port('web'));
     client.send(GET);
     assert.equal((await client.message()).headers['connection'], undefined);
@@ -79,15 +80,35 @@ describe('draining', () => {
     await upstream.close();
   });
 
-  test('SIGTERM with an idle keep-alive connection ends after the drain time', async () => {
-    const proxy = await startProxy({ config: web(), args: ['--drain-time-s', '1', '--drain-strategy', 'immediate'] });
-    const client = await dial(proxy.port('web'));
-    client.send(GET);
-    await client.message();
+  for (const [strategy, seconds] of [
+    ['immediate', '600'],
+    ['gradual', '60'],
+  ]) {
+    test(`SIGTERM closes idle connections before the drain time is over (${strategy})`, { timeout: 40_000 }, async () => {
+      const proxy = await startProxy({ config: web(), args: ['--drain-time-s', seconds, '--drain-strategy', strategy] });
+      const silent = await dial(proxy.port('web'));
+      const client = await dial(proxy.port('web'));
+      client.send(GET);
+      await client.message();
+      proxy.child.kill('SIGTERM');
+      await client.untilClosed();
+      await silent.untilClosed();
+      assert.equal(await proxy.exited, 0);
+      await proxy.stop();
+    });
+  }
+
+  test('SIGTERM with a tunnel ends after the drain time', async () => {
+    const upstream = await rawUpstream();
+    const config = bootstrap([listener('tcp', [tcpProxy('tcp', 'raw')])], [cluster('raw', [upstream.port])]);
+    const proxy = await startProxy({ config, args: ['--drain-time-s', '1', '--drain-strategy', 'immediate'] });
+    const client = await dial(proxy.port('tcp'));
+    await upstream.connection(0);
     proxy.child.kill('SIGTERM');
     assert.equal(await proxy.exited, 0);
     await client.untilClosed();
     await proxy.stop();
+    await upstream.close();
   });
 
   test('healthcheck/fail and ok, drain_listeners, quitquitquit', async () => {

@@ -42,6 +42,8 @@ export interface ReadFilter {
   initializeReadFilterCallbacks(callbacks: ReadFilterCallbacks): void;
   onNewConnection(): FilterStatus;
   onData(data: SliceBuffer, endStream: boolean): FilterStatus;
+  /** The server ends its connections, now or soon: a filter that has nothing under way may begin to close this one. May come again. */
+  onDrain?(): void;
 }
 
 export interface WriteFilter {
@@ -152,6 +154,8 @@ export interface Connection {
   /** Default false: the peer's FIN closes both directions. With true it reaches filters as endStream. */
   enableHalfClose(enable: boolean): void;
   close(type: ConnectionCloseType, details?: string): void;
+  /** Tells the filters (`onDrain`). */
+  drain(): void;
   /** Bytes written but not yet with the kernel. */
   readonly writeBufferBytes: number;
   /** High watermark of both buffers, in bytes; 0 turns it off. */

@@ -222,6 +222,10 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
     this.callbacks = this.callbacks.filter((c) => c !== callbacks);
   }
 
+  drain(): void {
+    for (const active of this.filters) if (this.state === 'open' && active.initialized) active.filter.onDrain?.();
+  }
+
   initializeReadFilters(): boolean {
     if (this.filters.length === 0) return false;
     this.filtersReady = true;

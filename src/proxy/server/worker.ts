@@ -8,7 +8,7 @@ const init = workerData as WorkerInit;
 const port = parentPort!;
 const say = (message: FromWorker): void => port.postMessage(message);
 
-/** How often a draining worker looks whether its connections are gone. */
+/** How often a draining worker looks whether its connections are gone, and which idle ones are to go. */
 const DRAIN_CHECK_MS = 50;
 
 try {
@@ -67,6 +67,7 @@ function onMessage(worker: WorkerRuntime, message: ToWorker): void {
 
 function watchDrain(worker: WorkerRuntime): void {
   const timer = worker.dispatcher.createTimer(() => {
+    for (const { connection } of [...worker.handler.openConnections()]) if (worker.drain.drainClose()) connection.drain();
     if (worker.handler.connectionCount > 0) timer.enableTimer(DRAIN_CHECK_MS);
     else say({ type: 'drained' });
   });

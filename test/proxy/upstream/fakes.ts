@@ -212,6 +212,8 @@ export class FakeConnection implements Connection {
     return this.disabled === 0;
   }
 
+  drain(): void {}
+
   enableHalfClose(): void {}
 
   close(): void {

@@ -238,6 +238,13 @@ export class ConnectionManagerImpl implements ReadFilter, ConnectionCallbacks, B
     this.drainTimer.set(this.config.drainTimeoutMs);
   }
 
+  /** A connection without a request learns of the end here, others by their next response. */
+  onDrain(): void {
+    if (this.streams.length > 0 || this.drainState !== DrainState.NotDraining || this.closed) return;
+    this.startDrainSequence();
+    this.config.stats.downstreamCxDrainClose.inc();
+  }
+
   setClosing(): void {
     this.drainState = DrainState.Closing;
   }

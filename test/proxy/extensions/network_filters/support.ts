@@ -101,6 +101,8 @@ export class FakeConnection implements Connection {
     if (this.disableCount < 0) throw new Error('unbalanced readDisable');
   }
 
+  drain(): void {}
+
   enableHalfClose(enable: boolean): void {
     this.halfClose = enable;
   }

@@ -193,3 +193,38 @@ test('draining: responses say close', () => {
   assert.equal(client.state, 'closed');
   proxy.finish();
 });
+
+test('the server drains: an idle connection closes after drain_timeout, one with a request after its response', () => {
+  const proxy = new TestProxy({ hcm: { drainTimeout: 200 } });
+  const idle = proxy.connect();
+  idle.receive(request());
+  proxy.upstream().receive('HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n');
+  const silent = proxy.connect();
+  const busy = proxy.connect();
+  busy.receive(request());
+  for (const client of [idle, silent, busy, idle]) client.drain();
+  assert.equal(proxy.counter('http.in.downstream_cx_drain_close'), 2, 'once each, and not the busy one');
+  proxy.advance(199);
+  assert.deepEqual([idle.state, silent.state, busy.state], ['open', 'open', 'open']);
+  proxy.advance(2);
+  assert.deepEqual([idle.state, silent.state, busy.state], ['closed', 'closed', 'open']);
+  proxy.draining = true;
+  proxy.upstream().receive('HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n');
+  assert.equal(parse(busy.takeSent()).headers.connection, 'close');
+  proxy.finish();
+});
+
+test('the server drains: a request in the last moment is answered and told to close', () => {
+  const proxy = new TestProxy({ hcm: { drainTimeout: 200 } });
+  const client = proxy.connect();
+  client.drain();
+  proxy.advance(100);
+  client.receive(request());
+  proxy.advance(150);
+  proxy.upstream().receive('HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n');
+  const response = parse(client.takeSent());
+  assert.equal(response.start, 'HTTP/1.1 200 OK');
+  assert.equal(response.headers.connection, 'close');
+  assert.equal(client.state, 'closed');
+  proxy.finish();
+});

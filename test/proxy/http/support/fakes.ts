@@ -225,6 +225,10 @@ export class FakeConnection implements Connection {
     return this.disabled === 0;
   }
 
+  drain(): void {
+    for (const filter of this.filters) filter.onDrain?.();
+  }
+
   enableHalfClose(): void {}
 
   close(type: ConnectionCloseType, details = ''): void {
