@@ -5,12 +5,12 @@
 import type { HostStack } from '../host_stack.ts';
 import { parsePrefix } from '../session/endpoint.ts';
 import { formatRule, type RuleAction, type RulesTable, type SessionRule } from '../session/rules_table.ts';
-import { type Session, stateName } from '../session/session.ts';
 import { protoByName, protoName } from '../session/transport.ts';
 import { type Command, CommandError, TextValue, type Value } from './command.ts';
 import { GRAPH_COMMANDS } from './graph_commands.ts';
 import { NETWORK_COMMANDS } from './network_commands.ts';
 import { PROBE_COMMANDS } from './probe_commands.ts';
+import { SESSION_COMMANDS } from './session_commands.ts';
 import { formatTable } from './table.ts';
 
 export interface CommandResult {
@@ -23,13 +23,11 @@ const COMMANDS: readonly Command[] = [
   { words: 'show version', usage: 'show version', run: showVersion },
   { words: 'show session sdl', usage: 'show session sdl (not supported: show session rules)', run: refuseSdl },
   { words: 'show session rules', usage: 'show session rules [appns ID]', run: showRules },
-  { words: 'show session stats', usage: 'show session stats', run: showStats },
-  { words: 'show session', usage: 'show session [verbose N]', run: showSession },
+  ...SESSION_COMMANDS,
   { words: 'show tls stats', usage: 'show tls stats', run: (stack) => ({ ...stack.tls?.stats }) },
   { words: 'show app ns', usage: 'show app ns', run: showNamespaces },
   { words: 'show app', usage: 'show app', run: showApps },
   { words: 'show segment-manager', usage: 'show segment-manager', run: showSegments },
-  { words: 'clear session', usage: 'clear session INDEX', run: clearSession },
   { words: 'session rule', usage: ruleUsage(), run: sessionRule },
   { words: 'session sdl', usage: 'session sdl (not supported: deny sources by session rules)', run: refuseSdl },
   { words: 'app ns add', usage: 'app ns add id ID [secret S] [fib N]', run: addNamespace },
@@ -67,48 +65,6 @@ function refuseSdl(): CommandError {
 
 function showVersion(stack: HostStack): Value {
   return { generation: stack.generation, pid: process.pid, uptimeSeconds: Math.floor((Date.now() - stack.startedAtMs) / 1000) };
-}
-
-function showSession(stack: HostStack, args: string[]): Value | TextValue | CommandError {
-  const verbose = args[0] === 'verbose' ? Number(args[1] ?? 1) : 0;
-  if (!Number.isInteger(verbose)) return new CommandError('verbose takes a number');
-  const sessions = [...stack.layer.pool.all()];
-  if (verbose > 0) return sessionRows(stack, sessions, verbose);
-  const count = (test: (session: Session) => boolean): number => sessions.filter(test).length;
-  return {
-    sessions: sessions.length,
-    listeners: count((session) => session.accept !== null),
-    cutThrough: count((session) => session.connection !== null && session.fifos === null),
-    connects: stack.layer.connects,
-  };
-}
-
-/** For programs, transports say more than their line of text. */
-function sessionRows(stack: HostStack, sessions: Session[], verbose: number): Value | TextValue {
-  const rows = sessions.map((session) => describe(stack, session, verbose));
-  if (verbose < 2) return rows;
-  const full = sessions.map((session, i) => {
-    const { details, ...row } = rows[i];
-    const values = session.connection === null ? undefined : stack.layer.transports.get(session.transport)!.describe?.(session);
-    return values === undefined ? rows[i] : { ...row, ...values };
-  });
-  return new TextValue(full, formatTable(rows));
-}
-
-function describe(stack: HostStack, session: Session, verbose: number): Record<string, unknown> {
-  const row: Record<string, unknown> = {
-    connection: `[${session.index}] ${protoName(session.transport)} ${session.local}->${session.remote}`,
-    state: session.halfClosed ? `${stateName(session.state)}/half-closed` : stateName(session.state),
-    app: session.worker!.app.name,
-  };
-  if (session.accept !== null) row['details'] = `waiting ${session.accept.waiting} backlog ${session.accept.backlog}`;
-  else if (session.connection !== null) row['details'] = stack.layer.transports.get(session.transport)!.format(session, verbose);
-  return row;
-}
-
-function showStats(stack: HostStack): Value {
-  const rows = [...stack.namespaces.values()].map((namespace) => ({ table: `local ${namespace.id}`, ...namespace.local.counts }));
-  return [...rows, { table: 'global 0', ...stack.layer.globalTables(0).counts }];
 }
 
 function showNamespaces(stack: HostStack): Value {
@@ -150,16 +106,6 @@ function showSegments(stack: HostStack): Value {
 
 function pressure(percent: number, high: number): string {
   return percent >= 100 ? 'no memory' : percent >= high ? 'high' : percent >= 50 ? 'low' : 'none';
-}
-
-function clearSession(stack: HostStack, args: string[]): Value | CommandError {
-  const index = Number(args[0]);
-  for (const session of stack.layer.pool.all()) {
-    if (session.index !== index || session.connection === null) continue;
-    stack.layer.abort(session);
-    return {};
-  }
-  return new CommandError(`no session ${args[0] ?? ''}`);
 }
 
 function showRules(stack: HostStack, args: string[]): Value | CommandError {

@@ -327,6 +327,51 @@ test('clear session resets both applications', async () => {
   server.close(listener);
 });
 
+test('show session chooses by index, listeners, protocol, state, application, addresses and range', async () => {
+  const first = pair(1020);
+  const second = pair(1021);
+  const names = async (words: string): Promise<string[]> =>
+    (await rows(`show session ${words}`)).map((row) => String(row['connection']).replace(/^\[\d+\] /, ''));
+  assert.deepEqual(await names('listeners tcp'), ['tcp 0.0.0.0:1020->0.0.0.0:0', 'tcp 0.0.0.0:1021->0.0.0.0:0']);
+  assert.deepEqual(await names('listeners udp'), []);
+  assert.deepEqual(await names('rmt 127.0.0.1:1021'), [`ct ${second.a.local}->127.0.0.1:1021`]);
+  assert.deepEqual(await names('lcl 127.0.0.1:1021'), [`ct 127.0.0.1:1021->${second.a.local}`]);
+  assert.equal((await names('ep 127.0.0.1:1020')).length, 2);
+  assert.equal((await names('ep 127.0.0.1:1020 app client state ready')).length, 1);
+  assert.equal((await names('state connecting')).length, 0);
+  assert.equal((await names('proto ct range 1 3')).length, 2);
+  const [row] = await rows(`show session thread 0 rmt 127.0.0.1:1020 verbose 2`);
+  const index = /\d+/.exec(String(row['connection']))![0];
+  assert.match(String(row['details']), /segment/);
+  assert.deepEqual(await names(index), [`ct ${first.a.local}->127.0.0.1:1020`]);
+  const [ct] = await rows('show session transport');
+  assert.equal(ct['transport'], 'ct');
+  assert.ok((ct['sessions'] as number) >= 4 && ct['listeners'] === 0);
+  assert.ok((await rows('show session protos')).some((each) => each['proto'] === 'tcp' && each['number'] === 0));
+  assert.deepEqual((await rows('show session states'))[1], { state: 'listening', number: 1 });
+  for (const [words, message] of [
+    ['what', /^usage: show session/],
+    ['thread 1', /^there is one thread: 0$/],
+    ['proto tcpp', /^unknown proto 'tcpp', there are tcp, udp/],
+    ['state odd', /^unknown state 'odd', there are created, listening/],
+    ['lcl 10.0.0.1:70000', /^lcl takes an address/],
+    ['range 3 1', /^usage/],
+  ] as const) {
+    const { ok, text } = await stack.command(`show session ${words}`);
+    assert.equal(ok, false, words);
+    assert.match(text, message);
+  }
+  assert.ok((await stack.command('clear session stats')).ok);
+  assert.equal((JSON.parse((await stack.command('show session', { json: true })).text) as { connects: number }).connects, 0);
+  assert.ok((await stack.command(`clear session thread 0 session ${index}`)).ok);
+  until(() => first.a.error === E.CONNRESET, client);
+  for (const { listener, a, b } of [first, second]) {
+    client.close(a);
+    server.close(b);
+    server.close(listener);
+  }
+});
+
 test('unknown commands fail, help lists what there is', async () => {
   assert.deepEqual(await stack.command('make coffee'), { ok: false, text: "unknown command 'make coffee', try 'help'" });
   assert.ok((await stack.command('help')).text.includes('show segment-manager'));
