@@ -60,6 +60,7 @@ test('a hundred reloads: one VM is left, and streams of old ones let go of them'
     vmConfiguration: new Uint8Array(0),
     runtime: 'envoy.wasm.runtime.v8',
     environmentVariables: [],
+    reloads: false,
     failurePolicy: 'FAIL_CLOSED',
     reloadIntervalMs: 1000,
     allowedCapabilities: null,

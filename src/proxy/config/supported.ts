@@ -234,7 +234,8 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
     'memory_level compression_level compression_strategy window_bits chunk_size',
   'envoy.extensions.compression.brotli.compressor.v3.Brotli':
     'quality encoder_mode window_bits input_block_bits chunk_size disable_literal_context_modeling',
-  'sluice.extensions.filters.http.typescript.v1.TypeScript': 'module name config failure_policy deadline',
+  'sluice.extensions.filters.http.typescript.v1.TypeScript': 'module name config failure_policy deadline isolated',
+  'sluice.extensions.filters.http.typescript.v1.TypeScriptIsolation': 'call_budget max_heap_mb',
   'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute': 'config',
   'sluice.extensions.filters.network.typescript.v1.TypeScriptNetworkFilter':
     'module name config failure_policy deadline terminal',

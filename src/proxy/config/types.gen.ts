@@ -1095,6 +1095,13 @@ export interface TypeScript {
   config?: { [key: string]: Json };
   failurePolicy: TypeScriptFailurePolicy;
   deadline?: number;
+  isolated?: TypeScriptIsolation;
+}
+
+/** sluice.extensions.filters.http.typescript.v1.TypeScriptIsolation */
+export interface TypeScriptIsolation {
+  callBudget?: number;
+  maxHeapMb?: number;
 }
 
 /** sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute */

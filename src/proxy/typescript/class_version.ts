@@ -1,6 +1,6 @@
 /** One version of a module's class with its configuration and host: what all kinds of extensions have in common. */
 import type { Host } from './host_api.ts';
-import { ModuleHost } from './module_host.ts';
+import type { ModuleHost } from './module_host.ts';
 import type { LoadedModule } from './module_loader.ts';
 import { parseConfig } from './parse_config.ts';
 import type { ConfigSchema } from './schema.ts';
@@ -35,7 +35,7 @@ export class ClassVersion<C extends ExtensionClass> implements UseVersion {
   constructor(scripts: ScriptHost, settings: ModuleSettings, loaded: LoadedModule, base: { name: string; prototype: object }) {
     this.extensionClass = defaultClass(loaded, settings.path, base) as C;
     this.config = parseConfig(this.extensionClass.schema, settings.config);
-    this.host = new ModuleHost<unknown>(scripts, settings.name, settings.path, this.config);
+    this.host = scripts.makeHost(settings.name, settings.path, this.config);
     this.shared = scripts.validateOnly ? undefined : runSetup(this.extensionClass, this.host, settings.path);
   }
 

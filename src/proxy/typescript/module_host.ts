@@ -189,7 +189,11 @@ export class ModuleHost<Config> implements Host<Config>, Log {
   }
 
   /** `track` gets the call-out while it is under way, and null when it is over. */
-  startCall(cluster: string, request: CallRequest, track: ((call: AsyncRequest | null) => void) | null): Promise<CallResponse> {
+  startCall(
+    cluster: string,
+    request: CallRequest,
+    track: ((call: { cancel(): void } | null) => void) | null,
+  ): Promise<CallResponse> {
     const { calls } = this.scripts;
     if (calls === null) {
       return Promise.reject(

@@ -9,6 +9,7 @@ import type { AccessLogManager } from '../access_log/access_log.ts';
 import { ConfigError } from '../config/error.ts';
 import type { AsyncClient } from '../http/async_client.ts';
 import type { Logger } from '../server/factory_context.ts';
+import { ModuleHost } from './module_host.ts';
 import { cleanStack, isFromScript, type ScriptError, toScriptError } from './script_error.ts';
 import { type ScriptModule, ScriptModules } from './script_modules.ts';
 import { SharedDataTable } from './shared_data.ts';
@@ -32,6 +33,8 @@ export interface ScriptEnvironment {
   /** Null where there are no clusters. */
   readonly calls: AsyncClient | null;
   readonly accessLogs: AccessLogManager | null;
+  /** In a thread that is not a worker: hosts that ask their worker. */
+  readonly makeHost?: (scripts: ScriptHost, name: string, path: string, config: unknown) => ModuleHost<unknown>;
 }
 
 export class ScriptHost {
@@ -46,7 +49,10 @@ export class ScriptHost {
   readonly calls: AsyncClient | null;
   readonly accessLogs: AccessLogManager | null;
 
+  private readonly environment: ScriptEnvironment;
+
   constructor(init: ScriptInit, options: ScriptEnvironment) {
+    this.environment = options;
     this.directory = init.directory;
     this.validateOnly = init.validateOnly;
     this.shared = new SharedDataTable(init.sharedData);
@@ -74,11 +80,20 @@ export class ScriptHost {
     }
   }
 
-  /** The module of a configuration's `module` field. Throws ConfigError. */
-  module(given: string | undefined): ScriptModule {
+  makeHost(name: string, path: string, config: unknown): ModuleHost<unknown> {
+    return this.environment.makeHost?.(this, name, path, config) ?? new ModuleHost<unknown>(this, name, path, config);
+  }
+
+  /** Of a configuration's `module` field. Throws ConfigError. */
+  pathOf(given: string | undefined): string {
     if (given === undefined || given === '')
       throw new ConfigError('is missing: the path of a .ts or .js file', { path: 'module' });
-    const path = isAbsolute(given) ? given : resolve(this.directory, given);
+    return isAbsolute(given) ? given : resolve(this.directory, given);
+  }
+
+  /** The module of a configuration's `module` field. Throws ConfigError. */
+  module(given: string | undefined): ScriptModule {
+    const path = this.pathOf(given);
     try {
       return this.modules.get(path);
     } catch (error) {

@@ -1,9 +1,9 @@
 /** The VM thread's side of the channel to the dispatcher's thread: messages out, and questions that wait for their answer. */
 import { workerData } from 'node:worker_threads';
 import type { Status } from '../abi/enums.ts';
-import { CONTROL_BYTES, type FromVm, type IsolatedInit, type Question, Word } from './protocol.ts';
+import { type ChannelInit, CONTROL_BYTES, type FromVm, type Question, Word } from './protocol.ts';
 
-export const init = workerData as IsolatedInit;
+export const init = workerData as ChannelInit;
 export const words = new Int32Array(init.control);
 const answer = new Uint8Array(init.control, CONTROL_BYTES);
 

@@ -7,15 +7,15 @@ import type { FailState } from '../abi/enums.ts';
 import { LogLevel, Status } from '../abi/enums.ts';
 import type { ForeignResult, HostEnvironment, HostTimer } from '../host/environment.ts';
 import { NOT_SERIALIZABLE, type PropertyValue, serializeProperty } from '../host/property_value.ts';
-import type { PluginInfo } from '../host/root_context.ts';
-import { WasmError, type WasmOptions } from '../host/wasm.ts';
+import { WasmError } from '../host/wasm.ts';
 import { IsolatedCallouts } from './isolated_callouts.ts';
 import {
   ANSWER_BYTES,
+  type CallKind,
   type CallMessage,
+  type ChannelInit,
   CONTROL_BYTES,
   type FromVm,
-  type IsolatedInit,
   type Outcome,
   type Pairs,
   type Question,
@@ -27,17 +27,30 @@ import {
 export interface IsolatedLimits {
   /** Wall-clock time that one call of the module may take. */
   readonly callBudgetMs: number;
-  readonly maxMemoryPages: number;
 }
 
-/** How long a module may take to start; more than its calls, since the thread has to. */
-const START_MS = 20_000;
-/** JavaScript heap of the thread: the host's own objects. */
-const HEAP_MB = 64;
+/** What runs in the thread. */
+export interface IsolatedSpec {
+  /** Its program, which speaks `protocol.ts`. */
+  readonly entry: URL;
+  readonly name: string;
+  /** What the program gets besides its channel. */
+  readonly data: object;
+  readonly env: NodeJS.ProcessEnv;
+  /** JavaScript heap of the thread. */
+  readonly heapMb: number;
+  /** How long it may take to start; more than its calls, since the thread has to. */
+  readonly startMs: number;
+  /** Its code may run at any time (promises, timers): the thread must go on taking messages, not only return from calls. */
+  readonly heartbeat: boolean;
+}
+
+/** A look at a thread that has nothing to do. */
+const IDLE_LOOK_MS = 1000;
 
 /** The caller's side of a stream. */
 export interface IsolatedStreamHost {
-  onOutcome(outcome: Outcome): void;
+  onOutcome(outcome: Outcome, kind: CallKind): void;
   onAction(action: StreamAction): void;
   onVmFailed(): void;
   property(path: string): PropertyValue;
@@ -50,6 +63,8 @@ export class IsolatedInstance {
   failMessage = '';
   /** Exports that the module has. */
   callbacks: ReadonlySet<string> = new Set();
+  /** What it was loaded from, as far as the thread tells. */
+  files: readonly string[] = [];
   private readonly environment: HostEnvironment;
   private readonly limits: IsolatedLimits;
   private readonly thread: Worker;
@@ -66,16 +81,24 @@ export class IsolatedInstance {
   private references = 1;
   private started = false;
   private readonly onReleased: () => void;
+  private readonly spec: IsolatedSpec;
+  private readonly startedAt: number;
+  /** With a heartbeat: how many messages the thread had taken at the last look, and when that last changed. */
+  private progress = 0;
+  private progressAt = 0;
 
-  /** Throws WasmError when the module does not start in time, or at all. Waits for it. */
+  /**
+   * Waits until the module has started; throws WasmError when it does not in time, or at all. In place of one that ran and failed it does not
+   * wait: calls wait in its queue.
+   */
   constructor(
-    code: Uint8Array,
-    options: WasmOptions,
-    plugin: PluginInfo,
+    spec: IsolatedSpec,
     environment: HostEnvironment,
     limits: IsolatedLimits,
     onReleased: () => void,
+    failed: IsolatedInstance | null = null,
   ) {
+    this.spec = spec;
     this.environment = environment;
     this.limits = limits;
     this.onReleased = onReleased;
@@ -85,27 +108,20 @@ export class IsolatedInstance {
     this.answer = new Uint8Array(control, CONTROL_BYTES);
     const { port1, port2 } = new MessageChannel();
     this.port = port1;
-    const { name, rootId, configuration, allowOnHeadersStopIteration } = plugin;
-    const init: IsolatedInit = {
-      code,
-      maxMemoryPages: limits.maxMemoryPages,
-      options,
-      plugin: { name, rootId, configuration, allowOnHeadersStopIteration },
-      control,
-      port: port2,
-      logLevel: environment.logLevel,
-    };
-    this.thread = new Worker(new URL('./isolated_thread.ts', import.meta.url), {
-      workerData: init,
+    const channel: ChannelInit = { control, port: port2, logLevel: environment.logLevel };
+    this.thread = new Worker(spec.entry, {
+      workerData: { ...spec.data, ...channel },
       transferList: [port2],
-      name: `wasm_${name}`,
-      resourceLimits: { maxOldGenerationSizeMb: HEAP_MB, maxYoungGenerationSizeMb: 8 },
+      name: spec.name,
+      resourceLimits: { maxOldGenerationSizeMb: spec.heapMb, maxYoungGenerationSizeMb: 8 },
       execArgv: ['--disable-warning=ExperimentalWarning'],
-      env: {},
+      env: spec.env,
     });
     this.thread.unref();
     this.watchdog = environment.createTimer(() => this.watch());
-    this.awaitStart();
+    this.startedAt = performance.now();
+    if (failed === null) this.awaitStart();
+    else this.callbacks = failed.callbacks;
     this.port.on('message', (message: FromVm) => this.receive(message));
     this.port.unref();
     this.thread.on('error', (error: Error) => this.fail('RuntimeError', `the thread ended: ${error.message}`));
@@ -116,7 +132,7 @@ export class IsolatedInstance {
 
   /** Nothing else can be done before the module has started: its messages are taken here. */
   private awaitStart(): void {
-    const end = performance.now() + START_MS;
+    const end = performance.now() + this.spec.startMs;
     const { port } = this;
     let busySince = 0;
     while (!this.started) {
@@ -177,6 +193,7 @@ export class IsolatedInstance {
   openStream(host: IsolatedStreamHost): number {
     const id = this.nextStream++;
     this.streams.set(id, host);
+    if (this.streams.size === 1 && this.spec.heartbeat) this.lookAgain(this.limits.callBudgetMs / 4);
     return id;
   }
 
@@ -197,8 +214,17 @@ export class IsolatedInstance {
 
   private watch(): void {
     if (this.failed) return;
-    const running = Atomics.load(this.words, Word.Running);
     const now = performance.now();
+    if (!this.started) {
+      if (now - this.startedAt > this.spec.startMs) this.fail('RuntimeError', 'the module did not start in time');
+      else this.lookAgain(this.limits.callBudgetMs / 4);
+      return;
+    }
+    if (this.spec.heartbeat) {
+      this.watchProgress(now);
+      return;
+    }
+    const running = Atomics.load(this.words, Word.Running);
     if (running === 0 || running !== this.lastRunning) {
       this.lastRunning = running;
       this.runningSince = now;
@@ -206,7 +232,25 @@ export class IsolatedInstance {
       this.fail('RuntimeError', this.overBudgetText());
       return;
     }
-    this.watchdog.enableTimer(this.limits.callBudgetMs / 4);
+    this.lookAgain(this.limits.callBudgetMs / 4);
+  }
+
+  private lookAgain(afterMs: number): void {
+    this.watchdog.enableTimer(Math.max(1, afterMs));
+  }
+
+  /** There is always a message under way to the thread: when none of them is taken for its budget, it does not come back. */
+  private watchProgress(now: number): void {
+    const progress = Atomics.load(this.words, Word.Progress);
+    if (progress !== this.progress || this.progressAt === 0) {
+      this.progress = progress;
+      this.progressAt = now;
+      this.post({ type: 'ping' });
+    } else if (now - this.progressAt >= this.limits.callBudgetMs) {
+      this.fail('RuntimeError', this.overBudgetText());
+      return;
+    }
+    this.lookAgain(this.streams.size > 0 ? this.limits.callBudgetMs / 4 : IDLE_LOOK_MS);
   }
 
   private fail(state: FailState, message: string): void {
@@ -214,7 +258,7 @@ export class IsolatedInstance {
     this.failState = state;
     this.failMessage = message;
     this.watchdog.disableTimer();
-    this.environment.log(LogLevel.Error, `Wasm VM failed ${message}`);
+    this.environment.log(LogLevel.Error, this.spec.heartbeat ? message : `Wasm VM failed ${message}`);
     // Waiting for an answer that never comes would keep the thread.
     void this.thread.terminate();
     this.port.close();
@@ -233,13 +277,14 @@ export class IsolatedInstance {
     switch (message.type) {
       case 'ready':
         this.callbacks = new Set(message.callbacks);
+        this.files = message.files ?? [];
         this.started = true;
         break;
       case 'failed':
         this.fail(message.state as FailState, message.message);
         break;
       case 'outcome':
-        this.streams.get(message.stream)?.onOutcome(message.outcome);
+        this.streams.get(message.stream)?.onOutcome(message.outcome, message.kind);
         break;
       case 'action':
         this.streams.get(message.stream)?.onAction(message.action);

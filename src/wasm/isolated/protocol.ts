@@ -21,20 +21,26 @@ export const Word = {
   AnswerLength: 4,
   /** A second result (cas, token). */
   AnswerExtra: 5,
+  /** Counts the messages that the VM's thread has taken. */
+  Progress: 6,
 } as const;
 export const CONTROL_BYTES = 64;
 /** Answers stand behind the words; longer ones do not fit and are InternalFailure. */
 export const ANSWER_BYTES = 1 << 20;
 
-export interface IsolatedInit {
-  readonly code: Uint8Array;
-  readonly maxMemoryPages: number;
-  readonly options: WasmOptions;
-  readonly plugin: PluginInfo;
+export interface ChannelInit {
   readonly control: SharedArrayBuffer;
   /** The VM's end. */
   readonly port: MessagePort;
   readonly logLevel: number;
+}
+
+/** Of a module's thread. */
+export interface ModuleInit {
+  readonly code: Uint8Array;
+  readonly maxMemoryPages: number;
+  readonly options: WasmOptions;
+  readonly plugin: PluginInfo;
 }
 
 /** Entries of a header map. */
@@ -71,6 +77,8 @@ export interface CallMessage {
   readonly body: Uint8Array | null;
   /** Of `downstreamClose`: the client closed. */
   readonly end: boolean;
+  /** With a stream's first call, when its route has one of its own: the configuration in place of the plugin's. */
+  readonly config?: Readonly<Record<string, unknown>>;
 }
 
 /** What a gRPC server says. */
@@ -98,6 +106,7 @@ export type ToVm =
     }
   | { readonly type: 'grpcEvent'; readonly id: number; readonly event: GrpcEvent }
   | { readonly type: 'queue'; readonly token: number }
+  | { readonly type: 'ping' }
   | { readonly type: 'shutdown' };
 
 /** What a callback did. Null: unchanged. */
@@ -128,9 +137,9 @@ export type Question =
   | { readonly ask: 'foreign'; readonly stream: number; readonly name: string; readonly args: Uint8Array };
 
 export type FromVm =
-  | { readonly type: 'ready'; readonly callbacks: readonly string[]; readonly abiVersion: string }
+  | { readonly type: 'ready'; readonly callbacks: readonly string[]; readonly files?: readonly string[] }
   | { readonly type: 'failed'; readonly state: string; readonly message: string }
-  | { readonly type: 'outcome'; readonly stream: number; readonly outcome: Outcome }
+  | { readonly type: 'outcome'; readonly stream: number; readonly kind: CallKind; readonly outcome: Outcome }
   | { readonly type: 'action'; readonly stream: number; readonly action: StreamAction }
   | { readonly type: 'question'; readonly question: Question }
   | { readonly type: 'log'; readonly level: number; readonly message: string }

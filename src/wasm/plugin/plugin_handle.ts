@@ -22,7 +22,8 @@ export interface InstanceLike {
 /** Who makes instances: one reference for the caller. Throws WasmError, ModuleError. */
 export interface InstanceSource<I extends InstanceLike> {
   readonly environment: HostEnvironment;
-  acquire(settings: PluginSettings, source: VmSource): I;
+  /** `failed`: the one that it takes the place of. */
+  acquire(settings: PluginSettings, source: VmSource, failed?: I): I;
 }
 
 export class PluginHandle<I extends InstanceLike = PluginInstance> {
@@ -83,7 +84,7 @@ export class PluginHandle<I extends InstanceLike = PluginInstance> {
     if (this.source === null) this.loadMissing?.();
     const instance = this.instance;
     if (instance === null) return null;
-    if (instance.failState !== 'Ok') return this.settings.failurePolicy === 'FAIL_RELOAD' ? this.reload(instance) : null;
+    if (instance.failState !== 'Ok') return this.settings.reloads ? this.reload(instance) : null;
     instance.retain();
     return instance;
   }
@@ -105,7 +106,7 @@ export class PluginHandle<I extends InstanceLike = PluginInstance> {
     }
     this.lastLoadMs = performance.now();
     try {
-      this.use(this.host.acquire(this.settings, this.source));
+      this.use(this.host.acquire(this.settings, this.source, failed));
     } catch (error) {
       this.reloadFailure.inc();
       const reason = error instanceof Error ? error.message : String(error);

@@ -13,6 +13,8 @@ export interface PluginSettings {
   readonly runtime: string;
   readonly environmentVariables: readonly (readonly [string, string])[];
   readonly failurePolicy: FailurePolicy;
+  /** A VM that failed is replaced when the next stream comes. */
+  readonly reloads: boolean;
   /** With FAIL_RELOAD: at least this long, and at most half as long again, between two loads. */
   readonly reloadIntervalMs: number;
   /** Null: everything is allowed. */

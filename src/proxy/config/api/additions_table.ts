@@ -485,9 +485,13 @@ export const NEWER_API: Record<string, string> = {
     config 3 google.protobuf.Struct
     failure_policy 4 sluice.extensions.filters.http.typescript.v1.TypeScript.FailurePolicy
     deadline 5 google.protobuf.Duration
+    isolated 6 sluice.extensions.filters.http.typescript.v1.TypeScriptIsolation
   enum TypeScript.FailurePolicy
     FAIL_CLOSED 0
     FAIL_OPEN 1
+  message TypeScriptIsolation
+    call_budget 1 google.protobuf.Duration
+    max_heap_mb 2 google.protobuf.UInt32Value
   message TypeScriptPerRoute
     config 1 google.protobuf.Struct
 `,

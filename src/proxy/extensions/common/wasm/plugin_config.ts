@@ -49,6 +49,7 @@ export function pluginSettings(config: PluginConfigMessage): PluginSettings {
     runtime,
     environmentVariables: environmentVariables(vm.environmentVariables),
     failurePolicy: failurePolicy(config),
+    reloads: config.failurePolicy === 'FAIL_RELOAD',
     reloadIntervalMs: reloadInterval(config),
     allowedCapabilities: capabilities.length === 0 ? null : new Set(capabilities),
     allowOnHeadersStopIteration: config.allowOnHeadersStopIteration === true,

@@ -10,6 +10,12 @@ import { HttpFilter } from '../../../typescript/http_filter.ts';
 import { HttpFilterVersion, mergeParts, type RoutePart } from '../../../typescript/http_filter_version.ts';
 import { parseConfig, toConfigError } from '../../../typescript/parse_config.ts';
 import type { ScriptHost } from '../../../typescript/script_host.ts';
+import { IsolatedScriptFilter } from './isolated/isolated_filter.ts';
+import { createIsolatedFilter, type IsolationMessage } from './isolated/isolated_scripts.ts';
+
+interface HttpModuleMessage extends ModuleMessage {
+  isolated?: IsolationMessage;
+}
 
 export const factory: HttpFilterConfigFactory = {
   typeName: 'sluice.extensions.filters.http.typescript.v1.TypeScript',
@@ -17,21 +23,27 @@ export const factory: HttpFilterConfigFactory = {
   routeTypeName: 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute',
   isTerminal: () => false,
   create(config: TypedConfig, _statPrefix, context) {
-    const message = config as ModuleMessage;
+    const message = config as HttpModuleMessage;
     const scripts = scriptsOf(context);
-    const module = scripts.module(message.module);
     const settings = {
-      ...moduleSettings(message, module.path),
+      ...moduleSettings(message, scripts.pathOf(message.module)),
       failOpen: message.failurePolicy === 'FAIL_OPEN',
       deadlineMs: deadlineOf(message),
     };
+    if (message.isolated !== undefined) {
+      const handle = createIsolatedFilter(settings, message.isolated, scripts, context);
+      return (callbacks) => callbacks.addStreamFilter(new IsolatedScriptFilter(handle, context));
+    }
+    const module = scripts.module(message.module);
     const use = useModule(module, (loaded) => new HttpFilterVersion(scripts, settings, loaded));
     context.onDestroy(() => use.end());
     return (callbacks) => callbacks.addStreamFilter(new HttpFilterAdapter(use, scripts));
   },
   createRouteSpecificConfig(config: TypedConfig, context, filterConfig): RoutePart {
     const fields = (config as ModuleMessage).config ?? {};
-    if (filterConfig !== undefined) checkPart(fields, scriptsOf(context), filterConfig as ModuleMessage);
+    // Of an isolated filter no code runs here: its thread sees with the first stream whether it likes them.
+    if (filterConfig !== undefined && (filterConfig as HttpModuleMessage).isolated === undefined)
+      checkPart(fields, scriptsOf(context), filterConfig as ModuleMessage);
     return { fields };
   },
 };

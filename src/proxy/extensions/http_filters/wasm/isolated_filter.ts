@@ -30,6 +30,16 @@ import { BodyLength, LENGTH_MISMATCH } from './body_length.ts';
 const GRPC_INTERNAL = 13;
 const GRPC_UNAVAILABLE = 14;
 
+/** How a stream is answered that cannot go on. */
+export interface FailureAnswers {
+  readonly status: number;
+  /** Response code details. */
+  readonly failed: string;
+  readonly lengthMismatch: string;
+}
+
+const MODULE_FAILURES: FailureAnswers = { status: 503, failed: 'wasm_fail_stream', lengthMismatch: LENGTH_MISMATCH };
+
 /** One direction of the stream. */
 interface Direction {
   readonly isRequest: boolean;
@@ -64,7 +74,7 @@ export class IsolatedFilter implements StreamDecoderFilter, StreamEncoderFilter,
   private readonly handleOfFilter: PluginHandle<IsolatedInstance>;
   /** Of the stream: its route may name another plugin. */
   private handle: PluginHandle<IsolatedInstance>;
-  private decoder!: StreamDecoderFilterCallbacks;
+  protected decoder!: StreamDecoderFilterCallbacks;
   private encoder!: StreamEncoderFilterCallbacks;
   private instance: IsolatedInstance | null = null;
   private stream = 0;
@@ -73,13 +83,16 @@ export class IsolatedFilter implements StreamDecoderFilter, StreamEncoderFilter,
   private failedReply = false;
   /** The module answered: nothing more of the request is its business. */
   private replied = false;
-  /** Directions whose calls are out. */
-  private readonly order: Direction[] = [];
   private readonly request = direction(true);
   private readonly response = direction(false);
   completed = false;
 
-  constructor(handle: PluginHandle<IsolatedInstance>, context: FactoryContext) {
+  private readonly answers: FailureAnswers;
+  /** Goes with the first call of the stream. */
+  private config: Readonly<Record<string, unknown>> | undefined = undefined;
+
+  constructor(handle: PluginHandle<IsolatedInstance>, context: FactoryContext, answers: FailureAnswers = MODULE_FAILURES) {
+    this.answers = answers;
     this.handleOfFilter = handle;
     this.handle = handle;
     this.context = context;
@@ -115,9 +128,19 @@ export class IsolatedFilter implements StreamDecoderFilter, StreamEncoderFilter,
 
   private begin(): void {
     this.begun = true;
-    this.handle = this.decoder.perFilterConfig<PluginHandle<IsolatedInstance>>() ?? this.handleOfFilter;
+    this.handle = this.handleOfRoute() ?? this.handleOfFilter;
+    this.config = this.configOfRoute();
     this.instance = this.handle.acquire();
     if (this.instance !== null) this.stream = this.instance.openStream(this);
+  }
+
+  protected handleOfRoute(): PluginHandle<IsolatedInstance> | undefined {
+    return this.decoder.perFilterConfig<PluginHandle<IsolatedInstance>>();
+  }
+
+  /** Of routes that have no plugin of their own, but something for the filter's. */
+  protected configOfRoute(): Readonly<Record<string, unknown>> | undefined {
+    return undefined;
   }
 
   /** True when the module is there to be called for this callback. */
@@ -139,15 +162,16 @@ export class IsolatedFilter implements StreamDecoderFilter, StreamEncoderFilter,
     if (this.failedReply || this.destroyed) return;
     this.failedReply = true;
     this.info.setFlag('ExtensionFailure');
-    this.decoder.sendLocalReply(503, '', null, GRPC_UNAVAILABLE, 'wasm_fail_stream');
+    this.decoder.sendLocalReply(this.answers.status, '', null, GRPC_UNAVAILABLE, this.answers.failed);
   }
 
   private send(side: Direction, kind: CallKind, map: HeaderMap | null, body: Uint8Array | null, end: boolean): void {
     const run = (): void => {
       side.waiting = kind;
-      this.order.push(side);
       const pairs = map === null ? null : [...map.entries()];
-      (this.instance as IsolatedInstance).call({ type: 'call', stream: this.stream, kind, pairs, body, end });
+      const { config } = this;
+      this.config = undefined;
+      (this.instance as IsolatedInstance).call({ type: 'call', stream: this.stream, kind, pairs, body, end, config });
     };
     side.stopped = true;
     if (side.waiting === null && !side.paused) run();
@@ -235,11 +259,8 @@ export class IsolatedFilter implements StreamDecoderFilter, StreamEncoderFilter,
 
   // IsolatedStreamHost.
 
-  onOutcome(outcome: Outcome): void {
-    if (this.destroyed) return;
-    // Outcomes come in the order of the calls.
-    const side = this.order.shift();
-    if (side !== undefined) this.apply(side, outcome);
+  onOutcome(outcome: Outcome, kind: CallKind): void {
+    if (!this.destroyed) this.apply(kind.startsWith('request') ? this.request : this.response, outcome);
   }
 
   private apply(side: Direction, { action, pairs, body, trailers }: Outcome): void {
@@ -253,7 +274,7 @@ export class IsolatedFilter implements StreamDecoderFilter, StreamEncoderFilter,
     if (body !== null) {
       if (!new BodyLength().fits(side.headers, body.length, true)) {
         this.info.setFlag('ExtensionFailure');
-        this.decoder.sendLocalReply(500, '', null, GRPC_INTERNAL, LENGTH_MISMATCH);
+        this.decoder.sendLocalReply(500, '', null, GRPC_INTERNAL, this.answers.lengthMismatch);
         return;
       }
       this.replaceBody(side, body);
