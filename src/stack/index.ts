@@ -16,4 +16,4 @@ export {
   type SocketOptions,
   type VclNet,
 } from './vcl/net.ts';
-export type { TlsOptions } from './vcl/tls_options.ts';
+export type { TlsDetails, TlsOptions } from './vcl/tls_options.ts';

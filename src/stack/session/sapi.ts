@@ -65,6 +65,19 @@ export interface ServerNameMessage {
   name: string;
 }
 
+/** What the handshake of a session settled, sent just before the notice of the session when its configuration wants it. */
+export interface TlsDetailsMessage {
+  type: 'tlsDetails';
+  session: number;
+  generation: number;
+  serverName: string;
+  version: string;
+  cipher: string;
+  resumed: boolean;
+  /** DER in base64; '' when the peer showed none. */
+  certificate: string;
+}
+
 export interface CommandMessage {
   type: 'command';
   command: string;
@@ -88,6 +101,7 @@ export type SapiMessage =
   | CryptoConfigMessage
   | DropCryptoConfigMessage
   | ServerNameMessage
+  | TlsDetailsMessage
   | CommandMessage
   | ReplyMessage;
 
@@ -110,6 +124,15 @@ const SHAPES: Record<SapiMessage['type'], Record<string, FieldType>> = {
   cryptoConfig: { id: 'number', bytes: 'number' },
   dropCryptoConfig: { id: 'number' },
   serverName: { id: 'number', name: 'string' },
+  tlsDetails: {
+    session: 'number',
+    generation: 'number',
+    serverName: 'string',
+    version: 'string',
+    cipher: 'string',
+    resumed: 'boolean',
+    certificate: 'string',
+  },
   command: { command: 'string', json: 'boolean' },
   reply: { ok: 'boolean', text: 'string', more: 'boolean' },
 };

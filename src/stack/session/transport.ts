@@ -49,6 +49,8 @@ export interface Transport {
   /** An operator ends the connection: the application is told too. */
   abort(session: Session): void;
 
+  /** The application is about to hear of its connection. */
+  announcing?(session: Session): void;
   /** The application has written. */
   appWriteEvent?(session: Session): void;
   /** The application has made the room in the receive FIFO that was asked for. */

@@ -99,6 +99,10 @@ export class TlsConnection implements CarrierUser {
     this.wake();
   }
 
+  get wantsDetails(): boolean {
+    return this.crypto.config.details;
+  }
+
   get handshaking(): boolean {
     return this.phase <= Phase.handshake;
   }

@@ -31,6 +31,8 @@ const DEFAULT_HANDSHAKE_TIMEOUT_MS = 10_000;
 /** How long a peer has to take the last word. */
 const LINGER_MS = 2000;
 const RETRY_MS = 10;
+/** That fits a packet of the application's socket. */
+const MAX_CERTIFICATE = 20_000;
 const SLAB_BLOCKS = 64;
 const INPUT_BYTES = 64 * 1024;
 /** In their handshake at one time, whatever the backlogs are. */
@@ -140,6 +142,25 @@ export class TlsTransport implements Transport, SessionHost, TlsConnectionOwner 
 
   abort(session: Session): void {
     connectionOf(session)?.abort();
+  }
+
+  announcing(session: Session): void {
+    const connection = connectionOf(session);
+    const info = connection?.info;
+    if (!info || !connection!.wantsDetails) return;
+    const der = info.peerCertificate?.der ?? new Uint8Array(0);
+    const message = {
+      type: 'tlsDetails' as const,
+      session: session.index,
+      generation: session.generation,
+      serverName: info.sni,
+      version: info.version,
+      cipher: info.cipher,
+      resumed: info.sessionReused,
+      certificate: der.length > MAX_CERTIFICATE ? '' : Buffer.from(der).toString('base64'),
+    };
+    // An application that does not read its socket does not hear of it.
+    session.worker!.sendFds(message, []);
   }
 
   appWriteEvent(session: Session): void {

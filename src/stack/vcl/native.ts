@@ -13,7 +13,7 @@ import { type AttributeName, attribute } from './attributes.ts';
 import { DatagramEndpoint } from './datagram.ts';
 import { type EpollEvent, VclEpoll } from './epoll.ts';
 import { Ready, type VclSession, VclState } from './session.ts';
-import { cryptoConfigOf, type TlsOptions } from './tls_options.ts';
+import { cryptoConfigOf, type TlsDetails, type TlsOptions } from './tls_options.ts';
 import { VclWorker } from './worker.ts';
 
 export interface EndpointAddress {
@@ -98,6 +98,11 @@ export function sessionTls(sh: number, config: CryptoConfig, serverName = ''): n
 /** The application protocol that TLS has chosen; '' for none. */
 export function sessionAlpn(sh: number): string {
   return find(sh)?.alpnProtocol ?? '';
+}
+
+/** What the handshake of a TLS session settled; null unless its configuration wants `details`. */
+export function sessionTlsDetails(sh: number): TlsDetails | null {
+  return find(sh)?.tlsDetails ?? null;
 }
 
 /** Registers a certificate with its key; its index for `sessionCertKeyPair`. Throws Error when they cannot be used. */

@@ -128,7 +128,7 @@ export class NoticeHandler {
     const session = this.worker.createSession(messageProto(message));
     this.adopt(session, message, end);
     session.crypto = listener.crypto;
-    session.alpnProtocol = alpnOf(session, message);
+    this.settleTls(session, message);
     applyAttributes(session, listener);
     listener.acceptQueue.push(session);
     listener.raise(Ready.in);
@@ -152,7 +152,7 @@ export class NoticeHandler {
       return;
     }
     this.adopt(session, message, end);
-    session.alpnProtocol = alpnOf(session, message);
+    this.settleTls(session, message);
     applyAttributes(session, null);
     session.raise(session.readable > 0 ? Ready.in | Ready.out : Ready.out);
   }
@@ -171,6 +171,13 @@ export class NoticeHandler {
     session.attach(end, message[MessageWord.slot]);
   }
 
+  private settleTls(session: VclSession, message: Int32Array): void {
+    const { crypto } = session;
+    if (crypto === null) return;
+    session.alpnProtocol = crypto.alpn[messageAlpn(message) - 1] ?? '';
+    if (crypto.details) session.tlsDetails = this.ends.takeDetails(session.stackIndex, session.stackGeneration);
+  }
+
   /** A session that nobody wants here any more still occupies its slot until the stack has cleaned it up. */
   private orphan(message: Int32Array, end: SegmentEnd | null): void {
     if (end === null) return;
@@ -184,10 +191,6 @@ export class NoticeHandler {
     const slot = message[MessageWord.slot];
     return end !== null && slot >= 0 && slot < end.segment.layout.slots ? end : null;
   }
-}
-
-function alpnOf(session: VclSession, message: Int32Array): string {
-  return session.crypto?.alpn[messageAlpn(message) - 1] ?? '';
 }
 
 function sideOf(message: Int32Array): number {

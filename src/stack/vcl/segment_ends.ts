@@ -1,13 +1,21 @@
-/** The segments that a worker shares with peers: they come over its socket, before the message that first mentions them. */
+/**
+ * What comes over a worker's socket before the message that first mentions it: the segments that it shares with peers, and what TLS
+ * handshakes settled.
+ */
 import { closeDescriptor, receivePacket } from '../../core/sys/unix_socket.ts';
-import { decodeSapi } from '../session/sapi.ts';
+import { decodeSapi, type TlsDetailsMessage } from '../session/sapi.ts';
 import { SegmentEnd } from './shared_segment.ts';
+import type { TlsDetails } from './tls_options.ts';
 import type { WakeSet } from './wake_set.ts';
+
+/** Between a message over the socket and its notice in the queue. */
+const MAX_DETAILS = 4096;
 
 export class SegmentEnds {
   /** What every wake-up looks at. */
   list: SegmentEnd[] = [];
   private readonly byKey = new Map<number, SegmentEnd>();
+  private readonly details = new Map<number, { generation: number; details: TlsDetails }>();
   private readonly socket: number;
   private readonly wake: WakeSet;
   private readonly onAdded: () => void;
@@ -28,6 +36,14 @@ export class SegmentEnds {
     return this.byKey.get(key) ?? null;
   }
 
+  /** What the handshake of a new session settled, when it is to be known. */
+  takeDetails(session: number, generation: number): TlsDetails | null {
+    this.fetch();
+    const found = this.details.get(session);
+    this.details.delete(session);
+    return found?.generation === generation ? found.details : null;
+  }
+
   /** Lets go of an end that the stack has deleted, once no session is in it. */
   release(end: SegmentEnd): void {
     if (!end.deleted || end.inUse > 0) return;
@@ -45,6 +61,7 @@ export class SegmentEnds {
   private fetch(): void {
     for (let received = receivePacket(this.socket); received.kind === 'packet'; received = receivePacket(this.socket)) {
       const message = decodeSapi(received.data);
+      if (message?.type === 'tlsDetails') this.noteDetails(message);
       if (message?.type !== 'segment') {
         for (const fd of received.fds) closeDescriptor(fd);
         continue;
@@ -56,6 +73,15 @@ export class SegmentEnds {
       if (end.bellFd !== null) this.wake.add(end.bellFd);
       this.onAdded();
     }
+  }
+
+  private noteDetails(message: TlsDetailsMessage): void {
+    const { serverName, version, cipher, resumed, certificate } = message;
+    const der = certificate === '' ? null : new Uint8Array(Buffer.from(certificate, 'base64'));
+    const details = { serverName, version, cipher, resumed, certificate: der };
+    // The notice that belongs to it follows at once: whatever is here beyond that is nobody's.
+    if (this.details.size >= MAX_DETAILS) this.details.clear();
+    this.details.set(message.session, { generation: message.generation, details });
   }
 
   private dispose(end: SegmentEnd): void {

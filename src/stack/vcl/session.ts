@@ -12,6 +12,7 @@ import { FifoProducer } from '../svm/fifo_producer.ts';
 import { DequeueNotify } from '../svm/layout.ts';
 import type { DatagramEndpoint } from './datagram.ts';
 import type { SegmentEnd } from './shared_segment.ts';
+import type { TlsDetails } from './tls_options.ts';
 import type { VclWorker } from './worker.ts';
 
 /** Of datagrams: their length. */
@@ -48,6 +49,8 @@ export class VclSession {
   serverName = '';
   /** Of TLS: the application protocol that was chosen; '' for none. */
   alpnProtocol = '';
+  /** Of TLS, when the configuration wants it: what the handshake settled. */
+  tlsDetails: TlsDetails | null = null;
   /** Of a udp listener: the peers of the network are to share one session (asked for; once it listens: the stack gives it one). */
   connectionless = false;
   /** Of datagrams: what is sent is cut into pieces of so many bytes, a datagram each (UDP_SEGMENT); 0: it is one. */

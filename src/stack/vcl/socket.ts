@@ -5,6 +5,7 @@
  * Differences: there is no `_handle`; `setNoDelay` and `setKeepAlive` go to the transport, and mean nothing between two applications of one
  * machine; names other than `localhost` go through `dns.lookup` or the `lookup` option.
  */
+import { X509Certificate } from 'node:crypto';
 import { lookup as dnsLookup, type LookupAddress } from 'node:dns';
 import { isIP, type LookupFunction } from 'node:net';
 import { Duplex } from 'node:stream';
@@ -14,7 +15,7 @@ import { TransportProto } from '../session/transport.ts';
 import { type AttributeName, attribute } from './attributes.ts';
 import { socketError } from './net_error.ts';
 import { Ready, type SessionObserver, type VclSession, VclState } from './session.ts';
-import { cryptoConfigOf, type TlsOptions } from './tls_options.ts';
+import { cryptoConfigOf, type TlsDetails, type TlsOptions } from './tls_options.ts';
 import type { VclWorker } from './worker.ts';
 
 const READ_BYTES = 64 * 1024;
@@ -149,6 +150,17 @@ export class Socket extends Duplex implements SessionObserver {
   /** What TLS in the stack has chosen; plain sockets do not have it. */
   get alpnProtocol(): string | false | undefined {
     return this.encrypted && (this.session!.alpnProtocol || false);
+  }
+
+  /** What the TLS handshake settled, when the `tls` option wants `details`. */
+  get tlsDetails(): TlsDetails | null {
+    return this.session?.tlsDetails ?? null;
+  }
+
+  /** The peer's certificate, as `tls.TLSSocket` gives it; with `details`. */
+  getPeerX509Certificate(): X509Certificate | undefined {
+    const der = this.tlsDetails?.certificate;
+    return der ? new X509Certificate(der) : undefined;
   }
 
   get bytesWritten(): number {

@@ -34,6 +34,8 @@ export interface TlsOptions {
   verify?: boolean;
   /** Of a listener that verifies: without a certificate no client comes in. Default true. */
   requireClientCertificate?: boolean;
+  /** Tell what each handshake settled (`TlsDetails`). Default: for a listener that verifies. */
+  details?: boolean;
   /** Of which the server's certificate must have one. Default: the server name, if there is one. */
   verifyNames?: readonly string[];
   alpn?: readonly string[];
@@ -42,6 +44,18 @@ export interface TlsOptions {
   maxVersion?: TlsVersionName;
   cipherSuites?: readonly string[];
   curves?: readonly string[];
+}
+
+/** What a handshake settled. */
+export interface TlsDetails {
+  /** As the client asked for; '' for none. */
+  serverName: string;
+  /** `TLSv1.3`. */
+  version: string;
+  cipher: string;
+  resumed: boolean;
+  /** DER; null when the peer showed none. */
+  certificate: Uint8Array | null;
 }
 
 /** Throws Error that says what is wrong. */
@@ -59,6 +73,7 @@ export function cryptoConfigOf(options: TlsOptions, isServer: boolean): CryptoCo
     crl: options.crl === undefined ? null : textOf(options.crl),
     verify: options.verify ?? (!isServer || ca !== undefined),
     requireClientCertificate: isServer && (options.requireClientCertificate ?? true) && (options.verify ?? ca !== undefined),
+    details: options.details ?? (isServer && (options.verify ?? ca !== undefined)),
     verifyNames: options.verifyNames ?? null,
     alpn: options.alpn ?? [],
     minVersion: options.minVersion ?? 'TLSv1_2',

@@ -99,9 +99,26 @@ test('a client verifies, unless it says that it does not', async () => {
 });
 
 test('a server verifies clients', async () => {
-  const { port, listener } = await listen({ ...SERVER, ca: ca.certificate, maxVersion: 'TLSv1_2' }, (socket) => socket.end('in'));
-  const tls = { ...CLIENT, cert: clientCertificate.certificate, key: clientCertificate.key };
-  assert.equal((await buffer(client.connect({ port, host: '127.0.0.1', tls }))).toString(), 'in');
+  const seen: unknown[] = [];
+  const { port, listener } = await listen({ ...SERVER, ca: ca.certificate, maxVersion: 'TLSv1_2' }, (socket) => {
+    const { serverName, version, resumed } = socket.tlsDetails!;
+    seen.push({ serverName, version, resumed, subject: socket.getPeerX509Certificate()?.subject });
+    socket.end('in');
+  });
+  const tls = { ...CLIENT, cert: clientCertificate.certificate, key: clientCertificate.key, details: true };
+  for (const resumed of [false, true]) {
+    const socket = client.connect({ port, host: '127.0.0.1', servername: 'localhost', tls });
+    await once(socket, 'connect');
+    assert.equal(socket.tlsDetails?.resumed, resumed);
+    assert.equal(socket.getPeerX509Certificate()?.subjectAltName, 'DNS:localhost, IP Address:127.0.0.1');
+    assert.equal((await buffer(socket)).toString(), 'in');
+  }
+  const subject = 'O=Sluice\nCN=client';
+  const each = { serverName: 'localhost', version: 'TLSv1.2', subject };
+  assert.deepEqual(seen, [
+    { ...each, resumed: false },
+    { ...each, resumed: true },
+  ]);
   assert.equal(await failure(client.connect({ port, host: '127.0.0.1', tls: CLIENT })), 'EPROTO');
   listener.close();
 });
