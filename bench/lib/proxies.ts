@@ -65,18 +65,8 @@ export interface ProxyKind {
 export async function startSluice(kind: ProxyKind): Promise<Proxy> {
   const file = join(directory, `sluice-${kind.basePort}.yaml`);
   writeFileSync(file, kind.mode === 'http' ? sluiceHttp(kind) : sluiceTcp(kind));
-  const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
-  const args = [
-    '--disable-warning=ExperimentalWarning',
-    main,
-    'proxy',
-    '-c',
-    file,
-    '--concurrency',
-    String(kind.concurrency ?? 1),
-    '-l',
-    'error',
-  ];
+  const main = fileURLToPath(new URL('../../bin/sluice', import.meta.url));
+  const args = [main, 'proxy', '-c', file, '--concurrency', String(kind.concurrency ?? 1), '-l', 'error'];
   const child = startPinned(kind.concurrency === 2 ? '0,1' : PROXY_CORE, process.execPath, args);
   await waitForPort(kind.basePort);
   return { name: 'sluice', port: kind.basePort, process: child };

@@ -51,6 +51,7 @@ describe('listeners with TLS', () => {
         tlsListener('echo', downstreamTls([files(localhost)]), [networkFilter('echo', {})], {
           transport_socket_connect_timeout: '0.3s',
         }),
+        listener('plain_echo', [networkFilter('echo', {})]),
         tlsListener('sni', downstreamTls([files(localhost), files(exact), files(wildcard)])),
         tlsListener('both', downstreamTls([files(rsa), files(localhost)])),
         tlsListener(
@@ -166,6 +167,21 @@ describe('listeners with TLS', () => {
       assert.equal(digest(Buffer.concat(received)), digest(sent));
       socket.destroy();
     }
+  });
+
+  test('a client that is done sending gets all of its echo', async () => {
+    for (let i = 0; i < 10; i++) {
+      // Data and close_notify in one segment, as often as not.
+      const text = 'x'.repeat(1 + i * 3000);
+      const secure = await tlsConnect(proxy.port('echo'), { allowHalfOpen: true });
+      secure.end(text);
+      assert.equal((await readToEnd(secure)).toString(), text);
+      const plain = connect({ port: proxy.port('plain_echo'), host: '127.0.0.1', allowHalfOpen: true });
+      plain.end(text);
+      assert.equal((await readToEnd(plain)).toString(), text);
+    }
+    await proxy.untilStat('listener.echo.downstream_cx_active', (n) => n === 0);
+    await proxy.untilStat('listener.plain_echo.downstream_cx_active', (n) => n === 0);
   });
 
   test('the certificate follows the server name: exact, wildcard, first', async () => {

@@ -67,7 +67,7 @@ export class ProxyProcess {
 
   constructor(args: readonly string[], directory: string, under: readonly string[]) {
     this.directory = directory;
-    const command = [...under, process.execPath, '--disable-warning=ExperimentalWarning', 'src/cli/main.ts', ...args];
+    const command = [...under, process.execPath, 'bin/sluice', ...args];
     this.child = spawn(command[0], command.slice(1), { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] });
     running.add(this.child);
     this.child.once('exit', () => running.delete(this.child));

@@ -1,5 +1,6 @@
 /** TLS pieces of a bootstrap, and clients that tell what a handshake settled. */
 import { once } from 'node:events';
+import type { Socket } from 'node:net';
 import { type ConnectionOptions, connect, type PeerCertificate, type TLSSocket } from 'node:tls';
 import type { TestCertificate } from '../../support/certificates.ts';
 import type { Json } from '../../support/proxy_process.ts';
@@ -29,14 +30,17 @@ export function upstreamTls(common: Json = {}, extra: Json = {}): Json {
 }
 
 /** Connects; rejects when the handshake fails. */
-export async function tlsConnect(port: number, options: ConnectionOptions = {}): Promise<TLSSocket> {
+export async function tlsConnect(
+  port: number,
+  options: ConnectionOptions & { allowHalfOpen?: boolean } = {},
+): Promise<TLSSocket> {
   const socket = connect({ host: '127.0.0.1', port, rejectUnauthorized: false, ...options });
   await once(socket, 'secureConnect');
   return socket;
 }
 
 /** All that comes until the end. */
-export async function readToEnd(socket: TLSSocket): Promise<Buffer> {
+export async function readToEnd(socket: Socket): Promise<Buffer> {
   const chunks: Buffer[] = [];
   for await (const chunk of socket) chunks.push(chunk as Buffer);
   return Buffer.concat(chunks);

@@ -32,6 +32,7 @@ class Rig {
 
 test('echo: sends back what it gets, and the end', () => {
   const connection = new Rig(echo).connect();
+  assert.equal(connection.halfClose, true);
   connection.feed('one');
   assert.equal(connection.takeWritten(), 'one');
   connection.feed('two', true);

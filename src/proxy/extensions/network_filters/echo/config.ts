@@ -1,4 +1,4 @@
-/** `envoy.filters.network.echo`: sends back what it receives. */
+/** `envoy.filters.network.echo`: sends back what it receives, to the end: a client that is done sending still gets all of it. */
 import type { SliceBuffer } from '../../../../core/buffer/slice_buffer.ts';
 import { type Connection, FilterStatus, type ReadFilter, type ReadFilterCallbacks } from '../../../network/connection.ts';
 import type { NetworkFilterConfigFactory } from '../../../server/factory_context.ts';
@@ -15,6 +15,7 @@ class EchoFilter implements ReadFilter {
 
   initializeReadFilterCallbacks(callbacks: ReadFilterCallbacks): void {
     this.connection = callbacks.connection;
+    this.connection.enableHalfClose(true);
   }
 
   onNewConnection(): FilterStatus {
