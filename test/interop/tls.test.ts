@@ -323,11 +323,11 @@ describe('TLS configuration that cannot be', () => {
     ['an unknown curve', downstreamTls([files(localhost)], { tls_params: { ecdh_curves: ['X99'] } }), /ECDH curves/],
     ['TLS 1.0', downstreamTls([files(localhost)], { tls_params: { tls_minimum_protocol_version: 'TLSv1_0' } }), /TLSv1_0/],
     [
-      'SDS',
+      'SDS from a control plane',
       downstreamTls([], {
-        tls_certificate_sds_secret_configs: [{ name: 'x', sds_config: { path_config_source: { path: '/x' } } }],
+        tls_certificate_sds_secret_configs: [{ name: 'x', sds_config: { ads: {} } }],
       }),
-      /tls_certificate_sds_secret_configs/,
+      /ConfigSource\.ads is not supported/,
     ],
     [
       'names without a CA',

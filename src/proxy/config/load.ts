@@ -13,6 +13,7 @@ import { Diagnostics } from './errors.ts';
 import { mergePositions } from './merge.ts';
 import { normalize } from './normalize.ts';
 import { toPlain } from './plain.ts';
+import { type ConfiguredSecrets, readSecrets } from './secrets.ts';
 import { type Place, type Positions, Source, whereOf } from './source.ts';
 import { substituteVariables } from './substitute.ts';
 import { parseText, type TextFormat } from './text.ts';
@@ -42,6 +43,8 @@ export interface LoadedBootstrap {
   deprecatedFeatureUses: number;
   /** The bootstrap as it was given, as proto JSON with proto field names and secrets redacted (`/config_dump`). */
   json: JsonObject;
+  /** What is in the bootstrap, and in the files that it names. */
+  secrets: ConfiguredSecrets;
   /** Adds file, line and column to an error whose path goes on from `base`, such as `static_resources.clusters[0]`. */
   locate(error: ConfigError, base?: string): ConfigError;
 }
@@ -65,14 +68,29 @@ export function loadBootstrap(options: LoadOptions): LoadedBootstrap {
   validateMessage(definitions, loaded.message, place, diagnostics);
   const plain = toPlain(definitions, loaded.message, place, diagnostics, { allowUnsupported: options.allowUnsupported ?? false });
   diagnostics.throwIfAny();
+  const bootstrap = plain as unknown as Bootstrap;
   return {
-    bootstrap: plain as unknown as Bootstrap,
+    bootstrap,
+    secrets: readSecrets(bootstrap),
     warnings: diagnostics.warnings,
     unknownFields: diagnostics.unknownFields,
     deprecatedFeatureUses: diagnostics.deprecatedFeatureUses,
     json: toDumpJson(definitions, loaded.message),
     locate: (error, base = '') => locateError(error, base, place),
   };
+}
+
+/** A file with one message of this type, as plain object: what a `path_config_source` names. Throws ConfigErrors. */
+export function loadFile(typeName: string, path: string): Record<string, unknown> {
+  const diagnostics = new Diagnostics();
+  const definitions = api();
+  const loaded = new MessageReader(definitions, definitions.message(typeName), diagnostics, { path }).read();
+  diagnostics.throwIfAny();
+  const place: Place = { path: '', positions: loaded.positions, at: loaded.positions?.at };
+  validateMessage(definitions, loaded.message, place, diagnostics);
+  const plain = toPlain(definitions, loaded.message, place, diagnostics, { allowUnsupported: false });
+  diagnostics.throwIfAny();
+  return plain as unknown as Record<string, unknown>;
 }
 
 interface LoadedMessage {

@@ -13,7 +13,7 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
     deferred_stat_options watchdog watchdogs`,
   'envoy.config.bootstrap.v3.Watchdogs': 'main_thread_watchdog worker_watchdog',
   'envoy.config.bootstrap.v3.Watchdog': 'miss_timeout megamiss_timeout',
-  'envoy.config.bootstrap.v3.Bootstrap.StaticResources': 'listeners clusters',
+  'envoy.config.bootstrap.v3.Bootstrap.StaticResources': 'listeners clusters secrets',
   'envoy.config.bootstrap.v3.Bootstrap.DeferredStatOptions': '',
   'envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig': 'log_format',
   'envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig.LogFormat': 'text_format json_format',
@@ -132,11 +132,18 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.extensions.transport_sockets.starttls.v3.UpstreamStartTlsConfig': 'cleartext_socket_config tls_socket_config',
   'envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext': `
     common_tls_context require_client_certificate session_ticket_keys disable_stateless_session_resumption
-    disable_stateful_session_resumption session_timeout ocsp_staple_policy full_scan_certs_on_sni_mismatch prefer_client_ciphers`,
+    session_ticket_keys_sds_secret_config disable_stateful_session_resumption session_timeout ocsp_staple_policy full_scan_certs_on_sni_mismatch prefer_client_ciphers`,
   'envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext':
     'common_tls_context sni auto_host_sni auto_sni_san_validation max_session_keys',
-  'envoy.extensions.transport_sockets.tls.v3.CommonTlsContext':
-    'tls_params tls_certificates validation_context alpn_protocols key_log',
+  'envoy.extensions.transport_sockets.tls.v3.CommonTlsContext': `tls_params tls_certificates tls_certificate_sds_secret_configs validation_context validation_context_sds_secret_config
+    combined_validation_context alpn_protocols key_log`,
+  'envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext':
+    'default_validation_context validation_context_sds_secret_config',
+  'envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig': 'name sds_config',
+  'envoy.extensions.transport_sockets.tls.v3.Secret': 'name tls_certificate session_ticket_keys validation_context',
+  'envoy.service.discovery.v3.DiscoveryResponse': 'version_info resources type_url nonce',
+  'envoy.config.core.v3.ConfigSource': 'path_config_source resource_api_version',
+  'envoy.config.core.v3.PathConfigSource': 'path watched_directory',
   'envoy.extensions.transport_sockets.tls.v3.TlsParameters': `
     tls_minimum_protocol_version tls_maximum_protocol_version cipher_suites ecdh_curves signature_algorithms
     compliance_policies`,
@@ -431,6 +438,7 @@ export const EXTENSION_POINTS: Record<string, string> = {
     sluice.extensions.filters.network.typescript.v1.TypeScriptNetworkFilter
     envoy.extensions.filters.network.wasm.v3.Wasm
     ${HCM}`,
+  'envoy.service.discovery.v3.DiscoveryResponse.resources': 'envoy.extensions.transport_sockets.tls.v3.Secret',
   'envoy.config.core.v3.TransportSocket.typed_config': `
     envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer
     envoy.extensions.transport_sockets.starttls.v3.StartTlsConfig
@@ -496,6 +504,7 @@ export const FIRST_SUPPORTED_WINS: ReadonlySet<string> = new Set(['envoy.config.
 export const SUPPORTED_ENUM_VALUES: Record<string, string> = {
   [`${HCM}.CodecType`]: 'AUTO HTTP1 HTTP2',
   'envoy.config.core.v3.SocketAddress.Protocol': 'TCP',
+  'envoy.config.core.v3.ApiVersion': 'AUTO V3',
   'envoy.extensions.transport_sockets.tls.v3.TlsParameters.TlsProtocol': 'TLS_AUTO TLSv1_2 TLSv1_3',
   'envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext.OcspStaplePolicy': 'LENIENT_STAPLING',
   'envoy.config.cluster.v3.Cluster.DiscoveryType': 'STATIC STRICT_DNS LOGICAL_DNS ORIGINAL_DST',

@@ -43,6 +43,7 @@ export interface Watchdog {
 export interface BootstrapStaticResources {
   listeners: Listener[];
   clusters: Cluster[];
+  secrets: Secret[];
 }
 
 /** envoy.config.bootstrap.v3.Bootstrap.DeferredStatOptions */
@@ -653,6 +654,7 @@ export interface DownstreamTlsContext {
   requireClientCertificate?: boolean;
   sessionTicketKeys?: TlsSessionTicketKeys;
   disableStatelessSessionResumption?: boolean;
+  sessionTicketKeysSdsSecretConfig?: SdsSecretConfig;
   disableStatefulSessionResumption: boolean;
   sessionTimeout?: number;
   ocspStaplePolicy: DownstreamTlsContextOcspStaplePolicy;
@@ -673,9 +675,52 @@ export interface UpstreamTlsContext {
 export interface CommonTlsContext {
   tlsParams?: TlsParameters;
   tlsCertificates: TlsCertificate[];
+  tlsCertificateSdsSecretConfigs: SdsSecretConfig[];
   validationContext?: CertificateValidationContext;
+  validationContextSdsSecretConfig?: SdsSecretConfig;
+  combinedValidationContext?: CommonTlsContextCombinedCertificateValidationContext;
   alpnProtocols: string[];
   keyLog?: TlsKeyLog;
+}
+
+/** envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext */
+export interface CommonTlsContextCombinedCertificateValidationContext {
+  defaultValidationContext?: CertificateValidationContext;
+  validationContextSdsSecretConfig?: SdsSecretConfig;
+}
+
+/** envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig */
+export interface SdsSecretConfig {
+  name: string;
+  sdsConfig?: ConfigSource;
+}
+
+/** envoy.extensions.transport_sockets.tls.v3.Secret */
+export interface Secret {
+  name: string;
+  tlsCertificate?: TlsCertificate;
+  sessionTicketKeys?: TlsSessionTicketKeys;
+  validationContext?: CertificateValidationContext;
+}
+
+/** envoy.service.discovery.v3.DiscoveryResponse */
+export interface DiscoveryResponse {
+  versionInfo: string;
+  resources: (({ '@type': 'envoy.extensions.transport_sockets.tls.v3.Secret' } & Secret))[];
+  typeUrl: string;
+  nonce: string;
+}
+
+/** envoy.config.core.v3.ConfigSource */
+export interface ConfigSource {
+  pathConfigSource?: PathConfigSource;
+  resourceApiVersion: ApiVersion;
+}
+
+/** envoy.config.core.v3.PathConfigSource */
+export interface PathConfigSource {
+  path: string;
+  watchedDirectory?: WatchedDirectory;
 }
 
 /** envoy.extensions.transport_sockets.tls.v3.TlsParameters */
@@ -1879,6 +1924,9 @@ export type FilterChainMatchConnectionSourceType = 'ANY' | 'SAME_IP_OR_LOOPBACK'
 
 /** envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext.OcspStaplePolicy */
 export type DownstreamTlsContextOcspStaplePolicy = 'LENIENT_STAPLING';
+
+/** envoy.config.core.v3.ApiVersion */
+export type ApiVersion = 'AUTO' | 'V3';
 
 /** envoy.extensions.transport_sockets.tls.v3.TlsParameters.TlsProtocol */
 export type TlsParametersTlsProtocol = 'TLS_AUTO' | 'TLSv1_2' | 'TLSv1_3';

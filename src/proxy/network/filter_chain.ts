@@ -50,6 +50,7 @@ export function buildFilterChain(
       workerIndex: context.workerIndex,
       logger: context.logger('connection'),
       onDestroy: (callback) => context.onDestroy(callback),
+      ...(context.secrets !== undefined && { secrets: context.secrets }),
     }),
   );
   const last = config.filters.length - 1;

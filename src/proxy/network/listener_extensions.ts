@@ -80,6 +80,7 @@ export class ListenerFactoryContext implements FactoryContext {
   readonly drainDecision: DrainDecision;
   readonly workerIndex: number;
   readonly scripts: FactoryContext['scripts'];
+  readonly secrets: FactoryContext['secrets'];
   private readonly parent: FactoryContext;
   private readonly onDestroyCallbacks: (() => void)[] = [];
 
@@ -98,6 +99,7 @@ export class ListenerFactoryContext implements FactoryContext {
     };
     this.workerIndex = parent.workerIndex;
     this.scripts = parent.scripts;
+    this.secrets = parent.secrets;
   }
 
   get socketInterface(): SocketInterface {

@@ -2,6 +2,7 @@
 import type { Scope } from '../../core/stats/stats.ts';
 import { ConfigError } from '../config/error.ts';
 import type { Logger, TypedConfig } from '../server/factory_context.ts';
+import type { SecretStore } from './secrets.ts';
 import type { TransportSocketFactory } from './transport_socket.ts';
 
 export interface TransportSocketContext {
@@ -9,6 +10,8 @@ export interface TransportSocketContext {
   readonly statsScope: Scope;
   readonly workerIndex: number;
   readonly logger: Logger;
+  /** Absent: there are none to name. */
+  readonly secrets?: SecretStore;
   /** Runs when the listener or cluster is gone. */
   onDestroy(callback: () => void): void;
 }

@@ -15,7 +15,9 @@ import { applicationLogFormat } from './application_log.ts';
 import { type BindPlan, bindPlans } from './bind.ts';
 import { applyClusterDefaults } from './cluster_defaults.ts';
 import { watchdogSettings } from './guard_dog.ts';
+import type { LoadedConfiguration } from './load_configuration.ts';
 import { localInfo } from './local_info.ts';
+import { SecretManager } from './secret_manager.ts';
 import type { ServerOptions } from './server_options.ts';
 import { scriptInit } from './server_scripts.ts';
 import { checkSocketInterfaces } from './socket_interfaces.ts';
@@ -35,10 +37,16 @@ export interface BuiltConfiguration {
   discovery: ClusterDiscovery;
   /** Knows the modules of extensions in TypeScript. */
   scripts: ScriptHost;
+  /** Not watched yet. */
+  secrets: SecretManager;
 }
 
 /** Completes `bootstrap` by defaults. Throws ConfigError with a path and no place in the file. */
-export function buildConfiguration(bootstrap: Bootstrap, options: ServerOptions, sink: LogSink): BuiltConfiguration {
+export function buildConfiguration(
+  { bootstrap, secrets: configured }: Pick<LoadedConfiguration, 'bootstrap' | 'secrets'>,
+  options: ServerOptions,
+  sink: LogSink,
+): BuiltConfiguration {
   applyClusterDefaults(bootstrap);
   const logFormat = applicationLogFormat(bootstrap, options.log.format) ?? options.log.format;
   watchdogSettings(bootstrap);
@@ -53,8 +61,9 @@ export function buildConfiguration(bootstrap: Bootstrap, options: ServerOptions,
     upstreamBindConfig: bootstrap.clusterManager?.upstreamBindConfig as PlainBindConfig | undefined,
     warn: (message) => sink.logger('dns').warn(message),
   });
-  const { plans, scripts } = tryWorker(bootstrap, options, runtime, discovery);
-  return { bootstrap, plans, logFormat, statsMemory, store, runtime, discovery, scripts };
+  const secrets = new SecretManager(configured);
+  const { plans, scripts } = tryWorker(bootstrap, options, runtime, discovery, secrets);
+  return { bootstrap, plans, logFormat, statsMemory, store, runtime, discovery, scripts, secrets };
 }
 
 /** Builds a worker and the admin's part as they will be, and lets go of them. */
@@ -63,6 +72,7 @@ function tryWorker(
   options: ServerOptions,
   runtime: RuntimeLoader,
   discovery: ClusterDiscovery,
+  secrets: SecretManager,
 ): Pick<BuiltConfiguration, 'plans' | 'scripts'> {
   const trial = new WorkerRuntime({
     index: 0,
@@ -80,6 +90,7 @@ function tryWorker(
     listenAddresses: [],
     socketInterfaces: {},
     scripts: scriptInit(options.configPath, true),
+    secrets: secrets.current(),
   });
   trial.addListeners(null);
   const { admin } = bootstrap;

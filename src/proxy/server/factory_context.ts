@@ -8,6 +8,7 @@ import type { AccessLogManager } from '../access_log/access_log.ts';
 import type { HttpFilterFactory } from '../http/filter.ts';
 import type { Connection } from '../network/connection.ts';
 import type { SocketInterface } from '../network/io_handle.ts';
+import type { SecretStore } from '../network/secrets.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import type { ScriptHost } from '../typescript/script_host.ts';
 import type { ClusterManager } from '../upstream/upstream.ts';
@@ -65,6 +66,8 @@ export interface FactoryContext {
   readonly workerIndex: number;
   /** What extensions in TypeScript stand on. Absent: there are none here. */
   readonly scripts?: ScriptHost;
+  /** Absent: no transport socket can name secrets here. */
+  readonly secrets?: SecretStore;
   /** Runs when this context's owner (listener, chain) is destroyed. */
   onDestroy(callback: () => void): void;
 }

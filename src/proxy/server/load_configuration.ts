@@ -8,28 +8,43 @@ import { threadEnvironment } from '../../core/thread_environment.ts';
 import { ConfigError } from '../config/error.ts';
 import { ConfigErrors } from '../config/errors.ts';
 import type { LoadedBootstrap, LoadOptions } from '../config/load.ts';
+import type { NamedSecret } from '../network/secrets.ts';
 
+/** The configuration as the server keeps it. */
 export type LoadedConfiguration = Omit<LoadedBootstrap, 'locate'>;
+
+/** A configuration, or a file with secrets. */
+export type LoadRequest = LoadOptions | { secretFile: string };
 
 export type LoadAnswer =
   | { loaded: LoadedConfiguration }
+  | { secrets: NamedSecret[] }
   | { errors: { reason: string; path: string; file?: string; line?: number; column?: number }[] };
 
 const PROGRAM = fileURLToPath(new URL('./load_process.ts', import.meta.url));
 
 /** Rejects with ConfigErrors. */
 export async function loadConfiguration(options: LoadOptions): Promise<LoadedConfiguration> {
+  return ((await ask(options)) as { loaded: LoadedConfiguration }).loaded;
+}
+
+/** Rejects with ConfigErrors. */
+export async function loadSecretFile(path: string): Promise<NamedSecret[]> {
+  return ((await ask({ secretFile: path })) as { secrets: NamedSecret[] }).secrets;
+}
+
+async function ask(request: LoadRequest): Promise<Exclude<LoadAnswer, { errors: unknown }>> {
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', PROGRAM], {
     stdio: ['pipe', 'pipe', 'inherit'],
     env: threadEnvironment(),
   });
   // What is wrong with it shows in its end.
   child.stdin.on('error', () => {});
-  child.stdin.end(JSON.stringify(options));
+  child.stdin.end(JSON.stringify(request));
   const [bytes, [code, signal]] = await Promise.all([buffer(child.stdout), once(child, 'exit')]);
   if (code !== 0) throw new Error(`the process that reads the configuration ended with ${signal ?? code}`);
   const answer = deserialize(bytes) as LoadAnswer;
-  if ('loaded' in answer) return answer.loaded;
+  if (!('errors' in answer)) return answer;
   throw new ConfigErrors(answer.errors.map(({ reason, ...where }) => new ConfigError(reason, where)));
 }
 

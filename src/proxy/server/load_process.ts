@@ -5,17 +5,22 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { serialize } from 'node:v8';
+import { ConfigError } from '../config/error.ts';
 import { ConfigErrors } from '../config/errors.ts';
-import { type LoadOptions, loadBootstrap } from '../config/load.ts';
-import type { LoadAnswer } from './load_configuration.ts';
+import { loadBootstrap } from '../config/load.ts';
+import { readSecretFile } from '../config/secrets.ts';
+import type { LoadAnswer, LoadRequest } from './load_configuration.ts';
 
 function answer(): LoadAnswer {
   try {
-    const { locate: _, ...loaded } = loadBootstrap(JSON.parse(readFileSync(0, 'utf8')) as LoadOptions);
+    const request = JSON.parse(readFileSync(0, 'utf8')) as LoadRequest;
+    if ('secretFile' in request) return { secrets: readSecretFile(request.secretFile) };
+    const { locate: _, ...loaded } = loadBootstrap(request);
     return { loaded };
   } catch (error) {
-    if (!(error instanceof ConfigErrors)) throw error;
-    return { errors: error.errors.map(({ reason, path, file, line, column }) => ({ reason, path, file, line, column })) };
+    if (!(error instanceof ConfigError)) throw error;
+    const errors = error instanceof ConfigErrors ? error.errors : [error];
+    return { errors: errors.map(({ reason, path, file, line, column }) => ({ reason, path, file, line, column })) };
   }
 }
 

@@ -22,9 +22,10 @@ import { BaseIdLock } from './base_id.ts';
 import { type BindPlan, type BoundListener, bindListeners } from './bind.ts';
 import { type BuiltConfiguration, buildConfiguration } from './build_configuration.ts';
 import { GuardDog, watchdogSettings } from './guard_dog.ts';
-import { type LoadedConfiguration, loadConfiguration, locate } from './load_configuration.ts';
+import { type LoadedConfiguration, loadConfiguration, loadSecretFile, locate } from './load_configuration.ts';
 import { localInfo } from './local_info.ts';
 import { reportError } from './report_error.ts';
+import type { SecretManager } from './secret_manager.ts';
 import { adminContext } from './server_admin.ts';
 import { loadOptions, type ServerOptions } from './server_options.ts';
 import { ServerScripts } from './server_scripts.ts';
@@ -51,7 +52,7 @@ export async function runServer(options: ServerOptions): Promise<number> {
   try {
     const loaded = await loadConfiguration(loadOptions(options));
     for (const warning of loaded.warnings) sink.logger('config').warn(warning);
-    server = new Server(options, sink, loaded, buildConfiguration(loaded.bootstrap, options, sink));
+    server = new Server(options, sink, loaded, buildConfiguration(loaded, options, sink));
     await server.start();
   } catch (error) {
     reportError(await locate(error, loadOptions(options)), options, sink.logger('config'));
@@ -77,6 +78,7 @@ export class Server {
   readonly pool: WorkerPool;
   readonly discovery: ClusterDiscovery;
   readonly socketInterfaces: MainSocketInterfaces;
+  readonly secrets: SecretManager;
   listeners: BoundListener[] = [];
   state: ServerState = 'PRE_INITIALIZING';
   healthCheckFailed = false;
@@ -106,6 +108,7 @@ export class Server {
     this.baseId = new BaseIdLock(options.baseId);
     this.loaded = loaded;
     this.plans = built.plans;
+    this.secrets = built.secrets;
     this.memory = built.statsMemory;
     this.store = built.store;
     this.runtime = built.runtime;
@@ -145,6 +148,12 @@ export class Server {
     await Promise.all(
       Array.from({ length: this.options.concurrency }, (_, index) => this.pool.start(this.workerInit(index, hosts))),
     );
+    this.secrets.watch({
+      scope: this.store,
+      logger: this.sink.logger('secret'),
+      load: loadSecretFile,
+      post: (secrets) => this.pool.post({ type: 'secrets', secrets }),
+    });
     this.runtime.onUpdate = (runtime) => this.pool.post({ type: 'runtime', runtime });
     this.runtime.watchDisk((reason) => this.log.warn(`runtime: ${reason}`));
     this.scripts.start(bootstrap, (path) => this.pool.post({ type: 'moduleChanged', path }));
@@ -262,6 +271,7 @@ export class Server {
       listenAddresses: this.listeners.map((listener) => listener.addresses),
       socketInterfaces: this.socketInterfaces.states(),
       scripts: this.scripts.init,
+      secrets: this.secrets.current(),
     };
   }
 
@@ -270,6 +280,7 @@ export class Server {
     this.quitting = true;
     this.guardDog.stop();
     this.scripts.close();
+    this.secrets.close();
     if (this.flushTimer !== null) clearInterval(this.flushTimer);
     for (const signal of ['SIGTERM', 'SIGINT', 'SIGUSR1', 'SIGHUP'] as const) process.removeListener(signal, this.onSignal);
     // A worker that hangs must not keep the process.

@@ -14,7 +14,7 @@ export function validateConfiguration(options: ServerOptions): number {
     const loaded = loadBootstrap(loadOptions(options));
     for (const warning of loaded.warnings) log.warn(warning);
     try {
-      const built = buildConfiguration(loaded.bootstrap, options, sink);
+      const built = buildConfiguration(loaded, options, sink);
       built.runtime.close();
       built.discovery.close();
     } catch (error) {

@@ -30,6 +30,9 @@ function onMessage(worker: WorkerRuntime, message: ToWorker): void {
     case 'runtime':
       worker.runtime.snapshot = snapshotFromPlain(message.runtime);
       break;
+    case 'secrets':
+      worker.dispatcher.post(() => worker.secrets.update(message.secrets));
+      break;
     case 'logLevel':
       worker.log.setLevel(message.level, message.component);
       break;

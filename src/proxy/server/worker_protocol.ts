@@ -5,6 +5,7 @@ import type { StatsMemory } from '../../core/stats/store.ts';
 import type { Bootstrap } from '../config/types.gen.ts';
 import type { Address } from '../network/address.ts';
 import type { ConnectionStatus } from '../network/connection_status.ts';
+import type { NamedSecret } from '../network/secrets.ts';
 import type { PlainRuntime } from '../runtime/snapshot.ts';
 import type { ScriptInit } from '../typescript/script_host.ts';
 import type { SharedUpstream } from '../upstream/cluster_manager.ts';
@@ -31,11 +32,14 @@ export interface WorkerInit {
   /** What the main thread's part of each socket interface says, by name. */
   readonly socketInterfaces: Readonly<Record<string, unknown>>;
   readonly scripts: ScriptInit;
+  readonly secrets: readonly NamedSecret[];
 }
 
 export type ToWorker =
   | { type: 'hosts'; update: HostUpdate }
   | { type: 'runtime'; runtime: PlainRuntime }
+  /** Secrets of a file that changed. */
+  | { type: 'secrets'; secrets: readonly NamedSecret[] }
   | { type: 'logLevel'; level: LogLevel; component?: string }
   | { type: 'reopenLogs' }
   | { type: 'healthCheck'; failed: boolean }

@@ -19,6 +19,7 @@ import { ConnectionHandler } from '../network/connection_handler.ts';
 import { createClientConnection, createServerConnection } from '../network/connection_impl.ts';
 import { type ConnectionStatus, connectionStatus } from '../network/connection_status.ts';
 import type { ListenerProto } from '../network/listener_config.ts';
+import { SecretStore } from '../network/secrets.ts';
 import type { SocketInterfaces } from '../network/socket_interfaces.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { snapshotFromPlain } from '../runtime/snapshot.ts';
@@ -43,6 +44,7 @@ export class WorkerRuntime {
   readonly services: Services;
   readonly runtime: { snapshot: Runtime['snapshot'] };
   readonly sockets: SocketInterfaces;
+  readonly secrets: SecretStore;
   readonly index: number;
   /** Runs at each look of the watchdog: how many blocks of buffer memory this worker's connections and messages hold. */
   readonly recordBuffers: () => void;
@@ -51,6 +53,7 @@ export class WorkerRuntime {
   /** Throws ConfigError. Opens log files, no sockets. */
   constructor(init: WorkerInit) {
     this.index = init.index;
+    this.secrets = new SecretStore(init.secrets);
     this.log = new LogSink(init.log);
     const mainLog = this.log.logger('main');
     this.dispatcher = createDispatcher(init.backend, {
@@ -88,6 +91,7 @@ export class WorkerRuntime {
         workerIndex: init.index,
         transportSockets: (typeName) => UPSTREAM_TRANSPORT_SOCKETS.get(typeName),
         logger: (name) => this.log.logger(name),
+        secrets: this.secrets,
       },
       {
         clusters: (init.bootstrap.staticResources?.clusters ?? []) as unknown as PlainCluster[],
@@ -130,6 +134,7 @@ export class WorkerRuntime {
       logger: (name) => this.log.logger(name),
       workerIndex: init.index,
       scripts: this.scripts,
+      secrets: this.secrets,
       onDestroy: () => {},
     };
     this.handler = new ConnectionHandler({ context, extensions: LISTENER_EXTENSIONS, createServerConnection });

@@ -167,6 +167,7 @@ class RunningFilter implements FilterTest {
         listenAddresses: [],
         socketInterfaces: {},
         scripts: { directory: process.cwd(), validateOnly: false, sharedData: SharedDataTable.allocate() },
+        secrets: [],
       });
       void this.discovery.start((update) => this.worker.clusters.applyHosts(update));
       for (const update of this.discovery.current()) this.worker.clusters.applyHosts(update);

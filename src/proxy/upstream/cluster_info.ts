@@ -20,6 +20,7 @@ export interface ClusterInfoContext {
   readonly workerIndex?: number;
   readonly transportSockets?: UpstreamContext['transportSockets'];
   readonly logger?: UpstreamContext['logger'];
+  readonly secrets?: UpstreamContext['secrets'];
 }
 
 export class ClusterInfoImpl implements ClusterInfo {
@@ -69,6 +70,7 @@ export class ClusterInfoImpl implements ClusterInfo {
         workerIndex: context.workerIndex ?? 0,
         logger: context.logger?.('upstream') ?? NO_LOG,
         onDestroy: (callback) => this.onClose.push(callback),
+        ...(context.secrets !== undefined && { secrets: context.secrets }),
       },
     );
     const factories = [...this.transportSockets.factories()];

@@ -3,6 +3,7 @@ import type { Dispatcher } from '../../core/event/dispatcher.ts';
 import type { Scope } from '../../core/stats/stats.ts';
 import type { Connection } from '../network/connection.ts';
 import type { ConnectOptions, SocketInterface } from '../network/io_handle.ts';
+import type { SecretStore } from '../network/secrets.ts';
 import type { TransportSocketFactory, TransportSocketOptions } from '../network/transport_socket.ts';
 import type { TransportSocketConfigFactory } from '../network/transport_socket_config.ts';
 import type { Runtime } from '../runtime/runtime.ts';
@@ -32,4 +33,6 @@ export interface UpstreamContext {
   /** Transport sockets that configuration can name; absent: plain text only. */
   readonly transportSockets?: (typeName: string) => TransportSocketConfigFactory | undefined;
   readonly logger?: (name: string) => Logger;
+  /** Absent: no transport socket can name secrets. */
+  readonly secrets?: SecretStore;
 }

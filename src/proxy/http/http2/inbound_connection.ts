@@ -180,7 +180,7 @@ export abstract class Http2InboundConnection extends Http2Connection {
     this.contentLeft = length;
     if (!this.receiveWindow.take(length)) return this.fail(ErrorCode.FlowControlError, 'connection window exceeded');
     let stream = this.streams.get(id) ?? null;
-    if (stream !== null && stream.remoteEnd) {
+    if (stream?.remoteEnd) {
       this.streamError(stream, ErrorCode.StreamClosed);
       stream = null;
     } else if (stream === null && !this.wasReset(id)) this.writeReset(id, ErrorCode.StreamClosed);

@@ -2,8 +2,10 @@
 import type { Dispatcher } from '../../../../core/event/dispatcher.ts';
 import { ClientTls } from '../../../../core/tls/client.ts';
 import { ServerTls } from '../../../../core/tls/server.ts';
+import { FileWatcher } from '../../../common/file_watcher.ts';
 import { ConfigError } from '../../../config/error.ts';
 import type { IoHandle } from '../../../network/io_handle.ts';
+import { SecretStore } from '../../../network/secrets.ts';
 import type { TransportSocketFactory, TransportSocketOptions } from '../../../network/transport_socket.ts';
 import type { TransportSocketConfigFactory, TransportSocketContext } from '../../../network/transport_socket_config.ts';
 import type { TypedConfig } from '../../../server/factory_context.ts';
@@ -17,7 +19,7 @@ import {
   type UpstreamTlsContextConfig,
   watchedDirectories,
 } from './context_config.ts';
-import { FileWatcher } from './file_watcher.ts';
+import { secretsOf, withSecrets } from './sds.ts';
 import { TlsStats } from './stats.ts';
 import { TlsSocket } from './tls_socket.ts';
 
@@ -43,12 +45,13 @@ export class DownstreamTlsSocketFactory implements TransportSocketFactory {
 
   /** Throws ConfigError. */
   constructor(config: DownstreamTlsContextConfig, context: TransportSocketContext) {
-    this.verifiesPeer = config.commonTlsContext?.validationContext !== undefined;
-    this.tls = asConfigError(() => new ServerTls(serverSettings(config)));
-    this.stats = new TlsStats(context.statsScope);
+    const first = withSecrets(config, context.secrets ?? NO_SECRETS);
+    this.verifiesPeer = first.commonTlsContext?.validationContext !== undefined;
+    this.tls = asConfigError(() => new ServerTls(serverSettings(first)));
+    this.stats = new TlsStats(context.statsScope, 'server');
     noteCertificates(this.stats, this.tls, context);
-    followFiles(config.commonTlsContext, context, this.stats, () => {
-      this.tls.reload(serverSettings(config));
+    follow(config, first, context, this.stats, (now) => {
+      this.tls.reload(serverSettings(now));
       noteCertificates(this.stats, this.tls, context);
     });
   }
@@ -74,20 +77,21 @@ export class UpstreamTlsSocketFactory implements TransportSocketFactory {
 
   /** Throws ConfigError. */
   constructor(config: UpstreamTlsContextConfig, context: TransportSocketContext) {
+    const first = withSecrets(config, context.secrets ?? NO_SECRETS);
+    this.verifiesPeer = first.commonTlsContext?.validationContext !== undefined;
     this.autoSanValidation = config.autoSniSanValidation ?? false;
-    if (this.autoSanValidation && config.commonTlsContext?.validationContext === undefined) {
+    if (this.autoSanValidation && !this.verifiesPeer) {
       throw new ConfigError("'auto_sni_san_validation' was configured without configuring a validation context", {
         path: 'auto_sni_san_validation',
       });
     }
     this.sni = config.sni ?? '';
     this.autoHostSni = config.autoHostSni ?? false;
-    this.verifiesPeer = config.commonTlsContext?.validationContext !== undefined;
-    this.tls = asConfigError(() => new ClientTls(clientSettings(config)));
-    this.stats = new TlsStats(context.statsScope);
+    this.tls = asConfigError(() => new ClientTls(clientSettings(first)));
+    this.stats = new TlsStats(context.statsScope, 'client');
     noteCertificates(this.stats, this.tls, context);
-    followFiles(config.commonTlsContext, context, this.stats, () => {
-      this.tls.reload(clientSettings(config));
+    follow(config, first, context, this.stats, (now) => {
+      this.tls.reload(clientSettings(now));
       noteCertificates(this.stats, this.tls, context);
     });
   }
@@ -117,20 +121,24 @@ function noteCertificates(stats: TlsStats, tls: ServerTls | ClientTls, context: 
   if (context.workerIndex === 0) stats.setCertificates(tls.certificates);
 }
 
-/** Reads everything again when a file changed; what cannot be used is told, and the old stays. */
-function followFiles(
-  common: CommonTlsContextConfig | undefined,
+/**
+ * Reads everything again when a file or a secret changed; what cannot be used is told, and the old stays until it can. `first` is
+ * `config` with the secrets that there are.
+ */
+function follow<T extends { commonTlsContext?: CommonTlsContextConfig }>(
+  config: T,
+  first: T,
   context: TransportSocketContext,
   stats: TlsStats,
-  reload: () => void,
+  use: (now: T) => void,
 ): void {
-  const files = filesOf(common ?? {});
-  if (files.length === 0) return;
-  const watcher = new FileWatcher(files, watchedDirectories(common ?? {}), () => {
+  let now = first;
+  let watcher: FileWatcher | null = null;
+  const take = (what: string): boolean => {
     try {
-      asConfigError(reload);
+      asConfigError(() => use(now));
       stats.context_reloaded.inc();
-      context.logger.info(`TLS certificates reloaded: ${files.join(', ')}`);
+      context.logger.info(`TLS certificates reloaded: ${what}`);
       return true;
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
@@ -138,6 +146,35 @@ function followFiles(
       context.logger.warn(`TLS certificates not reloaded, the old ones stay in use: ${error.message}`);
       return false;
     }
+  };
+  const watch = (): void => {
+    watcher?.close();
+    const files = filesOf(now.commonTlsContext ?? {});
+    const directories = watchedDirectories(now.commonTlsContext ?? {});
+    watcher = files.length === 0 ? null : new FileWatcher(files, directories, () => take(files.join(', ')));
+  };
+  watch();
+  const { secrets } = context;
+  const names = secretsOf(config);
+  const unsubscribe =
+    secrets === undefined || names.length === 0
+      ? null
+      : secrets.subscribe(names, () => {
+          try {
+            now = withSecrets(config, secrets);
+          } catch (error) {
+            if (!(error instanceof ConfigError)) throw error;
+            stats.context_reload_failed.inc();
+            context.logger.warn(`TLS secrets not taken, the old ones stay in use: ${error.message}`);
+            return;
+          }
+          if (take(`secrets ${names.map((secret) => secret.name).join(', ')}`)) stats.ssl_context_update_by_sds.inc();
+          watch();
+        });
+  context.onDestroy(() => {
+    unsubscribe?.();
+    watcher?.close();
   });
-  context.onDestroy(() => watcher.close());
 }
+
+const NO_SECRETS = new SecretStore();

@@ -1,7 +1,7 @@
 /**
  * Reads `envoy.extensions.transport_sockets.tls.v3` contexts into settings of the TLS engine, and says which files they came from.
  *
- * Refused with a clear error: SDS, certificate providers, private key providers, custom handshakers and validators, signed
+ * Refused with a clear error: SDS from a control plane, certificate providers, private key providers, custom handshakers and validators, signed
  * certificate timestamps, TLS below 1.2, renegotiation, strict OCSP policies.
  */
 import { appendFileSync } from 'node:fs';

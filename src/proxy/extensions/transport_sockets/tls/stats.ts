@@ -17,12 +17,14 @@ export class TlsStats {
   /** Certificates that were replaced while running. */
   readonly context_reloaded: Counter;
   readonly context_reload_failed: Counter;
+  /** A secret was replaced. */
+  readonly ssl_context_update_by_sds: Counter;
   private readonly scope: Scope;
   /** `versions.TLSv1.3` and the like, made when first seen. */
   private readonly named = new Map<string, Counter>();
   private readonly expirations: Gauge[] = [];
 
-  constructor(parent: Scope) {
+  constructor(parent: Scope, side: 'server' | 'client') {
     const scope = parent.scope('ssl.');
     this.scope = scope;
     this.connection_error = scope.counter('connection_error');
@@ -36,6 +38,7 @@ export class TlsStats {
     this.was_key_usage_invalid = scope.counter('was_key_usage_invalid');
     this.context_reloaded = scope.counter('context_reloaded');
     this.context_reload_failed = scope.counter('context_reload_failed');
+    this.ssl_context_update_by_sds = parent.counter(`${side}_ssl_socket_factory.ssl_context_update_by_sds`);
   }
 
   countHandshake(info: TlsInfo): void {

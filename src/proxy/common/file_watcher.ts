@@ -10,14 +10,15 @@ const SETTLE_MS = 100;
 
 export class FileWatcher {
   private readonly files: readonly string[];
-  private readonly onChange: () => boolean;
+  private readonly onChange: () => boolean | Promise<boolean>;
   private readonly watchers: FSWatcher[] = [];
   private identity: string;
   private timer: NodeJS.Timeout | null = null;
   private closed = false;
+  private asking = false;
 
   /** Besides the files' own, `directories` are watched. `onChange` answers whether the change was taken; if not, it is asked again at the next event. */
-  constructor(files: readonly string[], directories: readonly string[], onChange: () => boolean) {
+  constructor(files: readonly string[], directories: readonly string[], onChange: () => boolean | Promise<boolean>) {
     this.files = files;
     this.onChange = onChange;
     this.identity = this.look();
@@ -42,10 +43,29 @@ export class FileWatcher {
     if (this.timer !== null || this.closed) return;
     this.timer = setTimeout(() => {
       this.timer = null;
-      const identity = this.look();
-      if (!this.closed && identity !== this.identity && this.onChange()) this.identity = identity;
+      if (!this.closed) this.check();
     }, SETTLE_MS);
     this.timer.unref();
+  }
+
+  private check(): void {
+    const identity = this.look();
+    if (identity === this.identity) return;
+    if (this.asking) {
+      // What changed meanwhile is looked at after the answer.
+      this.schedule();
+      return;
+    }
+    const answer = this.onChange();
+    if (typeof answer === 'boolean') {
+      if (answer) this.identity = identity;
+      return;
+    }
+    this.asking = true;
+    void answer.then((taken) => {
+      this.asking = false;
+      if (taken) this.identity = identity;
+    });
   }
 
   private look(): string {
