@@ -153,6 +153,8 @@ struct session {
   struct endpoint local, remote;
   int error;
   bool read_closed, peer_closed, write_shut, ring_on_accept, v6only;
+  /* What it waits for while CONNECTING is a connection, not an address to listen at. */
+  bool dialing;
   /* A write found no memory although there was room. */
   bool starved;
   /* Linger for no time: close is a reset. */

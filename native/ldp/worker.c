@@ -258,6 +258,7 @@ int session_listen(struct session *s, int backlog) {
   if (s->state == SESSION_LISTENING) return 0;
   if (s->state > SESSION_BOUND) return EINVAL;
   s->state = SESSION_CONNECTING;
+  s->dialing = false;
   some_passive = true;
   expect_answer(s);
   send_listen(s);
@@ -289,6 +290,7 @@ int session_connect(struct session *s) {
   if (s->state > SESSION_BOUND) return s->state == SESSION_CONNECTING ? EALREADY : EISCONN;
   take_up_listeners(s->remote.port, false);
   s->state = SESSION_CONNECTING;
+  s->dialing = true;
   s->error = 0;
   s->read_closed = s->peer_closed = false;
   expect_answer(s);
@@ -363,6 +365,13 @@ void session_close(struct session *s) {
       leave_slot(s);
       session_forget(s);
     }
+  } else if (state == SESSION_CONNECTING && s->dialing && !gone) {
+    /* Nothing follows; an answer that is on its way already is refused. */
+    int32_t m[CONTROL_ELEMENT_WORDS] = {0};
+    m[MESSAGE_TYPE] = REQUEST_CANCEL;
+    m[MESSAGE_CONTEXT] = s->context;
+    send_message(m, false);
+    session_forget(s);
   } else if (state != SESSION_CONNECTING || gone) session_forget(s);
 }
 

@@ -30,3 +30,31 @@ describe('sockets of a native program', { skip: noCompiler || missing('python3')
     });
   }
 });
+
+const GIVES_UP = `
+import socket, time
+s = socket.socket(); s.setblocking(False); s.connect_ex(('10.9.0.99', 80)); s.close(); time.sleep(60)`;
+
+test('a connect that is on its way ends when the socket is closed', { skip: noCompiler || missing('python3') }, async () => {
+  const device = { kind: 'pipe', name: 'p1', peer: 'p2', addresses: ['10.9.0.1/24'] };
+  const other = await LdpStack.create({ network: { devices: [device] } });
+  try {
+    const program = other.start('python3', ['-c', GIVES_UP]);
+    // Until the connect was made, and nothing is left of it.
+    for (;;) {
+      const { connects, sessions } = JSON.parse((await other.stack.command('show session', { json: true })).text) as {
+        connects: number;
+        sessions: number;
+      };
+      if (connects === 1 && sessions === 0) break;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    const { connections } = JSON.parse((await other.stack.command('show tcp stats', { json: true })).text) as {
+      connections: number;
+    };
+    assert.equal(connections, 0);
+    assert.equal(program.exitCode, null);
+  } finally {
+    await other.close();
+  }
+});

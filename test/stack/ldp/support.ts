@@ -27,8 +27,8 @@ export class LdpStack {
     this.env = { ...process.env, LD_PRELOAD: ldpLibrary(directory), SLUICE_RUNTIME_DIR: stack.runtimeDir };
   }
 
-  static async create(): Promise<LdpStack> {
-    return new LdpStack(mkdtempSync(join(tmpdir(), 'sluice-ldp-')), await createHostStack());
+  static async create(options: Parameters<typeof createHostStack>[0] = {}): Promise<LdpStack> {
+    return new LdpStack(mkdtempSync(join(tmpdir(), 'sluice-ldp-')), await createHostStack(options));
   }
 
   /** On the host stack, or (`env` of the caller) elsewhere. */
