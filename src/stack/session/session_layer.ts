@@ -46,6 +46,8 @@ export class SessionLayer implements SessionHost {
   readonly transportSessions: TransportSessions;
   /** A transport reaches beyond this stack. */
   private networked = false;
+  /** Protocols that may meet another one within this stack: TLS in the stack, and in the application over TCP. */
+  private readonly across = new Map<number, number>();
   private readonly ct: CtTransport;
   private readonly global = new Map<number, LookupTables>();
   readonly applications: ReadonlyMap<number, Application>;
@@ -82,6 +84,9 @@ export class SessionLayer implements SessionHost {
   registerTransport(transport: Transport): void {
     this.transports.set(transport.proto, transport);
     if (!transport.usesCrypto) this.networked = true;
+    if (transport.carriedBy === undefined) return;
+    this.across.set(transport.proto, transport.carriedBy);
+    this.across.set(transport.carriedBy, transport.proto);
   }
 
   /** `ip` is an address of this stack in that routing table. */
@@ -308,7 +313,8 @@ export class SessionLayer implements SessionHost {
     const find = (): Session | null =>
       action?.kind === 'redirect'
         ? this.listeners.ofApplication(action.appIndex, proto)
-        : this.findLocal(namespace, options, proto, remote);
+        : (this.findLocal(namespace, options, proto, remote) ??
+          this.findLocal(namespace, options, this.across.get(proto) ?? -1, remote));
     let listener = find();
     if (listener !== null) {
       // Who has stopped to listen before this connect was made may have said so in a queue that was not looked at yet.
@@ -324,9 +330,12 @@ export class SessionLayer implements SessionHost {
       }
       if (!this.chooseLocal(session, namespace)) return SessionError.noPort;
       const own = this.transports.get(proto);
-      if (own?.connectLocal !== undefined) {
-        const result = own.connectLocal(session, listener);
-        if (result !== SessionError.none) this.leaveTables(session);
+      if (listener.proto !== proto || own?.connectLocal !== undefined) {
+        const result =
+          listener.proto === proto
+            ? own!.connectLocal!(session, listener, target)
+            : this.connectAcross(session, listener, target);
+        if (result !== SessionError.none && session.worker !== null) this.leaveTables(session);
         return result;
       }
       const code = this.ct.connectTo(session, listener, target);
@@ -338,6 +347,12 @@ export class SessionLayer implements SessionHost {
     const transport = this.transports.get(proto);
     if (transport === undefined || transport === this.ct) return SessionError.noRoute;
     return transport.connect(session);
+  }
+
+  private connectAcross(session: Session, listener: Session, target: ListenerWorker): number {
+    const own = this.transports.get(session.proto);
+    const carried = own?.carriedBy === listener.proto ? own : this.transports.get(listener.proto)!;
+    return carried.connectAcross!(session, listener, target);
   }
 
   private findLocal(namespace: AppNamespace, options: Application['options'], proto: number, remote: Endpoint): Session | null {

@@ -27,6 +27,8 @@ export interface Transport {
   readonly name: string;
   /** Sessions need a configuration of TLS. */
   readonly usesCrypto?: boolean;
+  /** The protocol of the sessions that carry its own. */
+  readonly carriedBy?: number;
 
   /** Starts to accept at the listener's local endpoint. Returns a SessionError code. */
   listen(listener: Session): number;
@@ -38,8 +40,10 @@ export interface Transport {
    * `connectNotify`, unless `reset` comes first.
    */
   connect(session: Session): number;
-  /** Connects to a listener of this stack, in place of a cut-through. The outcome comes as with `connect`. */
-  connectLocal?(session: Session, listener: Session): number;
+  /** Connects to a listener of this stack, for `target` of its workers, in place of a cut-through. The outcome comes as with `connect`. */
+  connectLocal?(session: Session, listener: Session, target: ListenerWorker): number;
+  /** The same where only one of the two is of this protocol, and the other of the one that carries it. */
+  connectAcross?(session: Session, listener: Session, target: ListenerWorker): number;
   /** The application writes no more: send the FIN once the send FIFO is empty. */
   halfClose(session: Session): void;
   /** The application has closed: deliver what is in the send FIFO, then close. Ends with `closedNotify`. */

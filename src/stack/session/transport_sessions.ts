@@ -159,7 +159,7 @@ export class TransportSessions {
   }
 
   private announce(type: number, session: Session, context: number): void {
-    this.transportOf(session).announcing?.(session);
+    if (session.crypto !== null || session.listener?.crypto) this.transportOf(session).announcing?.(session);
     const { message } = this;
     const fifos = session.fifos!;
     message[MessageWord.type] = type;

@@ -19,8 +19,9 @@ import type { TlsInfo } from '../../core/tls/info.ts';
 import type { SessionCrypto } from '../session/crypto_config.ts';
 import { Endpoint } from '../session/endpoint.ts';
 import { SessionError } from '../session/errors.ts';
-import type { Session } from '../session/session.ts';
+import type { ListenerWorker, Session } from '../session/session.ts';
 import type { SessionHost } from '../session/transport.ts';
+import type { SessionSide } from './app_carrier.ts';
 import type { Carrier, CarrierUser } from './carrier.ts';
 import { clientContext, serverContext } from './contexts.ts';
 import type { TlsStats } from './stats.ts';
@@ -58,7 +59,7 @@ export interface TlsConnectionOwner {
   settled(connection: TlsConnection): void;
 }
 
-export class TlsConnection implements CarrierUser {
+export class TlsConnection implements CarrierUser, SessionSide {
   queued = false;
   carrier!: Carrier;
   info: TlsInfo | null = null;
@@ -68,6 +69,7 @@ export class TlsConnection implements CarrierUser {
   readonly remote = new Endpoint();
   private readonly owner: TlsConnectionOwner;
   private readonly crypto: SessionCrypto;
+  private readonly target: ListenerWorker | undefined;
   private readonly listenerGeneration: number;
   private readonly control: SliceBuffer;
   private phase: Phase = Phase.connecting;
@@ -83,12 +85,19 @@ export class TlsConnection implements CarrierUser {
   private finSent = false;
   private closing = false;
 
-  /** `session` null: accepted for `listener`. */
-  constructor(owner: TlsConnectionOwner, crypto: SessionCrypto, session: Session | null, listener: Session | null) {
+  /** `session` null: accepted for `listener`, and `target` of its workers when that is chosen already. */
+  constructor(
+    owner: TlsConnectionOwner,
+    crypto: SessionCrypto,
+    session: Session | null,
+    listener: Session | null,
+    target?: ListenerWorker,
+  ) {
     this.owner = owner;
     this.crypto = crypto;
     this.session = session;
     this.listener = listener;
+    this.target = target;
     this.listenerGeneration = listener === null ? 0 : listener.generation;
     this.control = new SliceBuffer(owner.slab);
   }
@@ -120,6 +129,14 @@ export class TlsConnection implements CarrierUser {
   }
 
   // --- what the application does ---
+
+  wrote(): void {
+    this.wake();
+  }
+
+  read(): void {
+    this.wake();
+  }
 
   halfClose(): void {
     this.finWanted = true;
@@ -253,8 +270,9 @@ export class TlsConnection implements CarrierUser {
       this.session = null;
     } else {
       stats.handshakesAccepted++;
-      const listens = listener.accept !== null && listener.generation === this.listenerGeneration;
-      this.session = listens ? host.acceptNotify(listener, this, this.local, this.remote, undefined, alpn) : null;
+      const accept = listener.generation === this.listenerGeneration ? listener.accept : null;
+      const target = accept?.workers.find((entry) => entry === this.target && !entry.worker.overloaded);
+      this.session = accept === null ? null : host.acceptNotify(listener, this, this.local, this.remote, target, alpn);
       if (this.session !== null) return;
     }
     this.stop();

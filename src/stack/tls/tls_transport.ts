@@ -12,8 +12,9 @@ import { NativeMemory } from '../../core/sys/memory.ts';
 import { TlsConfigError } from '../../core/tls/errors.ts';
 import type { Endpoint } from '../session/endpoint.ts';
 import { SessionError } from '../session/errors.ts';
-import type { Session } from '../session/session.ts';
+import type { ListenerWorker, Session } from '../session/session.ts';
 import { type SessionHost, type Transport, TransportProto } from '../session/transport.ts';
+import { AppCarrier, type SessionSide } from './app_carrier.ts';
 import { LocalCarrier, LowerSession } from './carrier.ts';
 import { TlsConnection, type TlsConnectionOwner } from './connection.ts';
 import { clientContext, serverContext } from './contexts.ts';
@@ -42,6 +43,7 @@ export class TlsTransport implements Transport, SessionHost, TlsConnectionOwner 
   readonly proto = TransportProto.tls;
   readonly name = 'tls';
   readonly usesCrypto = true;
+  readonly carriedBy = TransportProto.tcp;
   readonly host: SessionHost;
   readonly stats = new TlsStats();
   private readonly below: Transport | null;
@@ -104,7 +106,7 @@ export class TlsTransport implements Transport, SessionHost, TlsConnectionOwner 
     return SessionError.none;
   }
 
-  connectLocal(session: Session, listener: Session): number {
+  connectLocal(session: Session, listener: Session, target: ListenerWorker): number {
     const code = this.tryContext(() => {
       clientContext(session.crypto!.config);
       serverContext(listener.crypto!.config);
@@ -113,7 +115,7 @@ export class TlsTransport implements Transport, SessionHost, TlsConnectionOwner 
     if (!this.mayHandshake(listener)) return SessionError.refused;
     const [to, from] = LocalCarrier.pair();
     const client = new TlsConnection(this, session.crypto!, session, null);
-    const server = new TlsConnection(this, listener.crypto!, null, listener);
+    const server = new TlsConnection(this, listener.crypto!, null, listener, target);
     client.carrier = to;
     to.use(client);
     server.carrier = from;
@@ -128,20 +130,52 @@ export class TlsTransport implements Transport, SessionHost, TlsConnectionOwner 
     return SessionError.none;
   }
 
+  /** One of the two does TLS by itself. */
+  connectAcross(session: Session, listener: Session, target: ListenerWorker): number {
+    const isClient = session.proto === this.proto;
+    const crypto = isClient ? session.crypto! : listener.crypto!;
+    const code = this.tryContext(() => (isClient ? clientContext(crypto.config) : serverContext(crypto.config)));
+    if (code !== SessionError.none) return code;
+    if (!isClient && !this.mayHandshake(listener)) return SessionError.refused;
+    const connection = isClient
+      ? new TlsConnection(this, crypto, session, null)
+      : new TlsConnection(this, crypto, null, listener, target);
+    const carrier = new AppCarrier(this.host, connection);
+    connection.carrier = carrier;
+    connection.local.copyFrom(session.remote);
+    connection.remote.copyFrom(session.local);
+    let plain: Session | null = session;
+    if (isClient) {
+      plain = this.host.acceptNotify(listener, carrier.side, session.remote, session.local, target);
+      if (plain === null) return SessionError.alloc;
+      session.connection = connection;
+      this.handshakes.add(connection);
+    } else {
+      session.transport = this.proto;
+      session.connection = carrier.side;
+      if (!this.host.connectNotify(session, SessionError.none)) return SessionError.none;
+      this.count(connection);
+    }
+    plain.transport = this.proto;
+    carrier.open(plain);
+    connection.begin();
+    return SessionError.none;
+  }
+
   halfClose(session: Session): void {
-    connectionOf(session)?.halfClose();
+    sideOf(session)?.halfClose();
   }
 
   close(session: Session): void {
-    connectionOf(session)?.close();
+    sideOf(session)?.close();
   }
 
   reset(session: Session): void {
-    connectionOf(session)?.reset();
+    sideOf(session)?.reset();
   }
 
   abort(session: Session): void {
-    connectionOf(session)?.abort();
+    sideOf(session)?.abort();
   }
 
   announcing(session: Session): void {
@@ -164,11 +198,11 @@ export class TlsTransport implements Transport, SessionHost, TlsConnectionOwner 
   }
 
   appWriteEvent(session: Session): void {
-    connectionOf(session)?.wake();
+    sideOf(session)?.wrote();
   }
 
   appReadEvent(session: Session): void {
-    connectionOf(session)?.wake();
+    sideOf(session)?.read();
   }
 
   attribute(session: Session, name: string, value?: number): number | undefined {
@@ -177,7 +211,7 @@ export class TlsTransport implements Transport, SessionHost, TlsConnectionOwner 
 
   format(session: Session, verbose: number): string {
     const connection = connectionOf(session);
-    if (connection === null) return 'closed';
+    if (connection === null) return session.connection === null ? 'closed' : 'carries TLS of this stack';
     const { info, carrier } = connection;
     const settled =
       info === null || !info.handshakeComplete
@@ -351,6 +385,11 @@ export class TlsTransport implements Transport, SessionHost, TlsConnectionOwner 
     }
     return this.memory;
   }
+}
+
+/** A session's connection, or that of a plain one which carries a connection's records. */
+function sideOf(session: Session): SessionSide | null {
+  return session.connection as SessionSide | null;
 }
 
 function connectionOf(session: Session): TlsConnection | null {

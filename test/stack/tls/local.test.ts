@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { after, before, test } from 'node:test';
+import { connect as connectTls, createServer, type TLSSocket } from 'node:tls';
 import { runCommand } from '../../../src/stack/ctl/commands.ts';
 import { HostStack } from '../../../src/stack/host_stack.ts';
 import { attach, type Server, type Socket, type TlsOptions, type VclNet } from '../../../src/stack/index.ts';
@@ -162,6 +163,38 @@ test('a client that leaves during its handshake leaves nothing behind', async ()
   await once(socket, 'close');
   listener.close();
   await once(listener, 'close');
+  assert.deepEqual(sessions(), []);
+});
+
+test('an application that does TLS by itself meets one whose TLS is in the stack, either way round', async () => {
+  const sent = randomBytes(1_000_000);
+  const { port, listener } = await listen(SERVER, (socket) => socket.pipe(socket));
+  const plain = client.connect({ port, host: '127.0.0.1' });
+  const own = connectTls({ socket: plain, servername: 'localhost', ca: ca.certificate, ALPNProtocols: ['h2'] });
+  await once(own, 'secureConnect');
+  assert.equal(own.alpnProtocol, 'h2');
+  own.end(sent);
+  assert.ok((await buffer(own)).equals(sent));
+  listener.close();
+  await once(listener, 'close');
+
+  const tlsServer = createServer({ cert: certificate.certificate, key: certificate.key }, (socket) => socket.pipe(socket));
+  const carried = server.serve(tlsServer);
+  carried.listen(0, '127.0.0.1');
+  await once(carried, 'listening');
+  const socket = client.connect({ port: carried.address()!.port, host: '127.0.0.1', tls: CLIENT });
+  const wrong = client.connect({ port: carried.address()!.port, host: '127.0.0.1', servername: 'x', tls: CLIENT });
+  assert.equal(await failure(wrong), 'EKEYREJECTED');
+  socket.end(sent);
+  assert.ok((await buffer(socket)).equals(sent));
+  // One that is reset in the middle.
+  const other_ = client.connect({ port: carried.address()!.port, host: '127.0.0.1', tls: CLIENT });
+  const [accepted] = (await once(tlsServer, 'secureConnection')) as [TLSSocket];
+  const failed = once(accepted, 'error');
+  other_.resetAndDestroy();
+  assert.equal(((await failed)[0] as NodeJS.ErrnoException).code, 'ECONNRESET');
+  carried.close();
+  await once(carried, 'close');
   assert.deepEqual(sessions(), []);
 });
 
