@@ -2,14 +2,18 @@
  * Proxy to a local upstream over cut-through, against the same pair over kernel loopback. CPU per request of proxy, upstream and stack
  * together, and Gbit/s of 1 MB bodies. The client is wrk on the kernel in both cases; proxy on core 0, upstream and load on core 1.
  *
+ * The client side of the proxy costs the same in both, and for 1 MB it is most of the work: `client side alone` is a proxy that answers by
+ * itself, so nothing that happens behind it can bring a figure below that. The rows `all local` leave the kernel out altogether: clients
+ * reach the proxy over cut-through too, against clients on kernel loopback (the same client program in both, `client.ts`).
+ *
  * Two upstreams: a second Sluice (its 1 MB body is a direct response, so that only moving bytes counts), and a Node server, which is on the
  * host stack unchanged by `sluice exec`.
  */
 import { cpuOf, median } from '../lib/processes.ts';
 import { type Row, row } from '../lib/report.ts';
-import { wrk } from '../lib/wrk.ts';
+import { type WrkResult, wrk } from '../lib/wrk.ts';
 import type { BenchOptions } from '../run.ts';
-import { type Setup, start, startStack, type Way } from './setups.ts';
+import { ownClient, type Setup, start, startAlone, startStack, type Way } from './setups.ts';
 
 interface Sample {
   cpu: number;
@@ -19,20 +23,29 @@ interface Sample {
 }
 
 const CONNECTIONS = 64;
+const PATHS = [
+  ['small', '/small'],
+  ['1 MB', '/1m'],
+] as const;
 
 export async function run(options: BenchOptions): Promise<Row[]> {
   const stack = await startStack();
   const rows: Row[] = [];
-  let at = 24;
+  let at = 20;
+  const next = (): number => {
+    at += 2;
+    return at;
+  };
+  const alone = await startAlone(next());
   for (const upstream of ['sluice', 'node'] as const) {
-    const setups = [await start('cut-through', upstream, at, stack), await start('kernel', upstream, at + 2, null)];
-    at += 4;
-    for (const [name, path] of [
-      ['small', '/small'],
-      ['1 MB', '/1m'],
-    ] as const) {
-      rows.push(...report(`${upstream}, ${name}`, name === '1 MB', await measure(setups, path, options)));
+    const setups = [await start('cut-through', upstream, next(), stack), await start('kernel', upstream, next(), null)];
+    for (const [name, path] of PATHS) {
+      rows.push(...report(`${upstream}, ${name}`, name === '1 MB', await measure([...setups, alone], path, options)));
     }
+  }
+  const local = [await start('cut-through', 'node', next(), stack, true), await start('kernel', 'node', next(), null, true)];
+  for (const [name, path] of PATHS) {
+    rows.push(...report(`all local, ${name}`, name === '1 MB', await measure(local, path, options)));
   }
   return rows;
 }
@@ -44,16 +57,15 @@ async function measure(setups: Setup[], path: string, options: BenchOptions): Pr
       const { user, sys } = cpuOf(pid);
       return sum + user + sys;
     }, 0);
-  for (const { port } of setups) await wrk(`http://127.0.0.1:${port}${path}`, CONNECTIONS, 1);
+  for (const setup of setups) await load(setup, path, 1);
   for (let round = 0; round < options.rounds; round++) {
     for (let i = 0; i < setups.length; i++) {
-      const { way, port, upstream, proxy, stack } = setups[(i + round) % setups.length];
-      const pids = stack === null ? [upstream, proxy] : [upstream, proxy, stack];
-      const before = cpu(pids);
-      const result = await wrk(`http://127.0.0.1:${port}${path}`, CONNECTIONS, options.seconds);
-      const used = cpu(pids) - before;
-      if (result.errors > 0) throw new Error(`${way} ${path}: ${result.errors} errors`);
-      samples.get(way)!.push({
+      const setup = setups[(i + round) % setups.length];
+      const before = cpu(setup.pids);
+      const result = await load(setup, path, options.seconds);
+      const used = cpu(setup.pids) - before;
+      if (result.errors > 0) throw new Error(`${setup.way} ${path}: ${result.errors} errors`);
+      samples.get(setup.way)!.push({
         cpu: used / result.requests,
         rate: result.requests / result.seconds,
         gbits: (result.bytes * 8) / result.seconds / 1e9,
@@ -64,10 +76,17 @@ async function measure(setups: Setup[], path: string, options: BenchOptions): Pr
   return samples;
 }
 
+function load({ port, way, allLocal }: Setup, path: string, seconds: number): Promise<WrkResult> {
+  return allLocal
+    ? ownClient(port, path, CONNECTIONS, seconds, way === 'cut-through')
+    : wrk(`http://127.0.0.1:${port}${path}`, CONNECTIONS, seconds);
+}
+
 function report(name: string, big: boolean, samples: Map<Way, Sample[]>): Row[] {
   const of = (key: keyof Sample): { ours: number; peers: Record<string, number> } => {
     const value = (way: Way): number => median(samples.get(way)!.map((sample) => sample[key]));
-    return { ours: value('cut-through'), peers: { kernel: value('kernel') } };
+    const peers = [...samples.keys()].filter((way) => way !== 'cut-through');
+    return { ours: value('cut-through'), peers: Object.fromEntries(peers.map((way) => [way, value(way)])) };
   };
   const target = { peer: 'kernel', ratio: 0.67 };
   return [

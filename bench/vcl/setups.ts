@@ -1,24 +1,28 @@
 /** What the bench measures: a proxy and its upstream (a second Sluice, or a Node server), on the host stack or on the kernel. */
+import { once } from 'node:events';
 import { existsSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { startPinned, waitForPort } from '../lib/processes.ts';
+import { startPinned } from '../lib/processes.ts';
 import { LOAD_CORE, PROXY_CORE, portAt } from '../lib/proxies.ts';
+import type { WrkResult } from '../lib/wrk.ts';
 
 type Json = Record<string, unknown>;
-export type Way = 'cut-through' | 'kernel';
+export type Way = 'cut-through' | 'kernel' | 'client side alone';
 
 export interface Setup {
   way: Way;
+  /** Clients are on the host stack too, or (kernel) are the same program. */
+  allLocal: boolean;
   port: number;
-  upstream: number;
-  proxy: number;
-  stack: number | null;
+  /** Proxy, upstream, stack: those there are. */
+  pids: number[];
 }
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 const NODE_UPSTREAM = fileURLToPath(new URL('./upstream.ts', import.meta.url));
+const CLIENT = fileURLToPath(new URL('./client.ts', import.meta.url));
 const FLAGS = ['--disable-warning=ExperimentalWarning', MAIN];
 const TYPES = 'type.googleapis.com/envoy.';
 const VCL = 'envoy.extensions.vcl.vcl_socket_interface';
@@ -31,10 +35,18 @@ export async function startStack(): Promise<number> {
   return child.pid!;
 }
 
-export async function start(way: Way, upstream: 'sluice' | 'node', at: number, stack: number | null): Promise<Setup> {
+/** `all`: what is said of the upstream holds for the clients of the proxy too. */
+export async function start(
+  way: Way,
+  upstream: 'sluice' | 'node',
+  at: number,
+  stack: number | null,
+  all = false,
+): Promise<Setup> {
   const upstreamPort = portAt(at);
   const port = portAt(at + 1);
   const vcl = way === 'cut-through';
+  const clientsOnStack = vcl && all;
   const server =
     upstream === 'sluice'
       ? startSluice(LOAD_CORE, `upstream-${at}`, upstreamConfig(upstreamPort, vcl))
@@ -43,10 +55,18 @@ export async function start(way: Way, upstream: 'sluice' | 'node', at: number, s
           NODE_UPSTREAM,
           String(upstreamPort),
         ]);
-  const proxy = startSluice(PROXY_CORE, `proxy-${at}`, proxyConfig(port, upstreamPort, vcl));
-  await waitForPort(port);
-  await untilAnswered(port);
-  return { way, port, upstream: server.pid!, proxy: proxy.pid!, stack };
+  const proxy = startSluice(PROXY_CORE, `proxy-${at}`, proxyConfig(port, upstreamPort, vcl, clientsOnStack));
+  await untilAnswered(port, clientsOnStack);
+  const pids = [proxy.pid!, server.pid!, ...(stack === null ? [] : [stack])];
+  return { way, allLocal: all, port, pids };
+}
+
+/** A proxy that answers by itself, on the kernel. */
+export async function startAlone(at: number): Promise<Setup> {
+  const port = portAt(at);
+  const { pid } = startSluice(PROXY_CORE, `alone-${at}`, upstreamConfig(port, false));
+  await untilAnswered(port, false);
+  return { way: 'client side alone', allLocal: false, port, pids: [pid!] };
 }
 
 function startSluice(core: number, name: string, config: Json): ReturnType<typeof startPinned> {
@@ -55,14 +75,39 @@ function startSluice(core: number, name: string, config: Json): ReturnType<typeo
   return startPinned(core, process.execPath, [...FLAGS, 'proxy', '-c', file, '--concurrency', '1', '-l', 'error']);
 }
 
-async function untilAnswered(port: number): Promise<void> {
+async function untilAnswered(port: number, onStack: boolean): Promise<void> {
   for (let i = 0; i < 300; i++) {
-    const answer = await fetch(`http://127.0.0.1:${port}/small`).catch(() => null);
-    await answer?.arrayBuffer();
-    if (answer?.status === 200) return;
+    if (onStack) {
+      const result = await ownClient(port, '/small', 1, 0, true);
+      if (result.requests > 0 && result.errors === 0) return;
+    } else {
+      const answer = await fetch(`http://127.0.0.1:${port}/small`).catch(() => null);
+      await answer?.arrayBuffer();
+      if (answer?.status === 200) return;
+    }
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   throw new Error('the proxy does not reach its upstream');
+}
+
+/** The load of `client.ts`, on the load's core. */
+export async function ownClient(
+  port: number,
+  path: string,
+  connections: number,
+  seconds: number,
+  onStack: boolean,
+): Promise<WrkResult> {
+  const where = onStack ? [runtimeDir] : [];
+  const args = [port, path, connections, seconds, ...where].map(String);
+  const child = startPinned(LOAD_CORE, process.execPath, ['--disable-warning=ExperimentalWarning', CLIENT, ...args]);
+  let text = '';
+  child.stdout!.on('data', (chunk: Buffer) => {
+    text += chunk.toString();
+  });
+  const [code] = (await once(child, 'close')) as [number | null];
+  if (code !== 0) throw new Error(`the client ended with ${code}`);
+  return JSON.parse(text) as WrkResult;
 }
 
 function onVcl(vcl: boolean): Json {
@@ -109,7 +154,7 @@ function upstreamConfig(port: number, vcl: boolean): Json {
   return bootstrap(vcl, listener(port, routes, onVcl(vcl), { max_direct_response_body_size_bytes: 1024 * 1024 }), []);
 }
 
-function proxyConfig(port: number, upstreamPort: number, vcl: boolean): Json {
+function proxyConfig(port: number, upstreamPort: number, vcl: boolean, clientsOnStack: boolean): Json {
   const address = { socket_address: { address: '127.0.0.1', port_value: upstreamPort } };
   const cluster = {
     name: 'upstream',
@@ -119,5 +164,7 @@ function proxyConfig(port: number, upstreamPort: number, vcl: boolean): Json {
     load_assignment: { cluster_name: 'upstream', endpoints: [{ lb_endpoints: [{ endpoint: { address } }] }] },
     ...onVcl(vcl),
   };
-  return bootstrap(vcl, listener(port, [{ match: { prefix: '/' }, route: { cluster: 'upstream' } }], {}), [cluster]);
+  return bootstrap(vcl, listener(port, [{ match: { prefix: '/' }, route: { cluster: 'upstream' } }], onVcl(clientsOnStack)), [
+    cluster,
+  ]);
 }

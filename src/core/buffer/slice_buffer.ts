@@ -13,6 +13,11 @@ import { BLOCK_SHIFT, BLOCK_SIZE, type Slab } from './slab.ts';
 const SPARSE_SLICES = 8;
 const SPARSE_SHIFT = 10;
 
+/** A text of at least this length is a configured body, most likely the same as last time. */
+const LONG_TEXT = 4096;
+let lastText = '';
+let lastBytes: Uint8Array = new Uint8Array();
+
 export class SliceBuffer {
   readonly slab: Slab;
   /** Bytes in the buffer. Read-only for everyone else. */
@@ -133,7 +138,7 @@ export class SliceBuffer {
   }
 
   appendUtf8(text: string): void {
-    this.append(Buffer.from(text, 'utf8'));
+    this.append(text.length < LONG_TEXT ? Buffer.from(text, 'utf8') : longUtf8(text));
   }
 
   /** Copies bytes in, in front. */
@@ -357,4 +362,13 @@ export class SliceBuffer {
       this.onBelow?.();
     }
   }
+}
+
+/** Encoding a text of 1 MB takes longer than copying it does, and leaves as much for the garbage collector. */
+function longUtf8(text: string): Uint8Array {
+  if (text !== lastText) {
+    lastText = text;
+    lastBytes = Buffer.from(text, 'utf8');
+  }
+  return lastBytes;
 }

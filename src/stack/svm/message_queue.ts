@@ -14,6 +14,8 @@ export class MessageQueueProducer {
   private readonly i32: Int32Array<ArrayBuffer>;
   private readonly armed: number;
   private readonly ring: () => void;
+  private held = false;
+  private due = false;
 
   /** `ring` wakes the consumer. */
   constructor(segment: Segment, direction: number, ring: () => void) {
@@ -50,8 +52,21 @@ export class MessageQueueProducer {
     return true;
   }
 
+  /** Until `releaseBell` the doorbell does not ring: many messages, one sound. */
+  holdBell(): void {
+    this.held = true;
+  }
+
+  releaseBell(): void {
+    this.held = false;
+    if (!this.due) return;
+    this.due = false;
+    this.signal();
+  }
+
   signal(): void {
-    if (Atomics.load(this.i32, this.armed) !== 0 && Atomics.exchange(this.i32, this.armed, 0) !== 0) this.ring();
+    if (this.held) this.due = true;
+    else if (Atomics.load(this.i32, this.armed) !== 0 && Atomics.exchange(this.i32, this.armed, 0) !== 0) this.ring();
   }
 }
 

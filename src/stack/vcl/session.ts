@@ -162,15 +162,22 @@ export class VclSession {
 
   /** Writes up to `length` bytes and tells the peer. A short count means that the FIFO is full: a `Ready.out` event follows. */
   write(source: Uint8Array, offset = 0, length = source.length - offset): number {
+    const n = this.writeQuietly(source, offset, length);
+    if (n > 0) this.announceWritten();
+    return n;
+  }
+
+  /** As `write`, for a caller that calls `announceWritten` after the last of several. */
+  writeQuietly(source: Uint8Array, offset: number, length: number): number {
     const { tx } = this;
     if (tx === null || this.writeShut || this.peerClosed || this.error !== 0) return this.unwritable();
     let n = tx.write(source, offset, length);
     if (n < length && !tx.corrupted) n += this.retryWrite(tx, source, offset + n, length - n);
-    if (n > 0) {
-      this.announce(tx);
-      return n;
-    }
-    return length === 0 ? 0 : tx.corrupted ? this.fail(E.CONNRESET) : -E.AGAIN;
+    return n > 0 || length === 0 ? n : tx.corrupted ? this.fail(E.CONNRESET) : -E.AGAIN;
+  }
+
+  announceWritten(): void {
+    if (this.tx !== null) this.announce(this.tx);
   }
 
   /** As `write`, for a caller that looks again by itself: a short count brings no event. */

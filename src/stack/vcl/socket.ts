@@ -394,23 +394,28 @@ export class Socket extends Duplex implements SessionObserver {
       return;
     }
     this.timer?.refresh();
+    let written = 0;
+    let n = 0;
     while (pending.at < pending.chunks.length) {
       const chunk = pending.chunks[pending.at];
       const left = chunk.length - pending.offset;
-      const n = session.write(chunk, pending.offset, left);
-      if (n === -E.AGAIN) return;
-      if (n < 0) {
-        this.pending = null;
-        pending.callback(socketError(-n, 'write'));
-        return;
-      }
-      this.written += n;
+      n = session.writeQuietly(chunk, pending.offset, left);
+      if (n < 0) break;
+      written += n;
       if (n < left) {
         pending.offset += n;
         continue;
       }
       pending.at++;
       pending.offset = 0;
+    }
+    if (written > 0) session.announceWritten();
+    this.written += written;
+    if (n === -E.AGAIN) return;
+    if (n < 0) {
+      this.pending = null;
+      pending.callback(socketError(-n, 'write'));
+      return;
     }
     this.pending = null;
     pending.callback();

@@ -281,6 +281,17 @@ export class VclWorker {
     return this.drain(EVENTS_PER_POLL) > 0 || rung;
   }
 
+  /** Peers are not woken until `releaseBells`: once then, whatever there is for them. */
+  holdBells(): void {
+    const ends = this.ends.list;
+    for (let i = 0; i < ends.length; i++) ends[i].toPeer.holdBell();
+  }
+
+  releaseBells(): void {
+    const ends = this.ends.list;
+    for (let i = 0; i < ends.length; i++) ends[i].toPeer.releaseBell();
+  }
+
   /** A session found no memory. */
   starved(session: VclSession): void {
     this.memory.starved(session);

@@ -122,23 +122,28 @@ export class SessionStream implements SessionObserver {
       pending.callback(socketError(E.PIPE, 'write'));
       return;
     }
+    let written = 0;
+    let n = 0;
     while (pending.at < pending.chunks.length) {
       const chunk = pending.chunks[pending.at];
       const left = chunk.length - pending.offset;
-      const n = session.write(chunk, pending.offset, left);
-      if (n === -E.AGAIN) return;
-      if (n < 0) {
-        this.pending = null;
-        pending.callback(socketError(session.error || -n, 'write'));
-        return;
-      }
-      this.bytesWritten += n;
+      n = session.writeQuietly(chunk, pending.offset, left);
+      if (n < 0) break;
+      written += n;
       if (n < left) {
         pending.offset += n;
         continue;
       }
       pending.at++;
       pending.offset = 0;
+    }
+    if (written > 0) session.announceWritten();
+    this.bytesWritten += written;
+    if (n === -E.AGAIN) return;
+    if (n < 0) {
+      this.pending = null;
+      pending.callback(socketError(session.error || -n, 'write'));
+      return;
     }
     this.pending = null;
     pending.callback();

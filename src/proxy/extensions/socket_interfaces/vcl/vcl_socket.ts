@@ -180,7 +180,7 @@ export class VclSocket implements IoHandle, SessionObserver, Flushable {
   private read(): void {
     const { session } = this;
     const { slab } = this.thread.dispatcher;
-    for (let i = 0; i < MAX_READS; i++) {
+    for (let i = 0; i < MAX_READS && this.thread.mayRead; i++) {
       const readable = session.readable;
       if (readable === 0) {
         this.readEnd();
@@ -198,7 +198,7 @@ export class VclSocket implements IoHandle, SessionObserver, Flushable {
         if (n < 0 && n !== -E.AGAIN) this.fail(-n);
         return;
       }
-      this.thread.stats.rx_bytes.add(n);
+      this.thread.noteRead(n);
       const callbacks = this.callbacks!;
       callbacks.onRead(offset, n);
       if (!this.isOpen) return;
@@ -231,12 +231,13 @@ export class VclSocket implements IoHandle, SessionObserver, Flushable {
     if (unsent.slices > 1 && unsent.length <= MAX_JOINED_BYTES) unsent.join();
     const { slab } = unsent;
     let written = 0;
+    let error = 0;
     while (unsent.length > 0) {
       const length = unsent.lengthAt(0);
-      const n = session.write(slab.u8, unsent.offsetAt(0), length);
+      const n = session.writeQuietly(slab.u8, unsent.offsetAt(0), length);
       if (n < 0 && n !== -E.AGAIN) {
-        this.fail(-n);
-        return;
+        error = -n;
+        break;
       }
       if (n > 0) {
         unsent.drain(n);
@@ -246,6 +247,11 @@ export class VclSocket implements IoHandle, SessionObserver, Flushable {
         this.thread.stats.tx_blocked.inc();
         break;
       }
+    }
+    if (written > 0) session.announceWritten();
+    if (error !== 0) {
+      this.fail(error);
+      return;
     }
     if (written === 0) return;
     this.pendingBytes -= written;

@@ -22,6 +22,8 @@ import type { VclStats } from './stats.ts';
 
 /** As Envoy's MAX_EVENTS of one epoll wait. */
 const EVENTS_PER_WAKE = 128;
+/** Read by all sessions together before it is sent on: what has been copied in should still be in the cache when it is copied out. */
+const READ_BYTES_PER_TURN = 256 * 1024;
 const FIRST_REGISTER_TIMEOUT_MS = 1000;
 const RETRY_MS = 20;
 const MAX_RETRY_MS = 1000;
@@ -57,6 +59,10 @@ export class VclThread implements EventLoop {
   private readonly retry: Timer;
   private run: () => void = () => {};
   private readonly runSoon: SchedulableCallback;
+  private readBytes = 0;
+  private readonly resetRead = (): void => {
+    this.readBytes = 0;
+  };
   private flushes: Flushable[] = [];
   private flushesSpare: Flushable[] = [];
   private readonly flushAll = (): void => this.flush();
@@ -103,6 +109,17 @@ export class VclThread implements EventLoop {
     if (this.current !== null) this.lose(this.current);
   }
 
+  /** False when so much was read in this turn that it should be passed on first. */
+  get mayRead(): boolean {
+    return this.readBytes < READ_BYTES_PER_TURN;
+  }
+
+  noteRead(bytes: number): void {
+    if (this.readBytes === 0) this.dispatcher.atEndOfTurn(this.resetRead);
+    this.readBytes += bytes;
+    this.stats.rx_bytes.add(bytes);
+  }
+
   /** Calls `flushNow` once at the end of this turn. */
   flushLater(socket: Flushable): void {
     if (this.flushes.length === 0) this.dispatcher.atEndOfTurn(this.flushAll);
@@ -124,9 +141,15 @@ export class VclThread implements EventLoop {
   private flush(): void {
     const batch = this.flushes;
     this.flushes = this.flushesSpare;
-    for (let i = 0; i < batch.length; i++) batch[i].flushNow();
-    batch.length = 0;
-    this.flushesSpare = batch;
+    const worker = this.current;
+    worker?.holdBells();
+    try {
+      for (let i = 0; i < batch.length; i++) batch[i].flushNow();
+    } finally {
+      worker?.releaseBells();
+      batch.length = 0;
+      this.flushesSpare = batch;
+    }
   }
 
   private adopt(worker: VclWorker): void {
