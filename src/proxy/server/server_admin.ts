@@ -22,6 +22,7 @@ export function adminContext(server: Server): AdminContext {
     listeners: () =>
       server.listeners.map((listener) => ({ name: listener.name, addresses: listener.addresses.map((a) => a.asString) })),
     connections: (most) => server.pool.connections(most),
+    plugins: () => server.pool.plugins(),
     clustersText: () => clustersText(server.discovery.status()),
     clustersJson: () => clustersJson(server.discovery.status()),
     runtimeJson: () => server.runtime.contents() as unknown as Record<string, unknown>,

@@ -1,5 +1,6 @@
 /** A worker thread: builds its WorkerRuntime, serves, and does what main says. */
 import { parentPort, workerData } from 'node:worker_threads';
+import { pluginStatuses } from '../../wasm/plugin/plugin_status.ts';
 import { snapshotFromPlain } from '../runtime/snapshot.ts';
 import type { FromWorker, ToWorker, WorkerInit } from './worker_protocol.ts';
 import { WorkerRuntime } from './worker_runtime.ts';
@@ -55,6 +56,9 @@ function onMessage(worker: WorkerRuntime, message: ToWorker): void {
       break;
     case 'ping':
       worker.dispatcher.post(worker.recordBuffers);
+      break;
+    case 'plugins':
+      say({ type: 'plugins', id: message.id, list: pluginStatuses() });
       break;
     case 'connections':
       worker.dispatcher.post(() => say({ type: 'connections', id: message.id, ...worker.connections(message.most) }));

@@ -1,6 +1,7 @@
 /** The main thread's view of its workers. */
 import { Worker } from 'node:worker_threads';
 import { threadEnvironment } from '../../core/thread_environment.ts';
+import type { PluginStatus } from '../../wasm/plugin/plugin_status.ts';
 import { processSharedMemory } from '../../wasm/shared/shared_memory.ts';
 import type { ConnectionStatus } from '../network/connection_status.ts';
 import type { FromWorker, ToWorker, WorkerInit } from './worker_protocol.ts';
@@ -11,6 +12,9 @@ import type { FromWorker, ToWorker, WorkerInit } from './worker_protocol.ts';
  */
 const YOUNG_GENERATION_MB = 6;
 
+/** To a question of this thread. */
+type Answer = FromWorker & { id: number };
+
 const ANSWER_TIMEOUT_MS = 2000;
 
 export class WorkerPool {
@@ -19,7 +23,7 @@ export class WorkerPool {
   private onDrained: (() => void) | null = null;
   private ending = false;
   private nextQuestion = 1;
-  private readonly asked = new Map<number, (list: ConnectionStatus[], total: number) => void>();
+  private readonly asked = new Map<number, (answer: Answer) => void>();
 
   /** `onFailure`: a worker ended or failed although nobody asked it to. */
   constructor(onFailure: (message: string) => void) {
@@ -48,7 +52,7 @@ export class WorkerPool {
       thread.on('message', (message: FromWorker) => {
         if (message.type === 'ready') resolve();
         else if (message.type === 'failed') reject(new Error(message.message));
-        else if (message.type === 'connections') this.asked.get(message.id)?.(message.list, message.total);
+        else if (message.type === 'connections' || message.type === 'plugins') this.asked.get(message.id)?.(message);
         else {
           worker.drained = true;
           if (this.workers.every((w) => w.drained)) this.onDrained?.();
@@ -71,30 +75,37 @@ export class WorkerPool {
 
   /** Connections of all workers, at most `most` of each; how many there are. A worker that does not answer in time is left out. */
   async connections(most: number): Promise<{ list: ConnectionStatus[]; total: number }> {
-    const all: ConnectionStatus[] = [];
-    let total = 0;
-    await Promise.all(
-      this.workers.map(
-        (worker) =>
-          new Promise<void>((resolve) => {
-            const id = this.nextQuestion++;
-            const done = (): void => {
-              clearTimeout(timer);
-              this.asked.delete(id);
-              resolve();
-            };
-            const timer = setTimeout(done, ANSWER_TIMEOUT_MS);
-            this.asked.set(id, (list, count) => {
-              all.push(...list);
-              total += count;
-              done();
-            });
-            worker.thread.postMessage({ type: 'connections', id, most } satisfies ToWorker);
-          }),
-      ),
-    );
-    all.sort((a, b) => a.worker - b.worker || a.id - b.id);
-    return { list: all, total };
+    const answers = await this.askAll((id) => ({ type: 'connections', id, most }), 'connections');
+    const list = answers.flatMap((answer) => answer.list);
+    list.sort((a, b) => a.worker - b.worker || a.id - b.id);
+    return { list, total: answers.reduce((sum, { total }) => sum + total, 0) };
+  }
+
+  /** Wasm plugins (and isolated filters) of all workers. */
+  async plugins(): Promise<PluginStatus[]> {
+    return (await this.askAll((id) => ({ type: 'plugins', id }), 'plugins')).flatMap(({ list }) => list);
+  }
+
+  /** The answers of the workers that give one in time. */
+  private async askAll<T extends Answer['type']>(question: (id: number) => ToWorker, type: T): Promise<(Answer & { type: T })[]> {
+    const answers: (Answer & { type: T })[] = [];
+    const ask = (thread: Worker): Promise<void> =>
+      new Promise((resolve) => {
+        const id = this.nextQuestion++;
+        const done = (): void => {
+          clearTimeout(timer);
+          this.asked.delete(id);
+          resolve();
+        };
+        const timer = setTimeout(done, ANSWER_TIMEOUT_MS);
+        this.asked.set(id, (answer) => {
+          if (answer.type === type) answers.push(answer as Answer & { type: T });
+          done();
+        });
+        thread.postMessage(question(id));
+      });
+    await Promise.all(this.workers.map(({ thread }) => ask(thread)));
+    return answers;
   }
 
   postTo(index: number, message: ToWorker): void {

@@ -2,6 +2,7 @@
 import type { IoBackend } from '../../core/event/create_dispatcher.ts';
 import type { LogLevel, LogSettings } from '../../core/log/logger.ts';
 import type { StatsMemory } from '../../core/stats/store.ts';
+import type { PluginStatus } from '../../wasm/plugin/plugin_status.ts';
 import type { Bootstrap } from '../config/types.gen.ts';
 import type { Address } from '../network/address.ts';
 import type { ConnectionStatus } from '../network/connection_status.ts';
@@ -50,6 +51,7 @@ export type ToWorker =
   | { type: 'ping' }
   /** Answered with the same id. */
   | { type: 'connections'; id: number; most: number }
+  | { type: 'plugins'; id: number }
   /** The main thread's part of a socket interface has something new to say. */
   | { type: 'socketInterface'; name: string; state: unknown }
   /** Close everything and end the thread. */
@@ -60,4 +62,5 @@ export type FromWorker =
   /** The last connection of a draining worker is gone. */
   | { type: 'drained' }
   | { type: 'connections'; id: number; list: ConnectionStatus[]; total: number }
+  | { type: 'plugins'; id: number; list: PluginStatus[] }
   | { type: 'failed'; message: string };

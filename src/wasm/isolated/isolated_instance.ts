@@ -61,6 +61,7 @@ export interface IsolatedStreamHost {
 export class IsolatedInstance {
   failState: FailState = 'Ok';
   failMessage = '';
+  abiVersion = '';
   /** Exports that the module has. */
   callbacks: ReadonlySet<string> = new Set();
   /** What it was loaded from, as far as the thread tells. */
@@ -278,6 +279,7 @@ export class IsolatedInstance {
       case 'ready':
         this.callbacks = new Set(message.callbacks);
         this.files = message.files ?? [];
+        this.abiVersion = message.abiVersion ?? '';
         this.started = true;
         break;
       case 'failed':

@@ -26,7 +26,7 @@ function start(): RootContext | null {
     const root = new RootContext(wasm, module.plugin);
     root.start();
     const callbacks = Object.entries(wasm.on).flatMap(([name, fn]) => (fn === null ? [] : [name]));
-    say({ type: 'ready', callbacks });
+    say({ type: 'ready', callbacks, abiVersion: wasm.abiVersion });
     return root;
   } catch (error) {
     const state = (error as { failState?: string }).failState ?? 'UnableToInitializeCode';

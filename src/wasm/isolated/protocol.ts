@@ -137,7 +137,12 @@ export type Question =
   | { readonly ask: 'foreign'; readonly stream: number; readonly name: string; readonly args: Uint8Array };
 
 export type FromVm =
-  | { readonly type: 'ready'; readonly callbacks: readonly string[]; readonly files?: readonly string[] }
+  | {
+      readonly type: 'ready';
+      readonly callbacks: readonly string[];
+      readonly files?: readonly string[];
+      readonly abiVersion?: string;
+    }
   | { readonly type: 'failed'; readonly state: string; readonly message: string }
   | { readonly type: 'outcome'; readonly stream: number; readonly kind: CallKind; readonly outcome: Outcome }
   | { readonly type: 'action'; readonly stream: number; readonly action: StreamAction }

@@ -8,11 +8,15 @@ import { LogLevel } from '../abi/enums.ts';
 import type { HostEnvironment } from '../host/environment.ts';
 import { pluginStatPrefix } from '../host/root_context.ts';
 import type { PluginSettings } from './plugin_settings.ts';
+import { enlist, strikeOff } from './plugin_status.ts';
 import type { PluginInstance, VmSource } from './wasm_host.ts';
 
 /** What a handle needs of an instance. */
 export interface InstanceLike {
   readonly failState: FailState;
+  readonly failMessage: string;
+  /** '' for what has none. */
+  readonly abiVersion: string;
   addFailCallback(callback: () => void): void;
   removeFailCallback(callback: () => void): void;
   retain(): void;
@@ -56,6 +60,7 @@ export class PluginHandle<I extends InstanceLike = PluginInstance> {
     this.failures = scope.counter('vm_failures');
     this.loads = scope.counter('code_loaded');
     this.loadsRejected = scope.counter('code_rejected');
+    enlist(this);
   }
 
   /** Loads this code for streams that come from now on. Throws WasmError, ModuleError: what was there goes on. */
@@ -87,6 +92,11 @@ export class PluginHandle<I extends InstanceLike = PluginInstance> {
     if (instance.failState !== 'Ok') return this.settings.reloads ? this.reload(instance) : null;
     instance.retain();
     return instance;
+  }
+
+  /** Of the code that new streams get; '' while there is none. */
+  get codeKey(): string {
+    return this.source?.codeKey ?? '';
   }
 
   get current(): I | null {
@@ -122,6 +132,7 @@ export class PluginHandle<I extends InstanceLike = PluginInstance> {
   close(): void {
     if (this.closed) return;
     this.closed = true;
+    strikeOff(this);
     const instance = this.instance;
     this.instance = null;
     if (instance === null) return;

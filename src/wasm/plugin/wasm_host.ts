@@ -37,6 +37,14 @@ export class PluginInstance {
     return this.wasm.failState;
   }
 
+  get failMessage(): string {
+    return this.wasm.failMessage;
+  }
+
+  get abiVersion(): string {
+    return this.wasm.abiVersion;
+  }
+
   addFailCallback(callback: () => void): void {
     this.wasm.addFailCallback(callback);
   }

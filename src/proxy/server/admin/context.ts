@@ -2,6 +2,7 @@
 
 import type { Logger } from '../../../core/log/logger.ts';
 import type { Store } from '../../../core/stats/store.ts';
+import type { PluginStatus } from '../../../wasm/plugin/plugin_status.ts';
 import type { ConnectionStatus } from '../../network/connection_status.ts';
 
 export type ServerState = 'LIVE' | 'DRAINING' | 'PRE_INITIALIZING' | 'INITIALIZING';
@@ -21,6 +22,8 @@ export interface AdminContext {
   listeners(): ListenerStatus[];
   /** At most `most` of each worker, and how many there are. */
   connections(most: number): Promise<{ list: ConnectionStatus[]; total: number }>;
+  /** Wasm plugins (and isolated filters) of all workers. */
+  plugins(): Promise<PluginStatus[]>;
   clustersText(): Promise<string> | string;
   clustersJson(): Promise<Record<string, unknown>> | Record<string, unknown>;
   runtimeJson(): Record<string, unknown>;

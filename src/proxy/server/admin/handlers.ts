@@ -2,6 +2,7 @@
 import { type RenderOptions, renderJson, renderPrometheus, renderText } from '../../../core/stats/render.ts';
 import type { AdminContext } from './context.ts';
 import { adminPage } from './page.ts';
+import { pluginJson, pluginLines, pluginText } from './wasm_status.ts';
 
 export interface AdminResponse {
   status: number;
@@ -199,7 +200,21 @@ export const ADMIN_HANDLERS: readonly AdminHandler[] = [
     params: ['usedonly', 'filter', 'text_readouts', 'histogram_buckets', 'type'],
     run: (context, query) => stats(context, new URLSearchParams([...query, ['format', 'prometheus']])),
   },
+  {
+    path: '/wasm',
+    help: 'print Wasm plugins and isolated filters: code, VM, state, CPU time, memory, failures (not in Envoy)',
+    mutates: false,
+    params: ['format'],
+    run: wasm,
+  },
 ];
+
+async function wasm(context: AdminContext, query: URLSearchParams): Promise<AdminResponse> {
+  const lines = pluginLines(await context.plugins(), context.stats);
+  const format = query.get('format') ?? 'text';
+  if (format === 'json') return json({ plugins: lines.map(pluginJson) });
+  return format === 'text' ? text(lines.map(pluginText).join('')) : text(`format must be text or json, not '${format}'\n`, 400);
+}
 
 function stats(context: AdminContext, query: URLSearchParams): AdminResponse {
   const filter = query.get('filter');

@@ -190,6 +190,7 @@ describe('TypeScript filters in threads of their own', () => {
   }
 
   test('a loop is told with its budget, memory with its limit; failing open the stream goes on', async () => {
+    assert.match((await proxy.admin('/wasm')).body, /^hurt::runtime::sluice\.typescript\.isolated$/m);
     assert.match(proxy.log, /hurt: a call took longer than its budget of 250 ms/);
     assert.equal((await send('/eat', { name: 'memory' })).status, 500);
     assert.match(proxy.log, /memory: the thread ended: .*memory limit/);

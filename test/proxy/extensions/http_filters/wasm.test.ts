@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
+import { sha256Hex } from '../../../../src/wasm/vm/compiled_code.ts';
 import { needs } from '../../../interop/support/upstreams.ts';
 import { HEADER_MODULE, prelude, wat } from '../../../wasm/support/wat.ts';
 import { plugin, type Rig, startRig, wasmFilter } from './wasm_support.ts';
@@ -51,7 +52,36 @@ describe('a header module, curl', { skip: needs('curl') }, () => {
     assert.ok((stats.get('wasm.test.cpu_us') ?? 0) > 0);
     assert.equal(stats.get('wasm.test.memory_bytes'), 131_072);
     const { body } = await rig.proxy.admin('/stats/prometheus');
-    assert.match(body, /^envoy_wasm_test_cpu_us\{[^}]*\} \d+$/m);
+    for (const name of ['cpu_us', 'calls', 'memory_bytes', 'vm_failures'])
+      assert.match(body, new RegExp(`^envoy_wasm_test_${name}\\{[^}]*\\} \\d+$`, 'm'));
+  });
+
+  test('admin: /wasm tells of code, VM, CPU time, memory and failures', async () => {
+    const { body } = await rig.proxy.admin('/wasm?format=json');
+    const { plugins } = JSON.parse(body) as { plugins: Record<string, unknown>[] };
+    assert.equal(plugins.length, 1);
+    const [{ calls, cpu_us, ...rest }] = plugins;
+    assert.ok((calls as number) >= 384 && (cpu_us as number) > 0);
+    assert.deepEqual(rest, {
+      name: 'test',
+      root_id: '',
+      vm_id: '',
+      runtime: 'envoy.wasm.runtime.v8',
+      failure_policy: 'FAIL_CLOSED',
+      code_sha256: sha256Hex(wat(HEADER_MODULE)),
+      abi_version: '0.2.1',
+      state: 'running',
+      error: '',
+      workers: 1,
+      memory_bytes: 131_072,
+      vm_failures: 0,
+      vm_reloads: 0,
+      code_loaded: 0,
+      code_rejected: 0,
+    });
+    const { body: text } = await rig.proxy.admin('/wasm');
+    assert.match(text, /^test::state::running\n[\s\S]*^test::code_sha256::[0-9a-f]{64}\n[\s\S]*^test::cpu_us::\d+\n/m);
+    assert.equal((await rig.proxy.admin('/wasm?format=x')).status, 400);
   });
 });
 

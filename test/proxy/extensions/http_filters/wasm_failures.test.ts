@@ -175,6 +175,12 @@ describe('modules that fail', { skip }, () => {
     waiting.destroy();
     assert.equal((await send('closed', '')).status, 503);
     assert.equal(await proxy.stat('wasm.closed.vm_failures'), 1);
+    const { body } = await proxy.admin('/wasm');
+    assert.match(
+      body,
+      /^closed::state::RuntimeError\nclosed::error::Function: proxy_on_request_headers failed: Uncaught RuntimeError/m,
+    );
+    assert.match(body, /^closed::vm_failures::1$/m);
   });
 
   test('FAIL_OPEN: streams go on without the module', async () => {
