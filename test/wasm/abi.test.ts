@@ -388,6 +388,16 @@ for (const version of VERSIONS) {
       assert.deepEqual(linesOf(holding).slice(-3), ['tick 1', 'done=0', 'delete root']);
     });
 
+    test('shared data goes with the last plugin of its vm_id', () => {
+      const plugin = load({ vmId: 'v' });
+      run('shared', {}, plugin);
+      const other = plugin.addPlugin({ name: 'other', rootId: 'r', configuration: 'conf', vmId: 'v' });
+      plugin.root.shutdown();
+      assert.notEqual(plugin.environment.shared.getData('v', Buffer.from('key')), null);
+      other.shutdown();
+      assert.equal(plugin.environment.shared.getData('v', Buffer.from('key')), null);
+    });
+
     test('a trap: the stream fails, nothing more is called, the reason names the function', () => {
       const { stream, lines, plugin } = run('trap');
       assert.equal(stream.client.status, 503);

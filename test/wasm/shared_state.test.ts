@@ -81,6 +81,48 @@ for (const [name, create] of Object.entries(IMPLEMENTATIONS)) {
       assert.equal(state.setData('a', b('k'), new Uint8Array(500_000), 0), 'full');
     });
 
+    test('what a vm_id has goes with its last user, and nothing else does', () => {
+      const state = create(1 << 20);
+      for (const vm of ['a', 'a', 'ab', '']) state.retain(vm);
+      const tokens = new Map<string, number>();
+      for (const vm of ['a', 'ab', '']) {
+        for (let i = 0; i < 300; i++) assert.equal(state.setData(vm, b(`k${i}`), b(`${vm}${i}`), 0), 'ok');
+        const token = state.registerQueue(vm, b('q'), () => {});
+        tokens.set(vm, token);
+        state.enqueue(token, b('item'));
+      }
+      state.release('a');
+      assert.notEqual(state.getData('a', b('k7')), null);
+      state.release('a');
+      for (let i = 0; i < 300; i++) assert.equal(state.getData('a', b(`k${i}`)), null);
+      assert.equal(state.resolveQueue('a', b('q')), 0);
+      assert.equal(state.enqueue(tokens.get('a')!, b('x')), 'unknown');
+      assert.equal(state.dequeue(tokens.get('a')!), 'unknown');
+      for (const vm of ['ab', '']) {
+        for (let i = 0; i < 300; i++) assert.equal(Buffer.from(state.getData(vm, b(`k${i}`))!.value).toString(), `${vm}${i}`);
+        assert.equal(Buffer.from(state.dequeue(tokens.get(vm)!) as Uint8Array).toString(), 'item');
+      }
+      // Nobody's: nothing happens.
+      state.release('never');
+      assert.equal(
+        state.registerQueue('ab', b('q'), () => {}),
+        tokens.get('ab'),
+      );
+    });
+
+    test('plugins that come and go with all they have written: for ever in the same memory', () => {
+      const state = create(1 << 20);
+      for (let round = 0; round < 3000; round++) {
+        const vm = `vm${round}`;
+        state.retain(vm);
+        for (let i = 0; i < 4; i++) assert.equal(state.setData(vm, b(`k${i}`), new Uint8Array(10_000), 0), 'ok', String(round));
+        const token = state.registerQueue(vm, b('q'), () => {});
+        assert.ok(token > 0, String(round));
+        assert.equal(state.enqueue(token, new Uint8Array(5000)), 'ok');
+        state.release(vm);
+      }
+    });
+
     test('a value that is written over and over needs no more room', () => {
       const state = create(1 << 20);
       for (let i = 0; i < 10_000; i++) assert.equal(state.setData('a', b('k'), new Uint8Array(1000 + (i % 10)), 0), 'ok');

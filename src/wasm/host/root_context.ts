@@ -76,6 +76,7 @@ export class RootContext extends Context {
     this.stats = pluginStats(wasm.environment.scope, plugin.name);
     wasm.contexts.set(this.id, this);
     wasm.roots.add(this);
+    wasm.environment.shared.retain(wasm.options.vmId);
   }
 
   /** Creates, starts and configures. Throws WasmError: the VM must not be used. */
@@ -249,12 +250,14 @@ export class RootContext extends Context {
   }
 
   /** Without a word to the module. */
-  private release(): void {
+  release(): void {
+    if (this.deleted) return;
     this.deleted = true;
     this.timer?.disableTimer();
     this.wasm.environment.shared.removeListener(this.onQueueFilled);
     this.wasm.contexts.delete(this.id);
     this.wasm.roots.delete(this);
+    this.wasm.environment.shared.release(this.wasm.options.vmId);
   }
 
   /** The module is called no more. */

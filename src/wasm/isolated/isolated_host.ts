@@ -36,11 +36,15 @@ export class IsolatedHost implements InstanceSource<IsolatedInstance> {
     };
     const scope = this.environment.scope.scope('wasm.sluice.wasm.runtime.isolated.');
     const active = scope.gauge('active');
+    this.environment.shared.retain(vmId);
     const instance = new IsolatedInstance(
       { entry: ENTRY, name: `wasm_${name}`, data, env: {}, heapMb: HEAP_MB, startMs: START_MS, heartbeat: false },
       this.environment,
       limits,
-      () => active.dec(),
+      {
+        released: () => active.dec(),
+        exited: () => this.environment.shared.release(vmId),
+      },
       failed ?? null,
     );
     scope.counter('created').inc();

@@ -45,6 +45,13 @@ export interface IsolatedSpec {
   readonly heartbeat: boolean;
 }
 
+export interface IsolatedEnds {
+  /** Nobody uses it any more. */
+  released(): void;
+  /** Its thread is gone. */
+  exited(): void;
+}
+
 /** A look at a thread that has nothing to do. */
 const IDLE_LOOK_MS = 1000;
 
@@ -81,7 +88,8 @@ export class IsolatedInstance {
   private nextStream = 1;
   private references = 1;
   private started = false;
-  private readonly onReleased: () => void;
+  private readonly ends: IsolatedEnds;
+  private released = false;
   private readonly spec: IsolatedSpec;
   private readonly startedAt: number;
   /** With a heartbeat: how many messages the thread had taken at the last look, and when that last changed. */
@@ -96,13 +104,13 @@ export class IsolatedInstance {
     spec: IsolatedSpec,
     environment: HostEnvironment,
     limits: IsolatedLimits,
-    onReleased: () => void,
+    ends: IsolatedEnds,
     failed: IsolatedInstance | null = null,
   ) {
     this.spec = spec;
     this.environment = environment;
     this.limits = limits;
-    this.onReleased = onReleased;
+    this.ends = ends;
     this.callouts = new IsolatedCallouts(environment, (message) => this.post(message));
     const control = new SharedArrayBuffer(CONTROL_BYTES + ANSWER_BYTES);
     this.words = new Int32Array(control, 0, CONTROL_BYTES / 4);
@@ -120,14 +128,16 @@ export class IsolatedInstance {
     });
     this.thread.unref();
     this.watchdog = environment.createTimer(() => this.watch());
+    this.thread.on('exit', () => {
+      if (!this.released) this.fail('RuntimeError', 'the thread ended');
+      this.ends.exited();
+    });
     this.startedAt = performance.now();
     if (failed === null) this.awaitStart();
     else this.callbacks = failed.callbacks;
     this.port.on('message', (message: FromVm) => this.receive(message));
     this.port.unref();
     this.thread.on('error', (error: Error) => this.fail('RuntimeError', `the thread ended: ${error.message}`));
-    this.thread.on('exit', () => this.fail('RuntimeError', 'the thread ended'));
-    this.thread.unref();
     this.watchdog.enableTimer(limits.callBudgetMs / 4);
   }
 
@@ -172,13 +182,13 @@ export class IsolatedInstance {
   /** The last one ends the plugin: it is told, and then its thread goes. */
   release(): void {
     if (--this.references > 0) return;
-    this.onReleased();
+    this.released = true;
+    this.ends.released();
     if (this.failed) return;
     this.post({ type: 'shutdown' });
     const timer = this.environment.createTimer(() => void this.thread.terminate());
     timer.enableTimer(this.limits.callBudgetMs * 4);
     this.watchdog.disableTimer();
-    this.thread.removeAllListeners('exit');
   }
 
   addFailCallback(callback: () => void): void {

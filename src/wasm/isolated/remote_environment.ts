@@ -75,6 +75,11 @@ class RemoteScope implements Scope {
 class RemoteShared implements SharedState {
   readonly listeners = new Map<number, QueueListener>();
 
+  /** Counted in the other thread, which knows of the end of this one in any case. */
+  retain(): void {}
+
+  release(): void {}
+
   getData(vmId: string, key: Uint8Array): SharedDataValue | null {
     const { status, bytes, extra } = ask({ ask: 'getData', vmId, key });
     return status === Status.Ok ? { value: bytes, cas: extra >>> 0 } : null;

@@ -135,6 +135,7 @@ export class WasmHost {
     try {
       root.start();
     } catch (error) {
+      root.release();
       if (plugins.size === 0) this.forget(vmKey, shared);
       throw error;
     }

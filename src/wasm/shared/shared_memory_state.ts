@@ -2,6 +2,7 @@
  * Shared data and queues of all threads of the process, in shared memory: one table by key (vm_id, then the key), values and items in blocks.
  * The notification of a queue goes to the thread of its latest registrant, over a channel when that is another one.
  *
+ * Users of a vm_id: [next, hash, kind, key length, count] then the vm_id. Data and queues of a vm_id go with its last user.
  * Data: [next, hash, kind, key length, value block, value length, cas, -] then the key.
  * Queue: [next, hash, kind, key length, token, first item, last item, thread] then the key. Item: [next, length] then the bytes.
  */
@@ -19,7 +20,7 @@ if (BUCKETS + BUCKET_COUNT > FIRST_USER_WORD + USER_WORDS) throw new Error('the 
 
 const HEADER_BYTES = 32;
 const ITEM_HEADER_BYTES = 8;
-const Kind = { Data: 1, Queue: 2 } as const;
+const Kind = { Data: 1, Queue: 2, Users: 3 } as const;
 
 const NEXT = 0;
 const HASH = 1;
@@ -28,6 +29,7 @@ const KEY_LENGTH = 3;
 const VALUE = 4;
 const VALUE_LENGTH = 5;
 const CAS = 6;
+const USERS = 4;
 const TOKEN = 4;
 const FIRST_ITEM = 5;
 const LAST_ITEM = 6;
@@ -56,6 +58,69 @@ export class SharedMemoryState implements SharedState {
     this.u8 = this.memory.u8;
     this.post = post;
     this.thread = Atomics.add(this.memory.words, NEXT_THREAD, 1) + 1;
+  }
+
+  retain(vmId: string): void {
+    const key = Buffer.from(vmId, 'utf8');
+    const hash = hashOf(key);
+    this.memory.locked(() => {
+      const known = this.find(key, hash, Kind.Users);
+      const entry = known === 0 ? this.insert(key, hash, Kind.Users) : known;
+      // Full: what this one uses is not given back.
+      if (entry !== 0) this.words[entry + USERS] = known === 0 ? 1 : this.words[entry + USERS] + 1;
+    });
+  }
+
+  release(vmId: string): void {
+    const key = Buffer.from(vmId, 'utf8');
+    const hash = hashOf(key);
+    const prefix = fullKey(vmId, new Uint8Array(0));
+    this.memory.locked(() => {
+      const entry = this.find(key, hash, Kind.Users);
+      if (entry === 0 || --this.words[entry + USERS] > 0) return;
+      for (let bucket = BUCKETS; bucket < BUCKETS + BUCKET_COUNT; bucket++) this.sweep(bucket, entry, prefix);
+    });
+  }
+
+  /** Frees `users` and all entries whose keys begin with `prefix`. */
+  private sweep(bucket: number, users: number, prefix: Uint8Array): void {
+    const { words } = this;
+    let kept = 0;
+    for (let entry = words[bucket]; entry !== 0; ) {
+      const next = words[entry + NEXT];
+      const own =
+        words[entry + KIND] !== Kind.Users &&
+        words[entry + KEY_LENGTH] >= prefix.length &&
+        this.hasKey(entry * 4 + HEADER_BYTES, prefix);
+      if (!own && entry !== users) kept = entry;
+      else {
+        words[kept === 0 ? bucket : kept + NEXT] = next;
+        this.freeEntry(entry);
+      }
+      entry = next;
+    }
+  }
+
+  private freeEntry(entry: number): void {
+    const { words, memory } = this;
+    if (words[entry + KIND] === Kind.Data) memory.free(words[entry + VALUE], words[entry + VALUE_LENGTH]);
+    else if (words[entry + KIND] === Kind.Queue) {
+      for (let block = words[entry + FIRST_ITEM]; block !== 0; ) {
+        const next = words[block >> 2];
+        memory.free(block, ITEM_HEADER_BYTES + words[(block >> 2) + 1]);
+        block = next;
+      }
+      words[QUEUES + words[entry + TOKEN]] = 0;
+    }
+    memory.free(entry * 4, HEADER_BYTES + words[entry + KEY_LENGTH]);
+  }
+
+  /** A token that no queue has, or 0. Those of queues that are gone come again only when there are no new ones. */
+  private newToken(): number {
+    const { words } = this;
+    if (words[NEXT_TOKEN] < MAX_QUEUES - 1) return ++words[NEXT_TOKEN];
+    for (let token = 1; token < MAX_QUEUES; token++) if (words[QUEUES + token] === 0) return token;
+    return 0;
   }
 
   getData(vmId: string, key: Uint8Array): SharedDataValue | null {
@@ -102,10 +167,11 @@ export class SharedMemoryState implements SharedState {
       const { words } = this;
       let entry = this.find(full, hash, Kind.Queue);
       if (entry === 0) {
-        if (words[NEXT_TOKEN] >= MAX_QUEUES - 1) return 0;
+        const fresh = this.newToken();
+        if (fresh === 0) return 0;
         entry = this.insert(full, hash, Kind.Queue);
         if (entry === 0) return 0;
-        words[entry + TOKEN] = ++words[NEXT_TOKEN];
+        words[entry + TOKEN] = fresh;
         words[entry + FIRST_ITEM] = 0;
         words[entry + LAST_ITEM] = 0;
         words[QUEUES + words[entry + TOKEN]] = entry;

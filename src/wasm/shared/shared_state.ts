@@ -12,6 +12,10 @@ export interface SharedDataValue {
 export type QueueListener = (token: number) => void;
 
 export interface SharedState {
+  /** A plugin with this vm_id began; counted. */
+  retain(vmId: string): void;
+  /** It is gone. With the last one of a vm_id its data and queues go, too. */
+  release(vmId: string): void;
   /** Null: absent. The bytes are the caller's. */
   getData(vmId: string, key: Uint8Array): SharedDataValue | null;
   /** `cas` 0 writes always. 'full': the memory for shared data is used up. */
@@ -38,16 +42,44 @@ interface Queue {
 /** For one thread. */
 export class LocalSharedState implements SharedState {
   private readonly data = new Map<string, { value: Uint8Array; cas: number }>();
-  private readonly queues: Queue[] = [];
+  /** By token, from 1; undefined: gone. */
+  private readonly queues: (Queue | undefined)[] = [];
   private readonly tokens = new Map<string, number>();
   private readonly limitBytes: number;
   private readonly post: (callback: () => void) => void;
+  private readonly users = new Map<string, number>();
   private bytes = 0;
   private nextCas = 1;
 
   constructor(post: (callback: () => void) => void, limitBytes: number = DEFAULT_SHARED_BYTES) {
     this.post = post;
     this.limitBytes = limitBytes;
+  }
+
+  retain(vmId: string): void {
+    this.users.set(vmId, (this.users.get(vmId) ?? 0) + 1);
+  }
+
+  release(vmId: string): void {
+    const left = (this.users.get(vmId) ?? 0) - 1;
+    if (left > 0) {
+      this.users.set(vmId, left);
+      return;
+    }
+    this.users.delete(vmId);
+    const prefix = `${vmId}\0`;
+    for (const [name, { value }] of this.data) {
+      if (!name.startsWith(prefix)) continue;
+      this.data.delete(name);
+      this.bytes -= name.length + value.length;
+    }
+    for (const [name, token] of this.tokens) {
+      if (!name.startsWith(prefix)) continue;
+      this.tokens.delete(name);
+      const queue = this.queues[token - 1] as Queue;
+      for (let i = queue.head; i < queue.items.length; i++) this.bytes -= queue.items[i].length;
+      this.queues[token - 1] = undefined;
+    }
   }
 
   getData(vmId: string, key: Uint8Array): SharedDataValue | null {
@@ -72,7 +104,7 @@ export class LocalSharedState implements SharedState {
       token = this.queues.push({ items: [], head: 0, listener: null });
       this.tokens.set(key, token);
     }
-    this.queues[token - 1].listener = listener;
+    (this.queues[token - 1] as Queue).listener = listener;
     return token;
   }
 
@@ -104,7 +136,7 @@ export class LocalSharedState implements SharedState {
   }
 
   removeListener(listener: QueueListener): void {
-    for (const queue of this.queues) if (queue.listener === listener) queue.listener = null;
+    for (const queue of this.queues) if (queue?.listener === listener) queue.listener = null;
   }
 }
 

@@ -173,7 +173,7 @@ class ScriptThreads implements InstanceSource<IsolatedInstance> {
       { entry: ENTRY, name: `filter_${name}`, data, env: process.env, heapMb: this.heapMb, startMs: START_MS, heartbeat: true },
       this.environment,
       { callBudgetMs: this.budgetMs },
-      () => active.dec(),
+      { released: () => active.dec(), exited: () => {} },
       failed ?? null,
     );
     scope.counter('created').inc();
