@@ -130,6 +130,14 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer': '',
   'envoy.extensions.transport_sockets.starttls.v3.StartTlsConfig': 'cleartext_socket_config tls_socket_config',
   'envoy.extensions.transport_sockets.starttls.v3.UpstreamStartTlsConfig': 'cleartext_socket_config tls_socket_config',
+  'envoy.extensions.transport_sockets.tap.v3.Tap': 'common_config transport_socket',
+  'envoy.extensions.common.tap.v3.CommonExtensionConfig': 'static_config',
+  'envoy.config.tap.v3.TapConfig': 'match match_config output_config',
+  'envoy.config.tap.v3.MatchPredicate': 'any_match',
+  'envoy.config.common.matcher.v3.MatchPredicate': 'any_match',
+  'envoy.config.tap.v3.OutputConfig': 'sinks max_buffered_rx_bytes max_buffered_tx_bytes',
+  'envoy.config.tap.v3.OutputSink': 'format file_per_tap',
+  'envoy.config.tap.v3.FilePerTapSink': 'path_prefix',
   'envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext': `
     common_tls_context require_client_certificate session_ticket_keys disable_stateless_session_resumption
     session_ticket_keys_sds_secret_config disable_stateful_session_resumption session_timeout ocsp_staple_policy full_scan_certs_on_sni_mismatch prefer_client_ciphers`,
@@ -441,6 +449,7 @@ export const EXTENSION_POINTS: Record<string, string> = {
   'envoy.service.discovery.v3.DiscoveryResponse.resources': 'envoy.extensions.transport_sockets.tls.v3.Secret',
   'envoy.config.core.v3.TransportSocket.typed_config': `
     envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer
+    envoy.extensions.transport_sockets.tap.v3.Tap
     envoy.extensions.transport_sockets.starttls.v3.StartTlsConfig
     envoy.extensions.transport_sockets.starttls.v3.UpstreamStartTlsConfig
     envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
@@ -505,6 +514,7 @@ export const SUPPORTED_ENUM_VALUES: Record<string, string> = {
   [`${HCM}.CodecType`]: 'AUTO HTTP1 HTTP2',
   'envoy.config.core.v3.SocketAddress.Protocol': 'TCP',
   'envoy.config.core.v3.ApiVersion': 'AUTO V3',
+  'envoy.config.tap.v3.OutputSink.Format': 'JSON_BODY_AS_BYTES JSON_BODY_AS_STRING',
   'envoy.extensions.transport_sockets.tls.v3.TlsParameters.TlsProtocol': 'TLS_AUTO TLSv1_2 TLSv1_3',
   'envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext.OcspStaplePolicy': 'LENIENT_STAPLING',
   'envoy.config.cluster.v3.Cluster.DiscoveryType': 'STATIC STRICT_DNS LOGICAL_DNS ORIGINAL_DST',

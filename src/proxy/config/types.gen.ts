@@ -348,7 +348,7 @@ export interface TypedExtensionConfig<T> {
 /** envoy.config.core.v3.TransportSocket */
 export interface TransportSocket {
   name: string;
-  typedConfig?: ({ '@type': 'envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer' } & RawBuffer) | ({ '@type': 'envoy.extensions.transport_sockets.starttls.v3.StartTlsConfig' } & StartTlsConfig) | ({ '@type': 'envoy.extensions.transport_sockets.starttls.v3.UpstreamStartTlsConfig' } & UpstreamStartTlsConfig) | ({ '@type': 'envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext' } & DownstreamTlsContext) | ({ '@type': 'envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext' } & UpstreamTlsContext);
+  typedConfig?: ({ '@type': 'envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer' } & RawBuffer) | ({ '@type': 'envoy.extensions.transport_sockets.tap.v3.Tap' } & Tap) | ({ '@type': 'envoy.extensions.transport_sockets.starttls.v3.StartTlsConfig' } & StartTlsConfig) | ({ '@type': 'envoy.extensions.transport_sockets.starttls.v3.UpstreamStartTlsConfig' } & UpstreamStartTlsConfig) | ({ '@type': 'envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext' } & DownstreamTlsContext) | ({ '@type': 'envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext' } & UpstreamTlsContext);
 }
 
 /** envoy.config.core.v3.BackoffStrategy */
@@ -646,6 +646,52 @@ export interface StartTlsConfig {
 export interface UpstreamStartTlsConfig {
   cleartextSocketConfig?: RawBuffer;
   tlsSocketConfig?: UpstreamTlsContext;
+}
+
+/** envoy.extensions.transport_sockets.tap.v3.Tap */
+export interface Tap {
+  commonConfig?: CommonExtensionConfig;
+  transportSocket?: TransportSocket;
+}
+
+/** envoy.extensions.common.tap.v3.CommonExtensionConfig */
+export interface CommonExtensionConfig {
+  staticConfig?: TapConfig;
+}
+
+/** envoy.config.tap.v3.TapConfig */
+export interface TapConfig {
+  match?: MatcherMatchPredicate;
+  matchConfig?: TapMatchPredicate;
+  outputConfig?: OutputConfig;
+}
+
+/** envoy.config.tap.v3.MatchPredicate */
+export interface TapMatchPredicate {
+  anyMatch?: boolean;
+}
+
+/** envoy.config.common.matcher.v3.MatchPredicate */
+export interface MatcherMatchPredicate {
+  anyMatch?: boolean;
+}
+
+/** envoy.config.tap.v3.OutputConfig */
+export interface OutputConfig {
+  sinks: OutputSink[];
+  maxBufferedRxBytes?: number;
+  maxBufferedTxBytes?: number;
+}
+
+/** envoy.config.tap.v3.OutputSink */
+export interface OutputSink {
+  format: OutputSinkFormat;
+  filePerTap?: FilePerTapSink;
+}
+
+/** envoy.config.tap.v3.FilePerTapSink */
+export interface FilePerTapSink {
+  pathPrefix: string;
 }
 
 /** envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext */
@@ -1921,6 +1967,9 @@ export type TrafficDirection = 'UNSPECIFIED' | 'INBOUND' | 'OUTBOUND';
 
 /** envoy.config.listener.v3.FilterChainMatch.ConnectionSourceType */
 export type FilterChainMatchConnectionSourceType = 'ANY' | 'SAME_IP_OR_LOOPBACK' | 'EXTERNAL';
+
+/** envoy.config.tap.v3.OutputSink.Format */
+export type OutputSinkFormat = 'JSON_BODY_AS_BYTES' | 'JSON_BODY_AS_STRING';
 
 /** envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext.OcspStaplePolicy */
 export type DownstreamTlsContextOcspStaplePolicy = 'LENIENT_STAPLING';

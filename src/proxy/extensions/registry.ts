@@ -33,6 +33,7 @@ import {
   downstreamFactory as downstreamStartTls,
   upstreamFactory as upstreamStartTls,
 } from './transport_sockets/starttls/config.ts';
+import { createTapFactory } from './transport_sockets/tap/config.ts';
 import { downstreamFactory as downstreamTls, upstreamFactory as upstreamTls } from './transport_sockets/tls/config.ts';
 
 function byType<F extends { readonly typeName: string }>(factories: readonly F[]): ReadonlyMap<string, F> {
@@ -67,9 +68,17 @@ export const NETWORK_FILTERS = byType<NetworkFilterConfigFactory>([
 export const LISTENER_FILTERS = byType<ListenerFilterConfigFactory>([httpInspector, originalDst, proxyProtocol, tlsInspector]);
 
 export const SOCKET_INTERFACES: readonly SocketInterfaceFactory[] = [vcl];
-export const DOWNSTREAM_TRANSPORT_SOCKETS = byType<TransportSocketConfigFactory>([rawBuffer, downstreamStartTls, downstreamTls]);
+export const DOWNSTREAM_TRANSPORT_SOCKETS: ReadonlyMap<string, TransportSocketConfigFactory> =
+  byType<TransportSocketConfigFactory>([
+    rawBuffer,
+    downstreamStartTls,
+    downstreamTls,
+    createTapFactory(true, (typeName) => DOWNSTREAM_TRANSPORT_SOCKETS.get(typeName)),
+  ]);
 
-export const UPSTREAM_TRANSPORT_SOCKETS = byType<TransportSocketConfigFactory>([rawBuffer, upstreamStartTls, upstreamTls]);
+export const UPSTREAM_TRANSPORT_SOCKETS: ReadonlyMap<string, TransportSocketConfigFactory> = byType<TransportSocketConfigFactory>(
+  [rawBuffer, upstreamStartTls, upstreamTls, createTapFactory(false, (typeName) => UPSTREAM_TRANSPORT_SOCKETS.get(typeName))],
+);
 
 export const LISTENER_EXTENSIONS: ListenerExtensions = {
   networkFilter: (typeName) => NETWORK_FILTERS.get(typeName),

@@ -13,7 +13,7 @@ import type { TlsSocket } from '../tls/tls_socket.ts';
 export class StartTlsSocket extends HandleWrapper implements TransportSocket, IoHandleCallbacks {
   connectedMs = -1;
   private readonly isServer: boolean;
-  private readonly createTls: () => TlsSocket;
+  private readonly createTls: (() => TlsSocket) | null;
   private tls: TlsSocket | null = null;
   private callbacks: IoHandleCallbacks | null = null;
   private reading = false;
@@ -22,7 +22,8 @@ export class StartTlsSocket extends HandleWrapper implements TransportSocket, Io
   private initialEnd = false;
   private begin: SchedulableCallback | null = null;
 
-  constructor(dispatcher: Dispatcher, handle: IoHandle, isServer: boolean, createTls: () => TlsSocket) {
+  /** `createTls`: null for plain text for ever. */
+  constructor(dispatcher: Dispatcher, handle: IoHandle, isServer: boolean, createTls: (() => TlsSocket) | null) {
     super(dispatcher, handle);
     this.isServer = isServer;
     this.createTls = createTls;
@@ -55,7 +56,7 @@ export class StartTlsSocket extends HandleWrapper implements TransportSocket, Io
   }
 
   startSecureTransport(): boolean {
-    if (this.tls !== null || this.callbacks === null) return false;
+    if (this.tls !== null || this.callbacks === null || this.createTls === null) return false;
     const tls = this.createTls();
     this.tls = tls;
     tls.setCallbacks(this.callbacks);
