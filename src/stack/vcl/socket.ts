@@ -14,6 +14,7 @@ import type { CryptoConfig } from '../session/crypto_config.ts';
 import { TransportProto } from '../session/transport.ts';
 import { type AttributeName, attribute } from './attributes.ts';
 import { socketError } from './net_error.ts';
+import { PendingWrite, type WriteCallback } from './pending_write.ts';
 import { Ready, type SessionObserver, type VclSession, VclState } from './session.ts';
 import { cryptoConfigOf, type TlsDetails, type TlsOptions } from './tls_options.ts';
 import type { VclWorker } from './worker.ts';
@@ -48,8 +49,6 @@ function clientConfig(options: TlsOptions): CryptoConfig {
   return config;
 }
 
-type WriteCallback = (error?: Error | null) => void;
-
 export class Socket extends Duplex implements SessionObserver {
   connecting = false;
   bytesRead = 0;
@@ -62,7 +61,7 @@ export class Socket extends Duplex implements SessionObserver {
   private written = 0;
   private readonly wanted = new Map<AttributeName, number>();
   private wantsData = false;
-  private pending: { chunks: Uint8Array[]; at: number; offset: number; callback: WriteCallback } | null = null;
+  private pending: PendingWrite | null = null;
   private final: WriteCallback | null = null;
   private timer: NodeJS.Timeout | null = null;
   private referenced = true;
@@ -381,7 +380,7 @@ export class Socket extends Duplex implements SessionObserver {
   }
 
   private send(chunks: Uint8Array[], callback: WriteCallback): void {
-    this.pending = { chunks, at: 0, offset: 0, callback };
+    this.pending = new PendingWrite(chunks, callback);
     if (!this.connecting) this.flush();
   }
 
@@ -394,31 +393,12 @@ export class Socket extends Duplex implements SessionObserver {
       return;
     }
     this.timer?.refresh();
-    let written = 0;
-    let n = 0;
-    while (pending.at < pending.chunks.length) {
-      const chunk = pending.chunks[pending.at];
-      const left = chunk.length - pending.offset;
-      n = session.writeQuietly(chunk, pending.offset, left);
-      if (n < 0) break;
-      written += n;
-      if (n < left) {
-        pending.offset += n;
-        continue;
-      }
-      pending.at++;
-      pending.offset = 0;
-    }
-    if (written > 0) session.announceWritten();
-    this.written += written;
-    if (n === -E.AGAIN) return;
-    if (n < 0) {
-      this.pending = null;
-      pending.callback(socketError(-n, 'write'));
-      return;
-    }
+    const result = pending.writeTo(session);
+    this.written += pending.taken;
+    if (result === PendingWrite.FULL) return;
     this.pending = null;
-    pending.callback();
+    if (result === 0) pending.callback();
+    else pending.callback(socketError(-result, 'write'));
   }
 
   private shutdown(callback: WriteCallback): void {

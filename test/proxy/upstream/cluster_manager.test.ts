@@ -308,6 +308,6 @@ test('ORIGINAL_DST drops hosts that nobody used for a whole interval', () => {
   worker.dispatcher.advance(2000);
   assert.equal(cluster.hosts().length, 0);
   manager.close();
-  assert.equal(worker.dispatcher.timersEnabled, 0);
+  assert.equal(worker.dispatcher.armedTimers, 0);
   assert.equal(worker.gauge('cluster.o.membership_total'), 0);
 });

@@ -203,7 +203,7 @@ test('a connection that takes too long fails with Timeout', () => {
   assert.equal(stat('upstream_cx_connect_timeout'), 1);
   assert.equal(stat('upstream_cx_connect_fail'), 1);
   assert.equal(worker.last.state, 'closed');
-  assert.equal(worker.dispatcher.timersEnabled, 0);
+  assert.equal(worker.dispatcher.armedTimers, 0);
 });
 
 test('a connection that is refused inside connect(), and a socket that cannot be made, fail on the spot', () => {

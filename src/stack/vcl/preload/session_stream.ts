@@ -5,12 +5,12 @@
 import type { Socket } from 'node:net';
 import { E } from '../../../core/sys/libc.ts';
 import { socketError } from '../net_error.ts';
+import { PendingWrite, type WriteCallback } from '../pending_write.ts';
 import { Ready, type SessionObserver, type VclSession } from '../session.ts';
 import type { ExecThread } from './exec_thread.ts';
 
 const READ_BYTES = 64 * 1024;
 
-export type WriteCallback = (error?: Error | null) => void;
 export type StreamChunk = string | Uint8Array;
 
 export class SessionStream implements SessionObserver {
@@ -23,7 +23,7 @@ export class SessionStream implements SessionObserver {
   private readonly thread: ExecThread;
   private session: VclSession | null;
   private wantsData = false;
-  private pending: { chunks: Uint8Array[]; at: number; offset: number; callback: WriteCallback } | null = null;
+  private pending: PendingWrite | null = null;
   private referenced = true;
   private deferred = 0;
 
@@ -45,7 +45,7 @@ export class SessionStream implements SessionObserver {
   }
 
   write(chunks: Uint8Array[], callback: WriteCallback): void {
-    this.pending = { chunks, at: 0, offset: 0, callback };
+    this.pending = new PendingWrite(chunks, callback);
     this.flush();
   }
 
@@ -122,31 +122,12 @@ export class SessionStream implements SessionObserver {
       pending.callback(socketError(E.PIPE, 'write'));
       return;
     }
-    let written = 0;
-    let n = 0;
-    while (pending.at < pending.chunks.length) {
-      const chunk = pending.chunks[pending.at];
-      const left = chunk.length - pending.offset;
-      n = session.writeQuietly(chunk, pending.offset, left);
-      if (n < 0) break;
-      written += n;
-      if (n < left) {
-        pending.offset += n;
-        continue;
-      }
-      pending.at++;
-      pending.offset = 0;
-    }
-    if (written > 0) session.announceWritten();
-    this.bytesWritten += written;
-    if (n === -E.AGAIN) return;
-    if (n < 0) {
-      this.pending = null;
-      pending.callback(socketError(session.error || -n, 'write'));
-      return;
-    }
+    const result = pending.writeTo(session);
+    this.bytesWritten += pending.taken;
+    if (result === PendingWrite.FULL) return;
     this.pending = null;
-    pending.callback();
+    if (result === 0) pending.callback();
+    else pending.callback(socketError(session.error || -result, 'write'));
   }
 
   private fail(errno: number, syscall: string): void {

@@ -7,9 +7,10 @@
  */
 import { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
+import type { WriteCallback } from '../pending_write.ts';
 import type { VclSession } from '../session.ts';
 import type { ExecThread } from './exec_thread.ts';
-import { SessionStream, type StreamChunk, touch, type WriteCallback } from './session_stream.ts';
+import { SessionStream, type StreamChunk, touch } from './session_stream.ts';
 
 const STREAM = Symbol('sluice.stream');
 

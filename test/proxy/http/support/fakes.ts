@@ -1,15 +1,8 @@
-/** A dispatcher whose time a test moves, and connections whose far side a test plays. */
-import { Slab } from '../../../../src/core/buffer/slab.ts';
+/** Connections whose far side a test plays. */
 import { SliceBuffer } from '../../../../src/core/buffer/slice_buffer.ts';
-import type {
-  DeferredDeletable,
-  Dispatcher,
-  FileEvent,
-  SchedulableCallback,
-  Timer,
-} from '../../../../src/core/event/dispatcher.ts';
 import { type Address, ipAddress } from '../../../../src/proxy/network/address.ts';
 import {
+  type BytesSentListener,
   type Connection,
   type ConnectionCallbacks,
   ConnectionCloseType,
@@ -17,93 +10,7 @@ import {
   type ReadFilter,
 } from '../../../../src/proxy/network/connection.ts';
 import { StreamInfo } from '../../../../src/proxy/stream_info/stream_info.ts';
-
-class FakeTimer implements Timer {
-  dueMs = -1;
-  readonly callback: () => void;
-  private readonly dispatcher: FakeDispatcher;
-
-  constructor(dispatcher: FakeDispatcher, callback: () => void) {
-    this.dispatcher = dispatcher;
-    this.callback = callback;
-  }
-
-  get enabled(): boolean {
-    return this.dueMs >= 0;
-  }
-
-  enableTimer(delayMs: number): void {
-    this.dueMs = this.dispatcher.nowMs + delayMs;
-  }
-
-  disableTimer(): void {
-    this.dueMs = -1;
-  }
-}
-
-export class FakeDispatcher implements Dispatcher {
-  readonly name = 'fake';
-  readonly slab = new Slab(1024);
-  nowMs = 1000;
-  systemTimeMs = 1_700_000_000_000;
-  private readonly timers: FakeTimer[] = [];
-  private queue: (() => void)[] = [];
-  private deleted: DeferredDeletable[] = [];
-
-  monotonicTimeMs(): number {
-    return this.nowMs;
-  }
-
-  createTimer(callback: () => void): Timer {
-    const timer = new FakeTimer(this, callback);
-    this.timers.push(timer);
-    return timer;
-  }
-
-  createSchedulableCallback(): SchedulableCallback {
-    throw new Error('not used');
-  }
-
-  createFileEvent(): FileEvent {
-    throw new Error('not used');
-  }
-
-  post(callback: () => void): void {
-    this.queue.push(callback);
-  }
-
-  deferredDelete(object: DeferredDeletable): void {
-    this.deleted.push(object);
-  }
-
-  atEndOfTurn(callback: () => void): void {
-    this.queue.push(callback);
-  }
-
-  /** The end of a turn: everything posted and every deferred deletion. */
-  run(): void {
-    while (this.queue.length > 0 || this.deleted.length > 0) {
-      for (const callback of this.queue.splice(0)) callback();
-      for (const object of this.deleted.splice(0)) object.deleteNow();
-    }
-  }
-
-  /** Moves time, firing timers at their moments. */
-  advance(ms: number): void {
-    const end = this.nowMs + ms;
-    for (;;) {
-      const due = this.timers.filter((timer) => timer.enabled && timer.dueMs <= end).sort((a, b) => a.dueMs - b.dueMs)[0];
-      if (due === undefined) break;
-      this.systemTimeMs += due.dueMs - this.nowMs;
-      this.nowMs = due.dueMs;
-      due.disableTimer();
-      due.callback();
-      this.run();
-    }
-    this.systemTimeMs += end - this.nowMs;
-    this.nowMs = end;
-  }
-}
+import type { FakeDispatcher } from '../../../support/fake_dispatcher.ts';
 
 let nextId = 1;
 
@@ -131,8 +38,13 @@ export class FakeConnection implements Connection {
   readonly readBuffer: SliceBuffer;
   private readonly filters: ReadFilter[] = [];
   private readonly callbacks: ConnectionCallbacks[] = [];
+  private readonly bytesSentListeners: BytesSentListener[] = [];
 
-  constructor(dispatcher: FakeDispatcher, remote = '203.0.113.9:5555', local = '10.0.0.1:10000') {
+  constructor(
+    dispatcher: FakeDispatcher,
+    remote: Address | string = '203.0.113.9:5555',
+    local: Address | string = '10.0.0.1:10000',
+  ) {
     this.dispatcher = dispatcher;
     this.remoteAddress = addressOf(remote);
     this.localAddress = addressOf(local);
@@ -151,7 +63,7 @@ export class FakeConnection implements Connection {
     this.dispatcher.run();
   }
 
-  refuse(reason: string): void {
+  refuse(reason = 'connection refused'): void {
     this.transportFailureReason = reason;
     this.end(ConnectionEvent.RemoteClose);
     this.dispatcher.run();
@@ -161,6 +73,15 @@ export class FakeConnection implements Connection {
     this.readBuffer.appendLatin1(text);
     this.deliver(false);
     this.dispatcher.run();
+  }
+
+  receiveEnd(): void {
+    this.deliver(true);
+    this.dispatcher.run();
+  }
+
+  kernelTook(bytes: number): void {
+    for (const listener of this.bytesSentListeners) listener.onBytesSent(bytes);
   }
 
   remoteClose(): void {
@@ -247,7 +168,9 @@ export class FakeConnection implements Connection {
     this.delayedCloseTimeoutMs = timeoutMs;
   }
 
-  addBytesSentListener(): void {}
+  addBytesSentListener(listener: BytesSentListener): void {
+    this.bytesSentListeners.push(listener);
+  }
 
   setSocketOption(): number {
     return 0;
@@ -284,7 +207,8 @@ export class FakeConnection implements Connection {
   }
 }
 
-function addressOf(text: string): Address {
+function addressOf(text: Address | string): Address {
+  if (typeof text !== 'string') return text;
   const colon = text.lastIndexOf(':');
   return ipAddress(text.slice(0, colon).replace(/^\[|\]$/g, ''), Number(text.slice(colon + 1)));
 }

@@ -21,7 +21,8 @@ import type { FactoryContext, HttpFilterConfigFactory, Logger } from '../../../.
 import type { StreamInfo } from '../../../../src/proxy/stream_info/stream_info.ts';
 import { ThreadLocalClusterManager } from '../../../../src/proxy/upstream/cluster_manager.ts';
 import type { PlainCluster } from '../../../../src/proxy/upstream/cluster_types.ts';
-import { FakeConnection, FakeDispatcher } from './fakes.ts';
+import { FakeDispatcher } from '../../../support/fake_dispatcher.ts';
+import { FakeConnection } from './fakes.ts';
 
 export const ROUTER = { name: 'router', typedConfig: { '@type': 'envoy.extensions.filters.http.router.v3.Router' } };
 
