@@ -10,13 +10,13 @@ import { LAYOUT_VERSION, SegmentKind } from '../svm/layout.ts';
 import { Segment } from '../svm/segment.ts';
 import { NODE_LOOP } from './event_loop.ts';
 
-/** How an application attaches; the defaults follow VCL's configuration. */
+/** How an application attaches. What is not given comes from VCL's environment and configuration file (`vcl_config.ts`), then the default. */
 export interface AppOptions {
-  /** Directory of the stack's sockets; default: $SLUICE_RUNTIME_DIR, or `sluice` in the temporary directory. */
+  /** Directory of the stack's sockets; default: `sluice` in the temporary directory. */
   runtimeDir?: string;
-  /** Default `default`, or $VCL_APP_NAMESPACE_ID. */
+  /** Default `default`. */
   namespaceId?: string;
-  /** Default $VCL_APP_NAMESPACE_SECRET. */
+  /** Default: none. */
   namespaceSecret?: string;
   /** Of sessions that this application accepts. Default 1 MB. */
   rxFifoSize?: number;
@@ -70,8 +70,7 @@ export function defaultRuntimeDir(): string {
 }
 
 export function appSocketPath(options: AppOptions): string {
-  const id = options.namespaceId ?? process.env['VCL_APP_NAMESPACE_ID'] ?? 'default';
-  return join(options.runtimeDir ?? defaultRuntimeDir(), 'app_ns_sockets', id);
+  return join(options.runtimeDir ?? defaultRuntimeDir(), 'app_ns_sockets', options.namespaceId ?? process.env['VCL_APP_NAMESPACE_ID'] ?? 'default');
 }
 
 export function attachMessage(name: string, options: AppOptions): AttachMessage {
@@ -79,7 +78,7 @@ export function attachMessage(name: string, options: AppOptions): AttachMessage 
     type: 'attach',
     layoutVersion: LAYOUT_VERSION,
     name,
-    secret: options.namespaceSecret ?? process.env['VCL_APP_NAMESPACE_SECRET'] ?? '',
+    secret: options.namespaceSecret ?? '',
     rxFifoSize: options.rxFifoSize ?? DEFAULT_FIFO_SIZE,
     txFifoSize: options.txFifoSize ?? DEFAULT_FIFO_SIZE,
     scopeLocal: options.scopeLocal ?? true,

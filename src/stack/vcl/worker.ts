@@ -30,6 +30,7 @@ import { SessionTable } from './session_table.ts';
 import type { SegmentEnd } from './shared_segment.ts';
 import { ADAPTIVE_SPIN, Spinner } from './spinner.ts';
 import { TlsChannel } from './tls_options.ts';
+import { withVclConfig } from './vcl_config.ts';
 import { WakeSet } from './wake_set.ts';
 
 /** Of calls that wait for themselves. */
@@ -92,12 +93,14 @@ export class VclWorker {
   }
 
   /** Attaches a new application; blocks, so the stack must run in another thread or process. */
-  static attachBlocking(name: string, options: AppOptions = {}): VclWorker {
+  static attachBlocking(name: string, given: AppOptions = {}): VclWorker {
+    const options = withVclConfig(given);
     const path = appSocketPath(options);
     return new VclWorker(attachBlocking(path, attachMessage(name, options), options.timeoutMs), path, options);
   }
 
-  static async attach(name: string, options: AppOptions = {}): Promise<VclWorker> {
+  static async attach(name: string, given: AppOptions = {}): Promise<VclWorker> {
+    const options = withVclConfig(given);
     const path = appSocketPath(options);
     return new VclWorker(await attachAsync(path, attachMessage(name, options), options.timeoutMs), path, options);
   }
