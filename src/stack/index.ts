@@ -3,8 +3,8 @@ export type { DeviceConfig, NetworkConfig, RouteConfig } from './config/network_
 export { createHostStack, type EmbeddedHostStack } from './create_host_stack.ts';
 export { sendCommand } from './ctl/client.ts';
 export type { HostStackOptions } from './host_stack.ts';
+export * as vcl from './vcl/api.ts';
 export { type AppOptions, AttachError, defaultRuntimeDir, type WorkerTicket } from './vcl/attach.ts';
-export * as vcl from './vcl/native.ts';
 export {
   attach,
   type ConnectOptions,

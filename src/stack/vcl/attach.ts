@@ -70,7 +70,11 @@ export function defaultRuntimeDir(): string {
 }
 
 export function appSocketPath(options: AppOptions): string {
-  return join(options.runtimeDir ?? defaultRuntimeDir(), 'app_ns_sockets', options.namespaceId ?? process.env['VCL_APP_NAMESPACE_ID'] ?? 'default');
+  return join(
+    options.runtimeDir ?? defaultRuntimeDir(),
+    'app_ns_sockets',
+    options.namespaceId ?? process.env['VCL_APP_NAMESPACE_ID'] ?? 'default',
+  );
 }
 
 export function attachMessage(name: string, options: AppOptions): AttachMessage {

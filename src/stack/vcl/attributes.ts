@@ -15,6 +15,8 @@ interface Attribute {
   set?(session: VclSession, value: number): number;
 }
 
+const AF_INET = 2;
+const AF_INET6 = 10;
 const MAX_SEGMENT_BYTES = 65_507;
 
 function keep(name: string, initial = 0): Attribute {
@@ -99,6 +101,7 @@ export const ATTRIBUTES = {
       return 0;
     },
   },
+  domain: { get: (session) => (session.local.isV4 ? AF_INET : AF_INET6) },
   shut: { get: (session) => Number(session.writeShut) },
   reuseaddr: keep('reuseaddr'),
   reuseport: keep('reuseport'),
@@ -114,6 +117,8 @@ export const ATTRIBUTES = {
   /** 0: newreno, 1: cubic, 2: bbr. */
   tcpCongestion: transport('tcpCongestion', 2, 1),
   vrf: keep('vrf'),
+  /** The application's own. */
+  cookie: keep('cookie'),
 } as const satisfies Record<string, Attribute>;
 
 export type AttributeName = keyof typeof ATTRIBUTES;

@@ -68,6 +68,10 @@ export class VclSession {
   readonly watchers: ReadinessWatcher[] = [];
   /** Of a listener: connections not yet accepted. */
   readonly acceptQueue: VclSession[] = [];
+  /** Of an accepted session: where it came from. */
+  listener: VclSession | null = null;
+  /** Of a listener: sessions accepted from it that are open. */
+  accepted = 0;
   /** Of a listener: a connect waits for the next acceptance. */
   ringOnAccept = false;
   /** Of a bound datagram session: its peers. */

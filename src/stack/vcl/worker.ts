@@ -188,6 +188,8 @@ export class VclWorker {
   accept(listener: VclSession): VclSession | null {
     const session = listener.acceptQueue.shift();
     if (session === undefined) return null;
+    session.listener = listener;
+    listener.accepted++;
     this.control.request(Request.accepted, session, 0, !listener.ringOnAccept);
     listener.ringOnAccept = false;
     return session;
@@ -213,6 +215,7 @@ export class VclWorker {
     const { state } = session;
     session.state = VclState.closed;
     session.observer = null;
+    if (session.listener !== null) session.listener.accepted--;
     for (const watcher of [...session.watchers]) watcher.sessionReady(session);
     session.watchers.length = 0;
     this.memory.forget(session);

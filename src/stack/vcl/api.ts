@@ -1,0 +1,3 @@
+/** What `vcl` of `sluice/stack` is. */
+export * from './inspect.ts';
+export * from './native.ts';
