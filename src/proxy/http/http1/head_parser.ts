@@ -7,8 +7,9 @@
  * Leaves out: what the fields mean together (the connections decide), and anything beyond the head.
  */
 
-import { type HeaderMap, latin1 } from '../header_map.ts';
+import type { HeaderMap } from '../header_map.ts';
 import { H, headerIdAt } from '../header_names.ts';
+import { latin1 } from '../header_text.ts';
 import {
   AUTHORITY,
   allIn,

@@ -4,8 +4,9 @@
  */
 import type { Slab } from '../../../core/buffer/slab.ts';
 import type { CodecTransport, RequestEncoder } from '../codec.ts';
-import { type HeaderMap, writeText } from '../header_map.ts';
+import type { HeaderMap } from '../header_map.ts';
 import { H } from '../header_names.ts';
+import { writeText } from '../header_text.ts';
 import { ascii, put } from './bytes.ts';
 import { isUpgrade } from './connection_header.ts';
 import { EncoderStream, FramingLine, type HeadStart, oneLine } from './encoder.ts';

@@ -9,8 +9,9 @@
  * connection. Bytes, fields and blow-up are bounded: fields beyond the limits are counted and dropped.
  */
 import { BLOCK_SIZE, type Slab } from '../../../core/buffer/slab.ts';
-import { type HeaderMap, latin1 } from '../header_map.ts';
+import type { HeaderMap } from '../header_map.ts';
 import { H, HEADER_NAMES, headerIdAt } from '../header_names.ts';
+import { latin1 } from '../header_text.ts';
 import { AUTHORITY, allIn, equalsIgnoreCase, parseLength, TARGET, TOKEN, UNDERSCORE, VALUE } from '../http1/bytes.ts';
 import { STATIC_IDS, STATIC_SIZE, STATIC_TABLE, type StaticBytes, staticBytesOf } from './hpack_static.ts';
 import { huffmanDecode } from './huffman.ts';

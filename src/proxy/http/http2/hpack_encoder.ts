@@ -6,8 +6,9 @@
  * Huffman code would cost more time than the bytes are worth. Credentials and cookies are never indexed (RFC 7541 7.1.3).
  */
 import type { Slab } from '../../../core/buffer/slab.ts';
-import { type HeaderMap, writeText } from '../header_map.ts';
+import type { HeaderMap } from '../header_map.ts';
 import { H, HEADER_NAMES } from '../header_names.ts';
+import { writeText } from '../header_text.ts';
 import { STATIC_NAME_INDEX, STATIC_SIZE, staticStatusIndex } from './hpack_static.ts';
 import { huffmanEncode, huffmanLength } from './huffman.ts';
 

@@ -3,8 +3,8 @@
  * decoded entry points at them.
  */
 import type { Slab } from '../../../core/buffer/slab.ts';
-import { writeText } from '../header_map.ts';
 import { H, HEADER_NAMES } from '../header_names.ts';
+import { writeText } from '../header_text.ts';
 
 /** Index 1 to 61; 0 is not used. */
 export const STATIC_TABLE: readonly (readonly [name: string, value: string])[] = [
