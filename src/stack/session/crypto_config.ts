@@ -23,6 +23,8 @@ export interface CryptoConfig {
   readonly verify: boolean;
   /** Of a listener that verifies: a client without a certificate is refused. */
   readonly requireClientCertificate: boolean;
+  /** A peer that leaves without close_notify has ended its stream, and not cut it off. */
+  readonly allowTruncation: boolean;
   /** The application wants to know what each handshake settled. */
   readonly details: boolean;
   /** Of which the server's certificate must have one; null: the server name of the connect. */
@@ -51,7 +53,7 @@ export function checkCryptoConfig(value: unknown): CryptoConfig | string {
   const textOrNull = (x: unknown): boolean => x === null || typeof x === 'string';
   const texts = (x: unknown): x is string[] => Array.isArray(x) && x.every((item) => typeof item === 'string');
   for (const name of ['ca', 'crl']) if (!textOrNull(v[name])) return `${name} is not a PEM text`;
-  for (const name of ['verify', 'requireClientCertificate', 'details'])
+  for (const name of ['verify', 'requireClientCertificate', 'allowTruncation', 'details'])
     if (typeof v[name] !== 'boolean') return `${name} is not true or false`;
   for (const name of ['alpn', 'cipherSuites', 'curves']) if (!texts(v[name])) return `${name} is not a list of names`;
   if (v['verifyNames'] !== null && !texts(v['verifyNames'])) return 'verifyNames is not a list of names';

@@ -341,11 +341,12 @@ export class TlsConnection implements CarrierUser, SessionSide {
 
   private lookForEnd(): void {
     const { carrier, owner } = this;
-    if (this.readEnded) {
+    const cutOff = !this.readEnded && carrier.ended && carrier.input.length === 0;
+    if (this.readEnded || (cutOff && this.crypto.config.allowTruncation)) {
       carrier.input.consume(carrier.input.length);
       this.endSaid = true;
       owner.host.halfClosedNotify(this.session!);
-    } else if (carrier.ended && carrier.input.length === 0) {
+    } else if (cutOff) {
       owner.stats.truncated++;
       this.fail(SessionError.tlsTruncated);
     }

@@ -34,6 +34,8 @@ export interface TlsOptions {
   verify?: boolean;
   /** Of a listener that verifies: without a certificate no client comes in. Default true. */
   requireClientCertificate?: boolean;
+  /** Take the end of a connection for the end of its stream, also without close_notify: for protocols that say how long they are. */
+  allowTruncation?: boolean;
   /** Tell what each handshake settled (`TlsDetails`). Default: for a listener that verifies. */
   details?: boolean;
   /** Of which the server's certificate must have one. Default: the server name, if there is one. */
@@ -73,6 +75,7 @@ export function cryptoConfigOf(options: TlsOptions, isServer: boolean): CryptoCo
     crl: options.crl === undefined ? null : textOf(options.crl),
     verify: options.verify ?? (!isServer || ca !== undefined),
     requireClientCertificate: isServer && (options.requireClientCertificate ?? true) && (options.verify ?? ca !== undefined),
+    allowTruncation: options.allowTruncation ?? false,
     details: options.details ?? (isServer && (options.verify ?? ca !== undefined)),
     verifyNames: options.verifyNames ?? null,
     alpn: options.alpn ?? [],

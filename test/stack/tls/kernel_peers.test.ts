@@ -38,6 +38,7 @@ const SERVER: TlsOptions = {
 };
 const CLIENT: TlsOptions = { ca: ca.certificate };
 
+const faults = { loss: 0, reorder: 0 };
 let directory = '';
 let stack: HostStack;
 let app: VclNet;
@@ -51,7 +52,16 @@ before(async () => {
     runtimeDir: directory,
     tls: { handshakeTimeoutMs: 500 },
     network: {
-      devices: [{ kind: 'tap', name: 'slt%d', addresses: [`${ours}/24`], hostAddresses: [`${theirs}/24`], netns: namespace }],
+      devices: [
+        {
+          kind: 'tap',
+          name: 'slt%d',
+          addresses: [`${ours}/24`],
+          hostAddresses: [`${theirs}/24`],
+          netns: namespace,
+          faults: { outbound: faults, inbound: faults, keepOffload: true },
+        },
+      ],
     },
   });
   app = await attach({ name: 'app', runtimeDir: directory, rxFifoSize: 32_768, txFifoSize: 32_768 });
@@ -183,6 +193,26 @@ print(n, h.hexdigest())
   listener.close();
 });
 
+test('handshakes and records on a lossy, reordering path', { skip }, async () => {
+  faults.loss = 0.02;
+  faults.reorder = 0.05;
+  const { port, listener } = await listen((socket) => socket.pipe(socket), { ...SERVER, allowTruncation: true });
+  const { stdout } = await python(`
+import ssl, socket, hashlib, os, threading
+c = ssl.create_default_context(cafile='${ca.certificateFile}')
+for _ in range(5):
+    s = c.wrap_socket(socket.create_connection(('${ours}', ${port}), timeout=15), server_hostname='${ours}')
+    d = os.urandom(200000); got = b''
+    t = threading.Thread(target=lambda: s.sendall(d)); t.start()
+    while len(got) < len(d): got += s.recv(65536)
+    t.join(); print(got == d); s.close()
+`).finally(() => {
+    faults.loss = faults.reorder = 0;
+  });
+  assert.equal(stdout.trim(), 'True\n'.repeat(5).trim());
+  listener.close();
+});
+
 test('an application that does not read stops its peer; what waits is bounded', { skip }, async () => {
   const accepted = Promise.withResolvers<Socket>();
   const { port, listener } = await listen((socket) => {
@@ -211,7 +241,8 @@ s.unwrap()
     await new Promise((resolve) => setTimeout(resolve, 5));
     most = Math.max(most, waiting());
   }
-  assert.ok(most >= 200_000 && most <= 256 * 1024, `${most}`);
+  // TCP's window is rounded up, and never taken back.
+  assert.ok(most >= 200_000 && most <= 288 * 1024, `${most}`);
   let received = 0;
   socket.on('data', (part: Buffer) => (received += part.length));
   socket.resume();
@@ -364,10 +395,12 @@ test('more handshakes than the backlog are refused', { skip }, async () => {
   const { port } = listener.address()!;
   const { stdout } = await python(`
 import socket
-a = [socket.create_connection(('${ours}', ${port}), timeout=10) for _ in range(5)]
+a = []
 n = 0
-for s in a[3:]:
-    try: s.recv(1)
+for i in range(5):
+    try:
+        a.append(socket.create_connection(('${ours}', ${port}), timeout=10))
+        if i >= 3: a[-1].recv(1)
     except ConnectionResetError: n += 1
 print(n)
 `);
