@@ -55,7 +55,8 @@ const MESSAGES_PER_TURN = 512;
 const ACCEPT_PAUSE_MS = 100;
 const DEFERRED_RETRY_MS = 100;
 const REPLY_PART = 8 * 1024;
-const PACKETS_PER_READ = 64;
+/** More than a socket holds. */
+const PACKETS_PER_READ = 4096;
 const CONTROL_RING = 1024;
 const IO_RING = 1024;
 

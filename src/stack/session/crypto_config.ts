@@ -45,6 +45,8 @@ const MAX_ALPN = 250;
 /** Of one application worker. */
 const MAX_CONFIGS = 1024;
 const MAX_NAMES = 4096;
+/** Numbers of names from here on are for one connect; those below are kept. */
+export const NAMES_ONCE = 1 << 30;
 
 /** The configuration, or what is wrong with it. */
 export function checkCryptoConfig(value: unknown): CryptoConfig | string {
@@ -80,7 +82,7 @@ export interface SessionCrypto {
 /** The configurations of one application worker, by the numbers it gave them. */
 export class CryptoConfigs {
   private readonly configs = new Map<number, CryptoConfig>();
-  /** Names of connects that are on their way. */
+  /** Names to connect to. */
   private readonly names = new Map<number, string>();
 
   /** False: too many. */
@@ -104,11 +106,11 @@ export class CryptoConfigs {
     return this.configs.has(id) && (nameId === 0 || this.names.has(nameId));
   }
 
-  /** Null when the application has not said what it means. A name is used once. */
+  /** Null when the application has not said what it means. */
   take(id: number, nameId: number): SessionCrypto | null {
     const config = this.configs.get(id);
     const serverName = nameId === 0 ? '' : this.names.get(nameId);
-    this.names.delete(nameId);
+    if (nameId >= NAMES_ONCE) this.names.delete(nameId);
     return config === undefined || serverName === undefined ? null : { config, serverName };
   }
 }

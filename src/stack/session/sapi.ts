@@ -58,7 +58,7 @@ export interface DropCryptoConfigMessage {
   id: number;
 }
 
-/** For one connect. */
+/** For connects; from `NAMES_ONCE` on for one of them. */
 export interface ServerNameMessage {
   type: 'serverName';
   id: number;

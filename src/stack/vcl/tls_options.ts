@@ -13,6 +13,7 @@ import {
   checkCryptoConfig,
   MAX_CRYPTO_CONFIG_BYTES,
   MAX_SERVER_NAME,
+  NAMES_ONCE,
   type TlsVersionName,
 } from '../session/crypto_config.ts';
 import { encodeSapi } from '../session/sapi.ts';
@@ -115,11 +116,14 @@ function textOf(pem: Pem): string {
   return typeof pem === 'string' ? pem : Buffer.from(pem).toString();
 }
 
+const MAX_KEPT_NAMES = 1024;
+
 /** One worker's configurations and names as the stack knows them. */
 export class TlsChannel {
   private readonly socket: number;
   private nextId = 1;
-  private nextName = 1;
+  private nextName = NAMES_ONCE;
+  private readonly names = new Map<string, number>();
   private readonly known = new WeakMap<CryptoConfig, number>();
   private readonly dropped = new FinalizationRegistry<number>((id) => this.drop(id));
   private closed = false;
@@ -151,13 +155,18 @@ export class TlsChannel {
     return id;
   }
 
-  /** The number of a server name for one connect; 0 for ''. */
+  /** The number of a server name for one connect; 0 for ''. The first names are told once, beyond them each for its connect. */
   nameId(name: string): number {
     if (name === '') return 0;
     if (name.length > MAX_SERVER_NAME) return -E.INVAL;
-    const id = this.nextName;
-    this.nextName = (this.nextName % 0x7fff_ffff) + 1;
-    return sendPacket(this.socket, encodeSapi({ type: 'serverName', id, name })) === null ? id : -E.NOBUFS;
+    const kept = this.names.get(name);
+    if (kept !== undefined) return kept;
+    const keeps = this.names.size < MAX_KEPT_NAMES;
+    const id = keeps ? this.names.size + 1 : this.nextName;
+    if (sendPacket(this.socket, encodeSapi({ type: 'serverName', id, name })) !== null) return -E.NOBUFS;
+    if (keeps) this.names.set(name, id);
+    else this.nextName = id === 0x7fff_ffff ? NAMES_ONCE : id + 1;
+    return id;
   }
 
   private drop(id: number): void {

@@ -33,7 +33,7 @@ let client: VclNet;
 
 before(async () => {
   directory = mkdtempSync(join(tmpdir(), 'sluice-tls-'));
-  stack = new HostStack({ runtimeDir: directory, tls: { handshakeTimeoutMs: 300 } });
+  stack = new HostStack({ runtimeDir: directory });
   server = await attach({ name: 'server', runtimeDir: directory, rxFifoSize: 8192, txFifoSize: 8192 });
   client = await attach({ name: 'client', runtimeDir: directory });
 });
@@ -196,6 +196,23 @@ test('an application that does TLS by itself meets one whose TLS is in the stack
   carried.close();
   await once(carried, 'close');
   assert.deepEqual(sessions(), []);
+});
+
+test('hundreds of connects at once, to more names than are kept', async () => {
+  let served = 0;
+  const { port, listener } = await listen(SERVER, (socket) => {
+    served++;
+    socket.end('x');
+  });
+  const names = ['localhost', ...Array.from({ length: 1100 }, (_, i) => `n${i}.b.example`)];
+  const connect = async (servername: string): Promise<string> =>
+    (await buffer(client.connect({ port, host: '127.0.0.1', servername, tls: MANY }))).toString();
+  const MANY = { ...CLIENT };
+  assert.ok((await Promise.all(Array.from({ length: 300 }, () => connect('localhost')))).every((answer) => answer === 'x'));
+  for (let i = 0; i < names.length; i += 50)
+    assert.ok((await Promise.all(names.slice(i, i + 50).map(connect))).every((answer) => answer === 'x'));
+  assert.equal(served, 300 + names.length);
+  listener.close();
 });
 
 test('what cannot be used is said where it is given', () => {
