@@ -4,8 +4,9 @@
  */
 import { dirname, resolve } from 'node:path';
 import type { Logger } from '../../core/log/logger.ts';
-import type { Counter, Scope } from '../../core/stats/stats.ts';
+import type { Counter, Gauge, Scope } from '../../core/stats/stats.ts';
 import type { Bootstrap } from '../config/types.gen.ts';
+import { retainedBytes } from '../typescript/module_loader.ts';
 import { ModuleWatcher } from '../typescript/module_watcher.ts';
 import { ScriptHost, type ScriptInit } from '../typescript/script_host.ts';
 import { hasServices, Services } from '../typescript/services.ts';
@@ -23,6 +24,8 @@ export class ServerScripts {
   private readonly log: Logger;
   private readonly reloads: Counter;
   private readonly failures: Counter;
+  /** Of this thread; workers have as much each. */
+  private readonly retained: Gauge;
   private readonly scope: Scope;
   private watcher: ModuleWatcher | null = null;
   /** Where singleton services run. */
@@ -36,6 +39,7 @@ export class ServerScripts {
     this.init = scriptInit(configPath, false);
     this.reloads = scope.counter('typescript.module_reload');
     this.failures = scope.counter('typescript.module_reload_failure');
+    this.retained = scope.gauge('typescript.module_retained_bytes');
   }
 
   /** Starts singleton services. `onChanged`: the module at this path was replaced by one that loads. Throws ConfigError. */
@@ -46,12 +50,14 @@ export class ServerScripts {
     this.watcher = new ModuleWatcher(modules, {
       changed: (module) => {
         this.reloads.inc();
+        this.retained.set(retainedBytes());
         this.log.info(`${module.path} has changed: new streams get version ${module.version}`);
         this.host?.reload(module.path);
         onChanged(module.path);
       },
       failed: (module, error) => {
         this.failures.inc();
+        this.retained.set(retainedBytes());
         this.log.error(`${module.path} has changed, and is not used: ${error.message}`);
       },
       warn: (message) => this.log.warn(message),

@@ -2,9 +2,13 @@
  * Loads modules of users by path, again and again: each load of a path gets a version, and all files that it imports relatively get the
  * same one, so that a changed helper is seen, too. `sluice/filter` is this package's, wherever the file lies.
  *
- * Node keeps every module that was ever loaded: a reload costs its size in memory (some tens of KB) for the life of the process.
+ * Node keeps every module that was ever loaded: the cache of its ESM loader, which nothing can be taken out of, and measured, modules of
+ * `vm.SourceTextModule` as well. A load leaves 9 KB and twice the size of its files in the heap for the life of the thread (500 bytes of
+ * source: 9.7 KB, 5 KB: 18.6 KB, 50 KB: 109 KB). That is counted, and beyond a limit changes are not taken up any more.
+ *
  * Loading is synchronous, so modules cannot have top-level await.
  */
+import { statSync } from 'node:fs';
 import { createRequire, registerHooks } from 'node:module';
 import { extname } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -30,14 +34,34 @@ export interface LoadedModule {
   readonly files: ReadonlySet<string>;
 }
 
+/** What loads may leave behind on a thread: some 3,500 of a file of 5 KB. */
+const MAX_RETAINED_BYTES = 64 << 20;
+const RETAINED_PER_LOAD = 9 << 10;
+const RETAINED_PER_BYTE = 2;
+
+const loadedPaths = new Set<string>();
+let retained = 0;
+
+/** What all loads of this thread have left behind. */
+export function retainedBytes(): number {
+  return retained;
+}
+
 const filesByVersion = new Map<string, Set<string>>();
 const require = createRequire(import.meta.url);
 let hooked = false;
 let lastVersion = 0;
 
-/** Loads the file as it is now. Throws ScriptError. */
-export function loadModule(path: string): LoadedModule {
+/** Loads the file as it is now. Throws ScriptError; a file that was never loaded before is never one too many. */
+export function loadModule(path: string, maxRetainedBytes: number = MAX_RETAINED_BYTES): LoadedModule {
   install();
+  if (retained > maxRetainedBytes && loadedPaths.has(path)) {
+    throw new ScriptError(
+      `was replaced too often: what was loaded before stays in memory (${Math.round(retained / 1024)} KiB); a restart, or an isolated filter, takes it up`,
+      path,
+    );
+  }
+  loadedPaths.add(path);
   const format = FORMATS[extname(path)];
   if (format === undefined) throw new ScriptError(`is not one of ${Object.keys(FORMATS).join(', ')}`, path);
   const version = `@sluice-${++lastVersion}`;
@@ -50,8 +74,14 @@ export function loadModule(path: string): LoadedModule {
     throw toScriptError(error, path);
   } finally {
     filesByVersion.delete(version);
+    retained += RETAINED_PER_LOAD;
+    for (const file of files) retained += RETAINED_PER_BYTE * sizeOf(file);
     for (const key of Object.keys(require.cache)) if (VERSION.test(key)) delete require.cache[key];
   }
+}
+
+function sizeOf(file: string): number {
+  return statSync(file, { throwIfNoEntry: false })?.size ?? 0;
 }
 
 function install(): void {
