@@ -57,6 +57,75 @@ static void all_wrong(void) {
   status("negative type", proxy_get_header_map_size((u32)-1, &n));
 }
 
+// Sizes that are wrong by themselves: counts and lengths inside of what is memory.
+static void lies(void) {
+  static u32 words[64];
+  u8 *p = (u8 *)words, *q;
+  u32 n, t;
+  const u32 values[] = {0xffffffff, 0x80000000, 0x7fffffff, 0x10000000, 1024, 1025, 5};
+  for (u32 i = 0; i < sizeof values / 4; i++) {
+    words[0] = values[i];                     // pairs that are not there
+    words[1] = values[i];
+    words[2] = 0;
+    if (proxy_set_header_map_pairs(2, words, 64) > 12) __builtin_trap();
+    words[0] = 1;                             // one pair, longer than all
+    words[1] = values[i];
+    words[2] = values[i];
+    if (proxy_http_call(S("known"), words, 64, "", 0, "", 0, 10, &t) == 0) status("call with lies", i);
+    proxy_send_local_response(0xffffffff - i, "", 0, "", 0, words, 64, 0);
+    if (proxy_call_foreign_function(S("double"), p, values[i], &q, &n) == 0) status("foreign with lies", i);
+    // A GrpcService whose length fields point beyond it.
+    p[0] = 0x0a;
+    p[1] = 0xff; p[2] = 0xff; p[3] = 0xff; p[4] = 0xff; p[5] = 0x0f;
+    if (proxy_grpc_call(p, 6 + i, S("s"), S("m"), "", 0, "", 0, 10, &t) == 0) status("grpc with lies", i);
+    proxy_get_buffer_bytes(6, values[i], values[i], &q, &n);
+    proxy_set_buffer_bytes(0, values[i], values[i], p, values[i]);
+    proxy_set_property("a\0\0\0b", 5, p, 64);
+    proxy_get_property("a\0\0\0b", 5, &q, &n);
+    proxy_get_property(p, 64, &q, &n);
+    proxy_dequeue_shared_queue(values[i], &q, &n);
+    proxy_enqueue_shared_queue(values[i], p, 64);
+    proxy_increment_metric(values[i], -1);
+    proxy_record_metric(values[i], (u64)-1);
+    proxy_get_metric(values[i], (u64 *)words);
+    proxy_grpc_send(values[i], p, 64, 1);
+    proxy_grpc_close(values[i]);
+    proxy_grpc_cancel(values[i]);
+    proxy_continue_stream(values[i]);
+    proxy_close_stream(0x100 + values[i]);
+    proxy_log(values[i], "x", 1);
+    proxy_set_effective_context(values[i]);
+  }
+  status("lies", 0);
+}
+
+// More of everything than anybody needs.
+static void oversize(void) {
+  u32 size = 8 << 20, n, t, last = 0, i;
+  u8 *b = wasm_malloc(size), *p;
+  memset(b, 'x', size);
+  for (i = 0; i < 20000 && (last = proxy_define_metric(0, b, 1 + i % 3000, &t)) == 0; i++) ;
+  status("metrics end", last);
+  for (i = 0, last = 0; i < 100 && (last = proxy_set_shared_data(b, 8 + i, b, size, 0)) == 0; i++) ;
+  status("shared data end", last);
+  if (proxy_register_shared_queue(S("q"), &t) == 0) {
+    for (i = 0, last = 0; i < 100 && (last = proxy_enqueue_shared_queue(t, b, size)) == 0; i++) ;
+    status("queue end", last);
+  }
+  for (i = 0; i < 5000; i++) proxy_register_shared_queue(b, 1 + i, &n);
+  status("property", proxy_set_property(S("big"), b, size));
+  for (i = 0, last = 0; i < 5000 && (last = proxy_set_property(b, 1 + i, "v", 1)) == 0; i++) ;
+  status("properties end", last);
+  proxy_log(2, b, size);
+  static const char *head[] = {":method", "POST", ":path", "/", ":authority", "a", 0, 0};
+  u32 length = pairs(head);
+  for (i = 0, last = 0; i < 30000 && (last = proxy_http_call(S("known"), pairs_at, length, "", 0, "", 0, 60000, &t)) == 0; i++) ;
+  status("calls end", last);
+  status("large call", proxy_http_call(S("known"), pairs_at, length, b, size, "", 0, 60000, &t));
+  proxy_send_local_response(200, b, size, b, size, "", 0, (u32)-1);
+  status("oversize", 0);
+}
+
 EXPORT(proxy_on_request_headers) u32 on_request_headers(u32 id, u32 count, u32 end) {
   u8 *p;
   u32 n;
@@ -74,6 +143,8 @@ EXPORT(proxy_on_request_headers) u32 on_request_headers(u32 id, u32 count, u32 e
   else if (IS("grow")) { u32 k = 0; while (__builtin_wasm_memory_grow(0, 256) != (u32)-1) k++; status("grown", k); __builtin_trap(); }
   else if (IS("grow and live")) { while (__builtin_wasm_memory_grow(0, 1024) != (u32)-1); status("alive", 1); }
   else if (IS("wrong pointers")) all_wrong();
+  else if (IS("lies")) lies();
+  else if (IS("oversize")) { oversize(); return 1; }
   else if (IS("lie")) { lie = 1; status("lie", proxy_get_header_map_value(0, S(":path"), &p, &n)); lie = 0; }
   else if (IS("nothing")) { lie = 2; status("nothing", proxy_get_header_map_value(0, S(":path"), &p, &n)); lie = 0; }
   else if (IS("trap in malloc")) { lie = 3; proxy_get_header_map_value(0, S(":path"), &p, &n); }

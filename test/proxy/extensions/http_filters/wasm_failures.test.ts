@@ -149,6 +149,8 @@ describe('modules that fail', { skip }, () => {
     'no status',
     'odd status',
     'bad status',
+    'lies',
+    'oversize',
   ]) {
     test(`${what}: the stream may fail, the worker lives`, async () => {
       const answer = await fresh(what).catch(() => null);
