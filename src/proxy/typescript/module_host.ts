@@ -2,7 +2,7 @@
 import { SliceBuffer } from '../../core/buffer/slice_buffer.ts';
 import type { Timer } from '../../core/event/dispatcher.ts';
 import type { HistogramUnit, Scope } from '../../core/stats/stats.ts';
-import { AsyncFailure, type AsyncRequest, type AsyncResponse } from '../http/async_client.ts';
+import { AsyncFailure, type AsyncResponse } from '../http/async_client.ts';
 import { HeaderMap } from '../http/header_map.ts';
 import { toBytes } from './body_view.ts';
 import { headerName, headerValue } from './headers_view.ts';

@@ -24,14 +24,24 @@ export function calloutFunctions(wasm: Wasm): HostFunctions<EnvFunctionName> {
 
   /** Starts a gRPC call (`message`) or stream (null); writes the token. */
   function startGrpc(
-    upstream: Uint8Array,
-    service: string,
-    method: string,
-    initialMetadata: [string, string][],
+    upstreamAt: number,
+    upstreamLength: number,
+    serviceAt: number,
+    serviceLength: number,
+    methodAt: number,
+    methodLength: number,
+    metadataAt: number,
+    metadataLength: number,
     message: Uint8Array | null,
     timeoutMs: number,
     tokenOut: number,
   ): Status {
+    const upstream = readBytes(memory, upstreamAt, upstreamLength);
+    const service = readLatin1(memory, serviceAt, serviceLength);
+    const method = readLatin1(memory, methodAt, methodLength);
+    const initialMetadata = readPairs(metadataAt, metadataLength);
+    if (upstream === null || service === null || method === null || initialMetadata === null) return Status.InvalidMemoryAccess;
+    if (!inMemory(memory, tokenOut >>> 0, 4)) return Status.InvalidMemoryAccess;
     const root = rootOf();
     const target = grpcTarget(upstream, (name) => wasm.environment.callouts?.hasCluster(name) === true);
     if (typeof target === 'number') return target;
@@ -91,15 +101,21 @@ export function calloutFunctions(wasm: Wasm): HostFunctions<EnvFunctionName> {
       tokenOut: number,
     ): number => {
       wasm.checkAllowed('proxy_grpc_call');
-      const upstream = readBytes(memory, upstreamAt, upstreamLength);
-      const service = readLatin1(memory, serviceAt, serviceLength);
-      const method = readLatin1(memory, methodAt, methodLength);
-      const metadata = readPairs(metadataAt, metadataLength);
       const message = readBytes(memory, messageAt, messageLength);
-      if (upstream === null || service === null || method === null || metadata === null || message === null)
-        return Status.InvalidMemoryAccess;
-      if (!inMemory(memory, tokenOut >>> 0, 4)) return Status.InvalidMemoryAccess;
-      return startGrpc(upstream, service, method, metadata, message, timeoutMs >>> 0, tokenOut);
+      if (message === null) return Status.InvalidMemoryAccess;
+      return startGrpc(
+        upstreamAt,
+        upstreamLength,
+        serviceAt,
+        serviceLength,
+        methodAt,
+        methodLength,
+        metadataAt,
+        metadataLength,
+        message,
+        timeoutMs >>> 0,
+        tokenOut,
+      );
     },
 
     proxy_grpc_stream: (
@@ -114,13 +130,19 @@ export function calloutFunctions(wasm: Wasm): HostFunctions<EnvFunctionName> {
       tokenOut: number,
     ): number => {
       wasm.checkAllowed('proxy_grpc_stream');
-      const upstream = readBytes(memory, upstreamAt, upstreamLength);
-      const service = readLatin1(memory, serviceAt, serviceLength);
-      const method = readLatin1(memory, methodAt, methodLength);
-      const metadata = readPairs(metadataAt, metadataLength);
-      if (upstream === null || service === null || method === null || metadata === null) return Status.InvalidMemoryAccess;
-      if (!inMemory(memory, tokenOut >>> 0, 4)) return Status.InvalidMemoryAccess;
-      return startGrpc(upstream, service, method, metadata, null, 0, tokenOut);
+      return startGrpc(
+        upstreamAt,
+        upstreamLength,
+        serviceAt,
+        serviceLength,
+        methodAt,
+        methodLength,
+        metadataAt,
+        metadataLength,
+        null,
+        0,
+        tokenOut,
+      );
     },
 
     proxy_grpc_send: (token: number, messageAt: number, messageLength: number, endStream: number): number => {

@@ -28,6 +28,25 @@ export function headerFunctions(wasm: Wasm): HostFunctions<EnvFunctionName> {
     return Status.Ok;
   }
 
+  /** Why `mapToChange` gave none. */
+  let denied: Status = Status.Ok;
+
+  /** The map that a header may be changed in, its name in `name`. Null: `denied` says why. */
+  function mapToChange(type: number, key: number, keyLength: number, value: number, valueLength: number): HostHeaderMap | null {
+    if (type >>> 0 > LAST_MAP_TYPE) {
+      denied = Status.BadArgument;
+      return null;
+    }
+    if (!inMemory(memory, key >>> 0, keyLength >>> 0) || !inMemory(memory, value >>> 0, valueLength >>> 0)) {
+      denied = Status.InvalidMemoryAccess;
+      return null;
+    }
+    const map = (wasm.effective as Context).mutableHeaderMap(type);
+    if (map === null) denied = Status.BadArgument;
+    else lowerCaseName(memory.u8, key >>> 0, keyLength >>> 0);
+    return map;
+  }
+
   return {
     proxy_get_header_map_size: (type: number, sizeOut: number): number => {
       wasm.checkAllowed('proxy_get_header_map_size');
@@ -93,18 +112,10 @@ export function headerFunctions(wasm: Wasm): HostFunctions<EnvFunctionName> {
 
     proxy_add_header_map_value: (type: number, key: number, keyLength: number, value: number, valueLength: number): number => {
       wasm.checkAllowed('proxy_add_header_map_value');
-      if (type >>> 0 > LAST_MAP_TYPE) return Status.BadArgument;
-      key >>>= 0;
-      keyLength >>>= 0;
-      value >>>= 0;
-      valueLength >>>= 0;
-      if (!inMemory(memory, key, keyLength) || !inMemory(memory, value, valueLength)) return Status.InvalidMemoryAccess;
-      const context = wasm.effective as Context;
-      const map = context.mutableHeaderMap(type);
-      if (map === null) return Status.BadArgument;
-      lowerCaseName(memory.u8, key, keyLength);
-      if (!map.addCopied(name, 0, keyLength, memory.u8, value, valueLength)) return Status.BadArgument;
-      return changed(context, type);
+      const map = mapToChange(type, key, keyLength, value, valueLength);
+      if (map === null) return denied;
+      if (!map.addCopied(name, 0, keyLength >>> 0, memory.u8, value >>> 0, valueLength >>> 0)) return Status.BadArgument;
+      return changed(wasm.effective as Context, type);
     },
 
     proxy_replace_header_map_value: (
@@ -115,34 +126,24 @@ export function headerFunctions(wasm: Wasm): HostFunctions<EnvFunctionName> {
       valueLength: number,
     ): number => {
       wasm.checkAllowed('proxy_replace_header_map_value');
-      if (type >>> 0 > LAST_MAP_TYPE) return Status.BadArgument;
-      key >>>= 0;
+      const map = mapToChange(type, key, keyLength, value, valueLength);
+      if (map === null) return denied;
       keyLength >>>= 0;
       value >>>= 0;
       valueLength >>>= 0;
-      if (!inMemory(memory, key, keyLength) || !inMemory(memory, value, valueLength)) return Status.InvalidMemoryAccess;
-      const context = wasm.effective as Context;
-      const map = context.mutableHeaderMap(type);
-      if (map === null) return Status.BadArgument;
-      lowerCaseName(memory.u8, key, keyLength);
       if (!isHeaderName(name, 0, keyLength)) return Status.BadArgument;
       if (map.findBytes(name, 0, keyLength) < 0) map.addCopied(name, 0, keyLength, memory.u8, value, valueLength);
       else map.set(latin1Text(name, 0, keyLength), latin1Text(memory.u8, value, valueLength));
-      return changed(context, type);
+      return changed(wasm.effective as Context, type);
     },
 
     proxy_remove_header_map_value: (type: number, key: number, length: number): number => {
       wasm.checkAllowed('proxy_remove_header_map_value');
-      if (type >>> 0 > LAST_MAP_TYPE) return Status.BadArgument;
-      key >>>= 0;
+      const map = mapToChange(type, key, length, 0, 0);
+      if (map === null) return denied;
       length >>>= 0;
-      if (!inMemory(memory, key, length)) return Status.InvalidMemoryAccess;
-      const context = wasm.effective as Context;
-      const map = context.mutableHeaderMap(type);
-      if (map === null) return Status.BadArgument;
-      lowerCaseName(memory.u8, key, length);
       if (map.findBytes(name, 0, length) >= 0) map.remove(latin1Text(name, 0, length));
-      return changed(context, type);
+      return changed(wasm.effective as Context, type);
     },
   };
 }

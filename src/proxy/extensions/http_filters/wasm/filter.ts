@@ -3,11 +3,9 @@
  * what its answers mean for the stream, and what becomes of the stream when the module fails. Kept and used again with its stream.
  */
 import type { SliceBuffer } from '../../../../core/buffer/slice_buffer.ts';
-import { DataAction, HeadersAction, type Status } from '../../../../wasm/abi/enums.ts';
+import { DataAction, HeadersAction } from '../../../../wasm/abi/enums.ts';
 import type { LocalResponse } from '../../../../wasm/host/context.ts';
-import type { ForeignResult } from '../../../../wasm/host/environment.ts';
 import { HttpContext, type HttpStreamHost, REPLIED } from '../../../../wasm/host/http_context.ts';
-import type { PropertyValue } from '../../../../wasm/host/property_value.ts';
 import type { PluginHandle } from '../../../../wasm/plugin/plugin_handle.ts';
 import type { PluginInstance } from '../../../../wasm/plugin/wasm_host.ts';
 import {
@@ -15,34 +13,20 @@ import {
   FilterHeadersStatus,
   FilterTrailersStatus,
   type StreamDecoderFilter,
-  type StreamDecoderFilterCallbacks,
   type StreamEncoderFilter,
-  type StreamEncoderFilterCallbacks,
 } from '../../../http/filter.ts';
 import type { HeaderMap } from '../../../http/header_map.ts';
-import type { Connection } from '../../../network/connection.ts';
 import type { FactoryContext } from '../../../server/factory_context.ts';
-import type { StreamInfo } from '../../../stream_info/stream_info.ts';
-import { type PropertySource, streamProperty } from '../../common/wasm/properties.ts';
-import { streamForeignFunction, writeStreamProperty } from '../../common/wasm/stream_state.ts';
-import { BodyLength, LENGTH_MISMATCH } from './body_length.ts';
+import { BodyLength } from './body_length.ts';
+import { MODULE_FAILURES, PluginStream } from './plugin_stream.ts';
 
-const GRPC_INTERNAL = 13;
-const GRPC_UNAVAILABLE = 14;
-
-export class WasmFilter implements StreamDecoderFilter, StreamEncoderFilter, HttpStreamHost, PropertySource {
-  readonly context: FactoryContext;
+export class WasmFilter extends PluginStream implements StreamDecoderFilter, StreamEncoderFilter, HttpStreamHost {
   private readonly handle: PluginHandle;
-  private decoder!: StreamDecoderFilterCallbacks;
-  private encoder!: StreamEncoderFilterCallbacks;
   private stream: HttpContext | null = null;
   private instance: PluginInstance | null = null;
   private handleOfStream: PluginHandle;
   /** The first callback of a stream has come. */
   private begun = false;
-  private destroyed = false;
-  /** The module cannot be used and the stream was answered because of it. */
-  private failedReply = false;
   private bufferingRequest = false;
   private bufferingResponse = false;
   /** A callback of this side is running: resuming then means not to stop. */
@@ -60,28 +44,11 @@ export class WasmFilter implements StreamDecoderFilter, StreamEncoderFilter, Htt
   requestHeaders: HeaderMap | null = null;
   responseHeaders: HeaderMap | null = null;
   responseTrailers: HeaderMap | null = null;
-  completed = false;
 
   constructor(handle: PluginHandle, context: FactoryContext) {
+    super(context, MODULE_FAILURES);
     this.handle = handle;
     this.handleOfStream = handle;
-    this.context = context;
-  }
-
-  setDecoderFilterCallbacks(callbacks: StreamDecoderFilterCallbacks): void {
-    this.decoder = callbacks;
-  }
-
-  setEncoderFilterCallbacks(callbacks: StreamEncoderFilterCallbacks): void {
-    this.encoder = callbacks;
-  }
-
-  get info(): StreamInfo {
-    return this.decoder.streamInfo;
-  }
-
-  get connection(): Connection | null {
-    return this.decoder.connection;
   }
 
   /** True when the module is to be called; false: the caller continues, or stops after `failedReply`. */
@@ -120,13 +87,6 @@ export class WasmFilter implements StreamDecoderFilter, StreamEncoderFilter, Htt
     if (this.handleOfStream.failsOpen || this.failedReply) return true;
     this.failStream();
     return false;
-  }
-
-  private failStream(): void {
-    if (this.failedReply || this.destroyed) return;
-    this.failedReply = true;
-    this.info.setFlag('ExtensionFailure');
-    this.decoder.sendLocalReply(503, '', null, GRPC_UNAVAILABLE, 'wasm_fail_stream');
   }
 
   // The request.
@@ -170,10 +130,8 @@ export class WasmFilter implements StreamDecoderFilter, StreamEncoderFilter, Htt
     return status;
   }
 
-  /** The module made a body that is not as long as its headers say. */
   private refuseLength(): FilterDataStatus {
-    this.info.setFlag('ExtensionFailure');
-    this.decoder.sendLocalReply(500, '', null, GRPC_INTERNAL, LENGTH_MISMATCH);
+    this.failLength();
     return FilterDataStatus.StopIterationNoBuffer;
   }
 
@@ -330,16 +288,7 @@ export class WasmFilter implements StreamDecoderFilter, StreamEncoderFilter, Htt
   sendLocalReply(response: LocalResponse): void {
     if (this.destroyed) return;
     this.stream?.forgetReply();
-    const { headers, grpcStatus } = response;
-    const modify =
-      headers.length === 0
-        ? null
-        : (reply: HeaderMap): void => {
-            for (const [name, value] of headers) if (name !== '' && name[0] !== ':') reply.add(name, value);
-          };
-    const status = response.status >= 200 && response.status <= 999 ? response.status : 500;
-    const grpc = grpcStatus >= 0 && grpcStatus <= 16 ? grpcStatus : null;
-    this.decoder.sendLocalReply(status, response.body, modify, grpc, response.details);
+    this.reply(response);
   }
 
   clearRouteCache(): void {
@@ -360,18 +309,6 @@ export class WasmFilter implements StreamDecoderFilter, StreamEncoderFilter, Htt
 
   addResponseTrailers(): HeaderMap | null {
     return this.inEncode ? this.encoder.addEncodedTrailers() : null;
-  }
-
-  property(path: string): PropertyValue {
-    return streamProperty(path, this);
-  }
-
-  setProperty(path: string, value: Uint8Array): Status {
-    return writeStreamProperty(this.info, path, value);
-  }
-
-  foreignFunction(name: string, args: Uint8Array): ForeignResult | undefined {
-    return streamForeignFunction(name, args, this.info, this);
   }
 
   // The end.

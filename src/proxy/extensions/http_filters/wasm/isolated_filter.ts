@@ -3,10 +3,8 @@
  * of the message. Bodies reach the module whole (up to the buffer limit), and only when it has a callback for them.
  */
 import { SliceBuffer } from '../../../../core/buffer/slice_buffer.ts';
-import { HeadersAction, type Status } from '../../../../wasm/abi/enums.ts';
-import type { ForeignResult } from '../../../../wasm/host/environment.ts';
+import { HeadersAction } from '../../../../wasm/abi/enums.ts';
 import { REPLIED } from '../../../../wasm/host/http_context.ts';
-import type { PropertyValue } from '../../../../wasm/host/property_value.ts';
 import type { IsolatedInstance, IsolatedStreamHost } from '../../../../wasm/isolated/isolated_instance.ts';
 import type { CallKind, Outcome, Pairs, StreamAction } from '../../../../wasm/isolated/protocol.ts';
 import type { PluginHandle } from '../../../../wasm/plugin/plugin_handle.ts';
@@ -15,30 +13,12 @@ import {
   FilterHeadersStatus,
   FilterTrailersStatus,
   type StreamDecoderFilter,
-  type StreamDecoderFilterCallbacks,
   type StreamEncoderFilter,
-  type StreamEncoderFilterCallbacks,
 } from '../../../http/filter.ts';
 import type { HeaderMap } from '../../../http/header_map.ts';
-import type { Connection } from '../../../network/connection.ts';
 import type { FactoryContext } from '../../../server/factory_context.ts';
-import type { StreamInfo } from '../../../stream_info/stream_info.ts';
-import { type PropertySource, streamProperty } from '../../common/wasm/properties.ts';
-import { streamForeignFunction, writeStreamProperty } from '../../common/wasm/stream_state.ts';
-import { BodyLength, LENGTH_MISMATCH } from './body_length.ts';
-
-const GRPC_INTERNAL = 13;
-const GRPC_UNAVAILABLE = 14;
-
-/** How a stream is answered that cannot go on. */
-export interface FailureAnswers {
-  readonly status: number;
-  /** Response code details. */
-  readonly failed: string;
-  readonly lengthMismatch: string;
-}
-
-const MODULE_FAILURES: FailureAnswers = { status: 503, failed: 'wasm_fail_stream', lengthMismatch: LENGTH_MISMATCH };
+import { BodyLength } from './body_length.ts';
+import { type FailureAnswers, MODULE_FAILURES, PluginStream } from './plugin_stream.ts';
 
 /** One direction of the stream. */
 interface Direction {
@@ -69,49 +49,25 @@ const direction = (isRequest: boolean): Direction => ({
   bodyShown: false,
 });
 
-export class IsolatedFilter implements StreamDecoderFilter, StreamEncoderFilter, IsolatedStreamHost, PropertySource {
-  readonly context: FactoryContext;
+export class IsolatedFilter extends PluginStream implements StreamDecoderFilter, StreamEncoderFilter, IsolatedStreamHost {
   private readonly handleOfFilter: PluginHandle<IsolatedInstance>;
   /** Of the stream: its route may name another plugin. */
   private handle: PluginHandle<IsolatedInstance>;
-  protected decoder!: StreamDecoderFilterCallbacks;
-  private encoder!: StreamEncoderFilterCallbacks;
   private instance: IsolatedInstance | null = null;
   private stream = 0;
   private begun = false;
-  private destroyed = false;
-  private failedReply = false;
   /** The module answered: nothing more of the request is its business. */
   private replied = false;
   private readonly request = direction(true);
   private readonly response = direction(false);
-  completed = false;
 
-  private readonly answers: FailureAnswers;
   /** Goes with the first call of the stream. */
   private config: Readonly<Record<string, unknown>> | undefined = undefined;
 
   constructor(handle: PluginHandle<IsolatedInstance>, context: FactoryContext, answers: FailureAnswers = MODULE_FAILURES) {
-    this.answers = answers;
+    super(context, answers);
     this.handleOfFilter = handle;
     this.handle = handle;
-    this.context = context;
-  }
-
-  setDecoderFilterCallbacks(callbacks: StreamDecoderFilterCallbacks): void {
-    this.decoder = callbacks;
-  }
-
-  setEncoderFilterCallbacks(callbacks: StreamEncoderFilterCallbacks): void {
-    this.encoder = callbacks;
-  }
-
-  get info(): StreamInfo {
-    return this.decoder.streamInfo;
-  }
-
-  get connection(): Connection | null {
-    return this.decoder.connection;
   }
 
   get requestHeaders(): HeaderMap | null {
@@ -156,13 +112,6 @@ export class IsolatedFilter implements StreamDecoderFilter, StreamEncoderFilter,
     if ((instance !== null && !instance.failed) || this.handle.failsOpen || this.failedReply) return true;
     this.failStream();
     return false;
-  }
-
-  private failStream(): void {
-    if (this.failedReply || this.destroyed) return;
-    this.failedReply = true;
-    this.info.setFlag('ExtensionFailure');
-    this.decoder.sendLocalReply(this.answers.status, '', null, GRPC_UNAVAILABLE, this.answers.failed);
   }
 
   private send(side: Direction, kind: CallKind, map: HeaderMap | null, body: Uint8Array | null, end: boolean): void {
@@ -273,8 +222,7 @@ export class IsolatedFilter implements StreamDecoderFilter, StreamEncoderFilter,
     }
     if (body !== null) {
       if (!new BodyLength().fits(side.headers, body.length, true)) {
-        this.info.setFlag('ExtensionFailure');
-        this.decoder.sendLocalReply(500, '', null, GRPC_INTERNAL, this.answers.lengthMismatch);
+        this.failLength();
         return;
       }
       this.replaceBody(side, body);
@@ -339,12 +287,7 @@ export class IsolatedFilter implements StreamDecoderFilter, StreamEncoderFilter,
       case 'reply': {
         const { response } = action;
         this.replied = true;
-        const status = response.status >= 200 && response.status <= 999 ? response.status : 500;
-        const modify = (reply: HeaderMap): void => {
-          for (const [name, value] of response.headers) if (name !== '' && name[0] !== ':') reply.add(name, value);
-        };
-        const grpc = response.grpcStatus >= 0 && response.grpcStatus <= 16 ? response.grpcStatus : null;
-        this.decoder.sendLocalReply(status, response.body, modify, grpc, response.details);
+        this.reply(response);
         this.replied = false;
         break;
       }
@@ -371,18 +314,6 @@ export class IsolatedFilter implements StreamDecoderFilter, StreamEncoderFilter,
       this.goOn(side);
       if (this.destroyed) return;
     }
-  }
-
-  property(path: string): PropertyValue {
-    return streamProperty(path, this);
-  }
-
-  setProperty(path: string, value: Uint8Array): Status {
-    return writeStreamProperty(this.info, path, value);
-  }
-
-  foreignFunction(name: string, args: Uint8Array): ForeignResult | undefined {
-    return streamForeignFunction(name, args, this.info, this.decoder);
   }
 
   onDestroy(): void {

@@ -3,9 +3,7 @@
  * it (what comes from the client in the connection's read buffer) and are shown again together with those that follow.
  */
 import { SliceBuffer } from '../../../../core/buffer/slice_buffer.ts';
-import { PeerType, type Status } from '../../../../wasm/abi/enums.ts';
-import type { ForeignResult } from '../../../../wasm/host/environment.ts';
-import type { PropertyValue } from '../../../../wasm/host/property_value.ts';
+import { PeerType } from '../../../../wasm/abi/enums.ts';
 import { TcpContext, type TcpStreamHost } from '../../../../wasm/host/tcp_context.ts';
 import type { PluginHandle } from '../../../../wasm/plugin/plugin_handle.ts';
 import type { PluginInstance } from '../../../../wasm/plugin/wasm_host.ts';
@@ -20,12 +18,10 @@ import {
   type WriteFilter,
 } from '../../../network/connection.ts';
 import type { FactoryContext, NetworkFilterConfigFactory, TypedConfig } from '../../../server/factory_context.ts';
-import type { StreamInfo } from '../../../stream_info/stream_info.ts';
 import type { PluginConfigMessage } from '../../common/wasm/plugin_config.ts';
 import { createIsolatedPlugin, createPlugin, isIsolated } from '../../common/wasm/plugin_factory.ts';
-import { type PropertySource, streamProperty } from '../../common/wasm/properties.ts';
-import { streamForeignFunction, writeStreamProperty } from '../../common/wasm/stream_state.ts';
 import { IsolatedNetworkFilter } from './isolated_filter.ts';
+import { PluginConnection } from './plugin_connection.ts';
 
 export const factory: NetworkFilterConfigFactory = {
   typeName: 'envoy.extensions.filters.network.wasm.v3.Wasm',
@@ -52,35 +48,23 @@ export const factory: NetworkFilterConfigFactory = {
   },
 };
 
-class WasmNetworkFilter implements ReadFilter, WriteFilter, ConnectionCallbacks, TcpStreamHost, PropertySource {
-  readonly context: FactoryContext;
-  readonly connection: Connection;
-  readonly requestHeaders = null;
-  readonly responseHeaders = null;
-  readonly responseTrailers = null;
-  completed = false;
+class WasmNetworkFilter extends PluginConnection implements ReadFilter, WriteFilter, ConnectionCallbacks, TcpStreamHost {
   private readonly handle: PluginHandle;
   private readonly instance: PluginInstance | null;
   private readonly stream: TcpContext | null;
   private callbacks!: ReadFilterCallbacks;
   /** Bytes for the client that the module holds back. */
   private heldBack: SliceBuffer | null = null;
-  private ended = false;
   private downstreamClosed = false;
   private upstreamClosed = false;
   private readonly onVmFailed = (): void => this.failConnection();
 
   constructor(handle: PluginHandle, connection: Connection, context: FactoryContext) {
+    super(handle, connection, context);
     this.handle = handle;
-    this.connection = connection;
-    this.context = context;
     this.instance = handle.acquire();
     this.stream = this.instance === null ? null : new TcpContext(this.instance.root, this);
     this.instance?.wasm.addFailCallback(this.onVmFailed);
-  }
-
-  get info(): StreamInfo {
-    return this.connection.streamInfo;
   }
 
   initializeReadFilterCallbacks(callbacks: ReadFilterCallbacks): void {
@@ -95,12 +79,6 @@ class WasmNetworkFilter implements ReadFilter, WriteFilter, ConnectionCallbacks,
 
   private get works(): boolean {
     return this.stream !== null && !this.stream.wasm.failed;
-  }
-
-  private failConnection(): void {
-    if (this.handle.failsOpen || this.ended) return;
-    this.info.setFlag('ExtensionFailure');
-    this.connection.close(ConnectionCloseType.NoFlush, 'wasm_fail_stream');
   }
 
   /** What a callback's answer means; the connection is closed when the module failed. */
@@ -141,8 +119,7 @@ class WasmNetworkFilter implements ReadFilter, WriteFilter, ConnectionCallbacks,
     if (status === FilterStatus.StopIteration) {
       this.heldBack ??= new SliceBuffer(this.connection.dispatcher.slab);
       this.heldBack.move(data);
-      if (this.heldBack.length > MAX_HELD_BACK)
-        this.connection.close(ConnectionCloseType.NoFlush, 'wasm_upstream_data_too_large');
+      this.checkHeldBack(this.heldBack.length);
     }
     return status;
   }
@@ -182,18 +159,4 @@ class WasmNetworkFilter implements ReadFilter, WriteFilter, ConnectionCallbacks,
   close(): void {
     if (!this.ended) this.connection.close(ConnectionCloseType.FlushWrite, 'wasm_close_stream');
   }
-
-  property(path: string): PropertyValue {
-    return streamProperty(path, this);
-  }
-
-  setProperty(path: string, value: Uint8Array): Status {
-    return writeStreamProperty(this.info, path, value);
-  }
-
-  foreignFunction(name: string, args: Uint8Array): ForeignResult | undefined {
-    return streamForeignFunction(name, args, this.info, null);
-  }
 }
-
-const MAX_HELD_BACK = 16 << 20;

@@ -3,9 +3,6 @@
  * it, and what goes to the client waits here until the module has seen it (it counts as not sent, and a close that flushes waits for it).
  */
 import { SliceBuffer } from '../../../../core/buffer/slice_buffer.ts';
-import type { Status } from '../../../../wasm/abi/enums.ts';
-import type { ForeignResult } from '../../../../wasm/host/environment.ts';
-import type { PropertyValue } from '../../../../wasm/host/property_value.ts';
 import type { IsolatedInstance, IsolatedStreamHost } from '../../../../wasm/isolated/isolated_instance.ts';
 import type { ConnectionCallKind, Outcome, StreamAction } from '../../../../wasm/isolated/protocol.ts';
 import type { PluginHandle } from '../../../../wasm/plugin/plugin_handle.ts';
@@ -21,12 +18,7 @@ import {
   type WriteFilterCallbacks,
 } from '../../../network/connection.ts';
 import type { FactoryContext } from '../../../server/factory_context.ts';
-import type { StreamInfo } from '../../../stream_info/stream_info.ts';
-import { type PropertySource, streamProperty } from '../../common/wasm/properties.ts';
-import { streamForeignFunction, writeStreamProperty } from '../../common/wasm/stream_state.ts';
-
-/** Bytes for the client that the module may hold back. */
-const MAX_HELD_BACK = 16 << 20;
+import { PluginConnection } from './plugin_connection.ts';
 
 const CALLBACKS: Readonly<Record<ConnectionCallKind, string>> = {
   newConnection: 'proxy_on_new_connection',
@@ -36,13 +28,10 @@ const CALLBACKS: Readonly<Record<ConnectionCallKind, string>> = {
   upstreamClose: 'proxy_on_upstream_connection_close',
 };
 
-export class IsolatedNetworkFilter implements ReadFilter, WriteFilter, ConnectionCallbacks, IsolatedStreamHost, PropertySource {
-  readonly context: FactoryContext;
-  readonly connection: Connection;
-  readonly requestHeaders = null;
-  readonly responseHeaders = null;
-  readonly responseTrailers = null;
-  completed = false;
+export class IsolatedNetworkFilter
+  extends PluginConnection
+  implements ReadFilter, WriteFilter, ConnectionCallbacks, IsolatedStreamHost
+{
   private readonly handle: PluginHandle<IsolatedInstance>;
   private readonly instance: IsolatedInstance | null;
   private readonly stream: number;
@@ -50,7 +39,6 @@ export class IsolatedNetworkFilter implements ReadFilter, WriteFilter, Connectio
   private writes!: WriteFilterCallbacks;
   /** What to do with outcomes, which come in the order of the calls. */
   private readonly waiting: ((outcome: Outcome) => void)[] = [];
-  private ended = false;
   /** The connection's read buffer, and how much of it the module works on; -1: on nothing. */
   private input: SliceBuffer | null = null;
   private reading = -1;
@@ -71,15 +59,10 @@ export class IsolatedNetworkFilter implements ReadFilter, WriteFilter, Connectio
   private counted = 0;
 
   constructor(handle: PluginHandle<IsolatedInstance>, connection: Connection, context: FactoryContext) {
+    super(handle, connection, context);
     this.handle = handle;
-    this.connection = connection;
-    this.context = context;
     this.instance = handle.acquire();
     this.stream = this.instance === null ? 0 : this.instance.openStream(this);
-  }
-
-  get info(): StreamInfo {
-    return this.connection.streamInfo;
   }
 
   initializeReadFilterCallbacks(callbacks: ReadFilterCallbacks): void {
@@ -103,19 +86,15 @@ export class IsolatedNetworkFilter implements ReadFilter, WriteFilter, Connectio
     (this.instance as IsolatedInstance).call({ type: 'call', stream: this.stream, kind, pairs: null, body, end });
   }
 
-  private failConnection(): FilterStatus {
-    if (this.handle.failsOpen) return FilterStatus.Continue;
-    if (!this.ended) {
-      this.info.setFlag('ExtensionFailure');
-      this.connection.close(ConnectionCloseType.NoFlush, 'wasm_fail_stream');
-    }
-    return FilterStatus.StopIteration;
+  private withoutModule(): FilterStatus {
+    this.failConnection();
+    return this.handle.failsOpen ? FilterStatus.Continue : FilterStatus.StopIteration;
   }
 
   // From the client.
 
   onNewConnection(): FilterStatus {
-    if (!this.works) return this.failConnection();
+    if (!this.works) return this.withoutModule();
     if (!this.wants('newConnection')) return FilterStatus.Continue;
     this.reading = 0;
     this.connection.readDisable(true);
@@ -144,7 +123,7 @@ export class IsolatedNetworkFilter implements ReadFilter, WriteFilter, Connectio
     // What the module stopped is offered again when reading goes on.
     if (data.length === this.stopped && !ends) return FilterStatus.StopIteration;
     if (this.reading >= 0) return FilterStatus.StopIteration;
-    if (!this.works) return this.failConnection();
+    if (!this.works) return this.withoutModule();
     if (!this.wants('downstreamData')) return FilterStatus.Continue;
     this.connection.readDisable(true);
     this.showInput(data);
@@ -193,7 +172,7 @@ export class IsolatedNetworkFilter implements ReadFilter, WriteFilter, Connectio
   // To the client.
 
   onWrite(data: SliceBuffer, endStream: boolean): FilterStatus {
-    if (!this.works) return this.failConnection();
+    if (!this.works) return this.withoutModule();
     if (!this.wants('upstreamData')) return FilterStatus.Continue;
     this.queue ??= new SliceBuffer(data.slab);
     this.queue.move(data);
@@ -234,8 +213,7 @@ export class IsolatedNetworkFilter implements ReadFilter, WriteFilter, Connectio
     else {
       this.heldBack ??= new SliceBuffer(data.slab);
       this.heldBack.move(data);
-      if (this.heldBack.length > MAX_HELD_BACK)
-        this.connection.close(ConnectionCloseType.NoFlush, 'wasm_upstream_data_too_large');
+      this.checkHeldBack(this.heldBack.length);
     }
     this.writing = null;
     if (this.ended) return;
@@ -290,18 +268,6 @@ export class IsolatedNetworkFilter implements ReadFilter, WriteFilter, Connectio
     this.queueEnded = false;
     this.writes.continueWriting(data, end);
     this.count();
-  }
-
-  property(path: string): PropertyValue {
-    return streamProperty(path, this);
-  }
-
-  setProperty(path: string, value: Uint8Array): Status {
-    return writeStreamProperty(this.info, path, value);
-  }
-
-  foreignFunction(name: string, args: Uint8Array): ForeignResult | undefined {
-    return streamForeignFunction(name, args, this.info, null);
   }
 
   // The end.

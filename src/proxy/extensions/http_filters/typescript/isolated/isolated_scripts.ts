@@ -135,7 +135,6 @@ class ScriptThreads implements InstanceSource<IsolatedInstance> {
   private readonly scripts: ScriptHost;
   private readonly budgetMs: number;
   private readonly heapMb: number;
-  private readonly context: FactoryContext;
   private latest: IsolatedInstance | null = null;
 
   constructor(settings: HttpFilterSettings, budgetMs: number, heapMb: number, scripts: ScriptHost, context: FactoryContext) {
@@ -143,7 +142,6 @@ class ScriptThreads implements InstanceSource<IsolatedInstance> {
     this.budgetMs = budgetMs;
     this.heapMb = heapMb;
     this.scripts = scripts;
-    this.context = context;
     this.environment = new ScriptEnvironment(settings.name, scripts, context);
   }
 

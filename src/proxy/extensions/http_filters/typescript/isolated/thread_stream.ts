@@ -104,7 +104,7 @@ export class ThreadStream implements HttpStream {
     }
   }
 
-  private wait(result: Promise<Action | void>, kind: CallKind, phase: string, data: ByteBody | null): void {
+  private wait(result: Extract<PhaseResult, Promise<unknown>>, kind: CallKind, phase: string, data: ByteBody | null): void {
     const { deadlineMs } = this.version.settings;
     let settled = false;
     const once = (then: () => void): void => {
