@@ -57,6 +57,23 @@ export class IpAddress {
     return i === 0 ? this.w0 : i === 1 ? this.w1 : i === 2 ? this.w2 : this.w3;
   }
 
+  /** The last 32 bits, unsigned. */
+  get low(): number {
+    return (this.isV4 ? this.w0 : this.w3) >>> 0;
+  }
+
+  /** Equal in all but the last 32 bits. */
+  shared(other: IpAddress): boolean {
+    if (this.isV4 || other.isV4) return this.isV4 === other.isV4;
+    return this.w0 === other.w0 && this.w1 === other.w1 && this.w2 === other.w2;
+  }
+
+  /** So many addresses further, within the last 32 bits. */
+  plus(n: number): IpAddress {
+    if (this.isV4) return new IpAddress(true, (this.w0 + n) | 0);
+    return new IpAddress(false, this.w0, this.w1, this.w2, (this.w3 + n) | 0);
+  }
+
   get isUnspecified(): boolean {
     return (this.w0 | this.w1 | this.w2 | this.w3) === 0;
   }

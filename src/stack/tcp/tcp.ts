@@ -21,6 +21,7 @@ import { output, sendAck, sendReset, sendSyn } from './output.ts';
 import type { TcpProbe } from './probe.ts';
 import { recycle } from './recycle.ts';
 import { seqAdd, seqGt, seqLt } from './seq.ts';
+import { SourcePool } from './source_pool.ts';
 import { type TcpError, TcpState } from './state.ts';
 import { newTcpStats } from './stats.ts';
 import { decodeOptions, encodeOptions, SynCookies } from './syn_cookie.ts';
@@ -59,6 +60,8 @@ export class Tcp {
   readonly lower: TcpLower;
   readonly stats = newTcpStats();
   probe: TcpProbe | null = null;
+  /** Where connections leave from whose application does not care; empty: the address that the route has. */
+  readonly sources = new SourcePool();
   readonly wheel: TimerWheel;
   readonly connections: ConnectionTable;
   /** Connections that have something to tell or to send. */
@@ -190,9 +193,20 @@ export class Tcp {
   /** Starts to connect; the outcome comes as `onConnected` or `onClosed`. */
   connect(options: TcpConnectOptions, nowUs: number): TcpConnection | TcpError {
     this.nowUs = nowUs;
+    const { remote, fib = 0 } = options;
+    // Who is on this stack, or cannot be reached, is so from any address.
+    const usual = options.local ?? this.lower.sourceFor(remote, fib);
+    if (usual === null) return 'noRoute';
+    if (this.sources.size === 0 || options.local !== undefined || usual.equals(remote)) return this.connectFrom(usual, options);
+    let result: TcpConnection | TcpError = 'noPort';
+    for (let left = Math.max(this.sources.count(remote.isV4, fib), 1); left > 0 && result === 'noPort'; left--)
+      result = this.connectFrom(this.sources.count(remote.isV4, fib) > 0 ? this.sources.take(remote.isV4, fib) : usual, options);
+    return result;
+  }
+
+  private connectFrom(local: IpAddress, options: TcpConnectOptions): TcpConnection | TcpError {
     const { remote, remotePort, fib = 0 } = options;
-    const local = options.local ?? this.lower.sourceFor(remote, fib);
-    if (local === null) return 'noRoute';
+    const { nowUs } = this;
     const route = this.lower.route(local, remote, fib);
     if (route === null || !this.lower.isUnicast(remote, fib)) return 'noRoute';
     const localPort = options.localPort ?? this.choosePort(local, remote, remotePort, fib);
@@ -246,6 +260,7 @@ export class Tcp {
 
   private choosePort(local: IpAddress, remote: IpAddress, remotePort: number, fib: number): number {
     const { minPort, maxPort } = this.config;
+    if (this.nextPort < minPort || this.nextPort > maxPort) this.nextPort = minPort;
     for (let i = minPort; i <= maxPort; i++) {
       const port = this.nextPort;
       this.nextPort = port >= maxPort ? minPort : port + 1;

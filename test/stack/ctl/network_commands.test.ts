@@ -207,6 +207,42 @@ test('interfaces, routes and neighbours', async () => {
   assert.ok((await json<{ size: number }>('show buffers')).size > 0);
 });
 
+test('active opens leave from the addresses that tcp src-address names, in turn', async () => {
+  const seen: (string | undefined)[] = [];
+  const listener = server.createServer((socket) => {
+    seen.push(socket.remoteAddress);
+    socket.end('x');
+  });
+  listener.listen(81, '10.9.0.2');
+  await once(listener, 'listening');
+  const four = async (): Promise<string[]> => {
+    seen.length = 0;
+    for (let i = 0; i < 4; i++) assert.equal(String(await buffer(client.connect(81, '10.9.0.2'))), 'x');
+    return seen.map(String);
+  };
+  assert.deepEqual(await four(), ['10.9.0.1', '10.9.0.1', '10.9.0.1', '10.9.0.1']);
+  await ask('tcp src-address 10.9.0.10 - 10.9.0.12 fib 1');
+  assert.deepEqual(await four(), ['10.9.0.10', '10.9.0.11', '10.9.0.12', '10.9.0.10']);
+  assert.deepEqual((await json('show tcp src-address'))[2], { address: '10.9.0.12', fib: 1 });
+  // As many more connections to one peer: with one port, one from each address.
+  const { config } = stack.network!.stack.tcp;
+  const { minPort, maxPort } = config;
+  Object.assign(config, { minPort: 50_000, maxPort: 50_000 });
+  const sockets = [0, 1, 2].map(() => client.connect(80, '10.9.0.2'));
+  await Promise.all(sockets.map((socket) => once(socket, 'connect')));
+  const [error] = (await once(client.connect(80, '10.9.0.2'), 'error')) as [NodeJS.ErrnoException];
+  assert.equal(error.code, 'EADDRNOTAVAIL');
+  for (const socket of sockets) socket.destroy();
+  Object.assign(config, { minPort, maxPort });
+  await fails('tcp src-address 10.8.0.1 fib 1', /10\.8\.0\.1 is in no interface's network of fib 1/);
+  await fails('tcp src-address 10.9.0.255 fib 1', /is in no interface's network/);
+  await fails('tcp src-address 10.9.0.12 - 10.9.0.10 fib 1', /a range goes up/);
+  await fails('tcp src-address nonsense', /usage: tcp src-address/);
+  await ask('tcp src-address clear');
+  assert.deepEqual(await four(), ['10.9.0.1', '10.9.0.1', '10.9.0.1', '10.9.0.1']);
+  listener.close();
+});
+
 test('the probe gives series, a CSV and a drawing', async () => {
   const csv = join(directory, 'probe.csv');
   const svg = join(directory, 'probe.svg');
