@@ -6,8 +6,9 @@
  */
 import type { ResponseDecoder } from '../http/codec.ts';
 import { type ActiveClient, ClientState } from './active_client.ts';
+import { HttpPendingStream } from './http_conn_pool.ts';
 import { Http1ConnPool } from './http1_conn_pool.ts';
-import { Http2ConnPool, Http2PendingStream } from './http2_conn_pool.ts';
+import { Http2ConnPool } from './http2_conn_pool.ts';
 import type { Cancellable, HttpPoolCallbacks } from './upstream.ts';
 
 const BOTH = ['h2', 'http/1.1'];
@@ -41,7 +42,7 @@ export class AutoConnPool extends Http2ConnPool {
     http1.serverName = this.serverName;
     for (const stream of this.pending.toArray()) {
       this.removePending(stream);
-      if (stream instanceof Http2PendingStream) stream.moveTo(http1);
+      if (stream instanceof HttpPendingStream) stream.moveTo(http1);
     }
     for (const other of this.connecting.toArray()) other.close();
     client.close();

@@ -21,39 +21,16 @@ import { Http1ClientConnection } from '../http/http1/client_connection.ts';
 import { type Connection, ConnectionEvent, FilterStatus, type ReadFilter } from '../network/connection.ts';
 import type { Protocol } from '../stream_info/stream_info.ts';
 import { ActiveClient, ClientState } from './active_client.ts';
-import { ConnPoolBase, PendingStream } from './conn_pool_base.ts';
-import type { HostImpl } from './host.ts';
-import { type Cancellable, type HttpConnectionPool, type HttpPoolCallbacks, PoolFailureReason } from './upstream.ts';
+import { HttpConnPool } from './http_conn_pool.ts';
+import type { HttpPoolCallbacks } from './upstream.ts';
 
 const HTTP1 = ['http/1.1'];
 
-export class Http1ConnPool extends ConnPoolBase implements HttpConnectionPool {
+export class Http1ConnPool extends HttpConnPool {
   readonly protocol: Protocol = 'HTTP/1.1';
-  protected readonly cancelClosesExcess = false;
   protected readonly applicationProtocols = HTTP1;
 
-  get idleTimeoutMs(): number {
-    return this.cluster.settings.http.idleTimeoutMs;
-  }
-
-  protected get maxConnectionDurationMs(): number {
-    return this.cluster.settings.http.maxConnectionDurationMs;
-  }
-
-  newStream(decoder: ResponseDecoder, callbacks: HttpPoolCallbacks): Cancellable | null {
-    const client = this.ready.first;
-    if (client === null) return this.enqueue(new Http1PendingStream(this, decoder, callbacks));
-    this.attach(client as Http1Client, decoder, callbacks);
-    return null;
-  }
-
-  /** Gives a free connection to a stream. */
-  attach(client: Http1Client, decoder: ResponseDecoder, callbacks: HttpPoolCallbacks): void {
-    if (!this.resources.requests.canCreate()) {
-      this.stats.upstreamRqPendingOverflow.inc();
-      callbacks.onPoolFailure(PoolFailureReason.Overflow, '', this.host);
-      return;
-    }
+  protected begin(client: Http1Client, decoder: ResponseDecoder, callbacks: HttpPoolCallbacks): void {
     this.take(client);
     callbacks.onPoolReady(client.stream.begin(decoder), this.host, client.connection, this.protocol);
   }
@@ -65,27 +42,6 @@ export class Http1ConnPool extends ConnPoolBase implements HttpConnectionPool {
   protected createClient(connection: Connection): ActiveClient {
     this.stats.upstreamCxHttp1Total.inc();
     return new Http1Client(this, connection);
-  }
-}
-
-class Http1PendingStream extends PendingStream {
-  private readonly decoder: ResponseDecoder;
-  private readonly callbacks: HttpPoolCallbacks;
-  private readonly http: Http1ConnPool;
-
-  constructor(pool: Http1ConnPool, decoder: ResponseDecoder, callbacks: HttpPoolCallbacks) {
-    super(pool);
-    this.http = pool;
-    this.decoder = decoder;
-    this.callbacks = callbacks;
-  }
-
-  fail(reason: PoolFailureReason, transportFailureReason: string, host: HostImpl): void {
-    this.callbacks.onPoolFailure(reason, transportFailureReason, host);
-  }
-
-  serve(client: ActiveClient): void {
-    this.http.attach(client as Http1Client, this.decoder, this.callbacks);
   }
 }
 

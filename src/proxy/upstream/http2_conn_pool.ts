@@ -12,48 +12,25 @@ import { Keepalive } from '../http/http2/keepalive.ts';
 import { type Connection, FilterStatus, type ReadFilter } from '../network/connection.ts';
 import type { Protocol } from '../stream_info/stream_info.ts';
 import { ActiveClient, ClientState } from './active_client.ts';
-import { ConnPoolBase, PendingStream } from './conn_pool_base.ts';
-import type { HostImpl } from './host.ts';
-import { type Cancellable, type HttpConnectionPool, type HttpPoolCallbacks, PoolFailureReason } from './upstream.ts';
+import { HttpConnPool } from './http_conn_pool.ts';
+import type { HttpPoolCallbacks } from './upstream.ts';
 
 /** Stream numbers of a connection are odd and end at 2^31 (Envoy: MAX_STREAMS). */
 const MAX_STREAMS = 1 << 29;
 
 const HTTP2 = ['h2'];
 
-export class Http2ConnPool extends ConnPoolBase implements HttpConnectionPool {
+export class Http2ConnPool extends HttpConnPool {
   readonly protocol: Protocol = 'HTTP/2';
-  protected readonly cancelClosesExcess = false;
   protected readonly applicationProtocols: readonly string[] = HTTP2;
   /** What connections of this host allowed last: how many streams to expect of one that is not up yet. */
   private knownLimit = Number.MAX_SAFE_INTEGER;
-
-  get idleTimeoutMs(): number {
-    return this.cluster.settings.http.idleTimeoutMs;
-  }
-
-  protected get maxConnectionDurationMs(): number {
-    return this.cluster.settings.http.maxConnectionDurationMs;
-  }
 
   protected override get streamsPerConnection(): number {
     return Math.max(1, Math.min(this.cluster.settings.http.http2.maxConcurrentStreams, this.knownLimit));
   }
 
-  newStream(decoder: ResponseDecoder, callbacks: HttpPoolCallbacks): Cancellable | null {
-    const client = this.ready.first;
-    if (client === null) return this.enqueue(new Http2PendingStream(this, decoder, callbacks));
-    this.attach(client as Http2Client, decoder, callbacks);
-    return null;
-  }
-
-  /** Gives a place on a connection to a stream. */
-  attach(client: Http2Client, decoder: ResponseDecoder, callbacks: HttpPoolCallbacks): void {
-    if (!this.resources.requests.canCreate()) {
-      this.stats.upstreamRqPendingOverflow.inc();
-      callbacks.onPoolFailure(PoolFailureReason.Overflow, '', this.host);
-      return;
-    }
+  protected begin(client: Http2Client, decoder: ResponseDecoder, callbacks: HttpPoolCallbacks): void {
     client.activeStreams++;
     client.active = true;
     client.streams++;
@@ -118,38 +95,6 @@ export class Http2ConnPool extends ConnPoolBase implements HttpConnectionPool {
   protected createClient(connection: Connection): ActiveClient {
     this.stats.upstreamCxHttp2Total.inc();
     return new Http2Client(this, connection);
-  }
-}
-
-export class Http2PendingStream extends PendingStream {
-  readonly decoder: ResponseDecoder;
-  readonly callbacks: HttpPoolCallbacks;
-  private readonly http: Http2ConnPool;
-  /** It waits in another pool. */
-  private moved: Cancellable | null = null;
-
-  constructor(pool: Http2ConnPool, decoder: ResponseDecoder, callbacks: HttpPoolCallbacks) {
-    super(pool);
-    this.http = pool;
-    this.decoder = decoder;
-    this.callbacks = callbacks;
-  }
-
-  fail(reason: PoolFailureReason, transportFailureReason: string, host: HostImpl): void {
-    this.callbacks.onPoolFailure(reason, transportFailureReason, host);
-  }
-
-  serve(client: ActiveClient): void {
-    this.http.attach(client as Http2Client, this.decoder, this.callbacks);
-  }
-
-  moveTo(pool: HttpConnectionPool): void {
-    this.moved = pool.newStream(this.decoder, this.callbacks);
-  }
-
-  override cancel(): void {
-    if (this.moved !== null) this.moved.cancel();
-    else super.cancel();
   }
 }
 
