@@ -21,6 +21,9 @@
 #define UDP_GRO 104
 #endif
 #define SOL_UDP_ 17
+/* What TCP_MAXSEG says of a connection: on Ethernet with timestamps, and as Linux' on its loopback. */
+#define NETWORK_SEGMENT 1448
+#define LOOPBACK_SEGMENT 65483
 
 DECLARE_LIBC(getsockopt);
 DECLARE_LIBC(setsockopt);
@@ -45,6 +48,18 @@ int getsockopt(int fd, int level, int name, void *value, socklen_t *length) {
     struct session *s = ldp_session(fd);
     if (result == 0 && *length > 0 && s != NULL) *(uint8_t *)value = s->state == SESSION_READY ? 1 /* TCP_ESTABLISHED */ : 7 /* TCP_CLOSE */;
     return result;
+  }
+  if (level == IPPROTO_TCP && name == TCP_MAXSEG && value != NULL && length != NULL && *length >= sizeof(int)) {
+    vcl_lock();
+    struct session *s = ldp_session(fd);
+    int segment = s == NULL || s->end == NULL ? 0 : (s->attributes_set & 1u << ATTRIBUTE_TCP_USER_MSS) != 0 ? s->attributes[ATTRIBUTE_TCP_USER_MSS]
+                  : session_has_transport(s) ? (s->local.is_v4 ? NETWORK_SEGMENT : NETWORK_SEGMENT - 20) : LOOPBACK_SEGMENT;
+    vcl_unlock();
+    if (segment > 0) {
+      *(int *)value = segment;
+      *length = sizeof(int);
+      return 0;
+    }
   }
   if (level != SOL_SOCKET || (name != SO_ERROR && name != SO_ACCEPTCONN)) return LIBC(getsockopt)(fd, level, name, value, length);
   if (value == NULL || length == NULL || *length < sizeof(int)) return ldp_failed(EINVAL);

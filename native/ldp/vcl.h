@@ -224,6 +224,8 @@ void session_raise(struct session *session, bool in, bool out);
 void session_fail(struct session *session, int error);
 /* For the transport of a connection: now, or when there is one. */
 void session_attribute(struct session *session, int attribute, int32_t value);
+/* Its bytes go through the stack to a network. */
+bool session_has_transport(const struct session *session);
 /* What was read has made room. */
 void session_has_read(struct session *session);
 void session_has_written(struct session *session);

@@ -158,17 +158,17 @@ static void send_attribute(const struct session *s, int attribute) {
 }
 
 /* A peer on the stack itself has its own bell; there is no transport then. */
-static bool has_transport(const struct session *s) { return s->end != NULL && s->end->bell_fd < 0; }
+bool session_has_transport(const struct session *s) { return s->end != NULL && s->end->bell_fd < 0; }
 
 static void send_attributes(const struct session *s) {
-  for (int i = 0; i <= MAX_ATTRIBUTE && has_transport(s); i++)
+  for (int i = 0; i <= MAX_ATTRIBUTE && session_has_transport(s); i++)
     if ((s->attributes_set & 1u << i) != 0) send_attribute(s, i);
 }
 
 void session_attribute(struct session *s, int attribute, int32_t value) {
   s->attributes[attribute] = value;
   s->attributes_set |= 1u << attribute;
-  if (has_transport(s)) send_attribute(s, attribute);
+  if (session_has_transport(s)) send_attribute(s, attribute);
 }
 
 static void write_endpoint(int32_t *words, const struct endpoint *e) { memcpy(words, e->words, sizeof e->words); }
@@ -305,15 +305,20 @@ int session_connect(struct session *s) {
 }
 
 void session_take_up(struct session *s) {
-  if (!s->inherited && (s->state != SESSION_LISTENING || s->used || s->datagram)) return;
-  s->used = true;
-  if (!s->inherited) {
+  if (s->inherited) {
+    /* One that has been used comes back with the stack. */
+    if (s->used) return;
+    s->used = true;
+    if (vcl_ready() != 0) {
+      lost_listeners++;
+      return;
+    }
+    s->inherited = false;
+    session_listen(s, s->backlog);
+  } else if (s->state == SESSION_LISTENING && !s->used && !s->datagram) {
+    s->used = true;
     send_listen(s);
-    return;
   }
-  s->inherited = false;
-  s->error = vcl_ready();
-  if (s->error == 0) session_listen(s, s->backlog);
 }
 
 struct session *session_accept(struct session *listener) {
@@ -350,7 +355,7 @@ void session_close(struct session *s) {
   enum session_state state = s->state;
   ldp_epoll_forget(s);
   if (s->datagram && s->owner == NULL) datagram_close(s);
-  if (s->inherited && lost_listeners > 0) lost_listeners--;
+  if (s->inherited && s->used && lost_listeners > 0) lost_listeners--;
   s->state = SESSION_CLOSED;
   s->fds = 0;
   if (state == SESSION_LISTENING) {
@@ -373,6 +378,14 @@ void session_close(struct session *s) {
     send_message(m, false);
     session_forget(s);
   } else if (state != SESSION_CONNECTING || gone) session_forget(s);
+  else if (s->remote.port != 0) {
+    /* An answer that is on its way already is refused. */
+    int32_t m[CONTROL_ELEMENT_WORDS] = {0};
+    m[MESSAGE_TYPE] = REQUEST_CANCEL;
+    m[MESSAGE_CONTEXT] = s->context;
+    send_message(m, false);
+    session_forget(s);
+  }
 }
 
 int session_shutdown_write(struct session *s) {

@@ -131,6 +131,8 @@ export class TcpTransport implements Transport {
 
   attribute(session: Session, name: string, value?: number): number | undefined {
     const c = this.connectionOf(session);
+    // A timer may be due earlier than the stack would look.
+    if (value !== undefined) this.wake();
     return c === null ? undefined : connectionAttribute(c, name as TransportAttributeName, value);
   }
 
