@@ -7,12 +7,13 @@
  * reach the proxy over cut-through too, against clients on kernel loopback (the same client program in both, `client.ts`).
  *
  * Two upstreams: a second Sluice (its 1 MB body is a direct response, so that only moving bytes counts), and a Node server, which is on the
- * host stack unchanged by `sluice exec`.
+ * host stack unchanged by `sluice exec`. And iperf3 under the preload library beside iperf3 on the kernel (`iperf.ts`).
  */
 import { cpuOf, median } from '../lib/processes.ts';
 import { type Row, row } from '../lib/report.ts';
 import { type WrkResult, wrk } from '../lib/wrk.ts';
 import type { BenchOptions } from '../run.ts';
+import { iperfRows } from './iperf.ts';
 import { ownClient, type Setup, start, startAlone, startStack, type Way } from './setups.ts';
 
 interface Sample {
@@ -47,6 +48,7 @@ export async function run(options: BenchOptions): Promise<Row[]> {
   for (const [name, path] of PATHS) {
     rows.push(...report(`all local, ${name}`, name === '1 MB', await measure(local, path, options)));
   }
+  rows.push(...(await iperfRows(options)));
   return rows;
 }
 

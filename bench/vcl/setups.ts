@@ -23,10 +23,10 @@ export interface Setup {
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 const NODE_UPSTREAM = fileURLToPath(new URL('./upstream.ts', import.meta.url));
 const CLIENT = fileURLToPath(new URL('./client.ts', import.meta.url));
-const FLAGS = ['--disable-warning=ExperimentalWarning', MAIN];
+export const FLAGS = ['--disable-warning=ExperimentalWarning', MAIN];
 const TYPES = 'type.googleapis.com/envoy.';
 const VCL = 'envoy.extensions.vcl.vcl_socket_interface';
-const directory = mkdtempSync(join(tmpdir(), 'sluice-bench-vcl-'));
+export const directory = mkdtempSync(join(tmpdir(), 'sluice-bench-vcl-'));
 export const runtimeDir = join(directory, 'stack');
 
 export async function startStack(): Promise<number> {

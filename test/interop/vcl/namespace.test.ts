@@ -7,7 +7,7 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { chownSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -29,6 +29,9 @@ const HOST_IP = '10.66.1.1';
 const WEB_PORT = 8080;
 const TCP_PORT = 8081;
 const NGINX_PORT = 8082;
+const HELD_PORT = 8083;
+const KEPT_PORT = 8084;
+const KEEPALIVE = { keepalive_probes: 2, keepalive_time: 1, keepalive_interval: 1 };
 const NOBODY = 65_534;
 const run = promisify(execFile);
 
@@ -83,11 +86,26 @@ function inside(): void {
               at(WEB_PORT),
             ),
             listener('raw', [tcpProxy('raw', 'echo')], at(TCP_PORT)),
+            listener('kept', [tcpProxy('kept', 'kept')]),
+            listener('held', [tcpProxy('held', 'held')], { ...at(HELD_PORT), tcp_keepalive: KEEPALIVE }),
           ],
           [
             cluster('express', [ports['express']], onVcl),
             cluster('nginx', [NGINX_PORT], onVcl),
             cluster('echo', [ports['echo']], onVcl),
+            cluster('held', [ports['echo']], onVcl),
+            cluster('kept', [], {
+              ...onVcl,
+              upstream_connection_options: { tcp_keepalive: KEEPALIVE },
+              load_assignment: {
+                cluster_name: 'kept',
+                endpoints: [
+                  {
+                    lb_endpoints: [{ endpoint: { address: { socket_address: { address: HOST_IP, port_value: KEPT_PORT } } } }],
+                  },
+                ],
+              },
+            }),
           ],
           vclExtension({ runtime_dir: stack.runtimeDir }),
         ),
@@ -216,6 +234,25 @@ function inside(): void {
       server.kill('SIGINT');
       await once(server, 'exit');
       rmSync(data, { recursive: true, force: true });
+    });
+
+    test('tcp_keepalive of a listener and of a cluster: peers that vanish are noticed', async () => {
+      const silent = createServer((socket) => socket.unref()).listen(KEPT_PORT, HOST_IP);
+      await once(silent, 'listening');
+      const clients = [connect(proxy.port('kept'), '127.0.0.1'), connect(HELD_PORT, STACK_IP)];
+      // They say nothing: as long as something is not acknowledged it is not keepalive that ends a connection.
+      for (const client of clients) client.on('error', () => {});
+      closeAtEnd(() => {
+        for (const client of clients) client.destroy();
+        silent.close();
+      });
+      const active = (name: string) => `cluster.${name}.upstream_cx_active`;
+      for (const name of ['kept', 'held']) await proxy.untilStat(active(name), (n) => n === 1);
+      // Nothing that the kernel sends reaches the stack any more, nor back.
+      await run('ip', ['link', 'set', 'sluctap', 'down']);
+      for (const name of ['kept', 'held']) await proxy.untilStat(active(name), (n) => n === 0);
+      for (const client of clients) client.destroy();
+      silent.close();
     });
   });
 }

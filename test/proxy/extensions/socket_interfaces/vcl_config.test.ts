@@ -56,8 +56,8 @@ describe('the vcl socket interface in configuration', () => {
     ['a pipe', bootstrap([], [cluster('c', ['/tmp/x.sock'], onVcl)], ENVOYS), /has no pipes/],
     [
       'a socket option that it would not honour',
-      bootstrap([], [cluster('c', [80], { upstream_connection_options: { tcp_keepalive: { keepalive_time: 5 } } })], ENVOYS),
-      /does not support the socket option of level 1, name 9/,
+      bootstrap([listener('a', [echo], { socket_options: [{ level: 1, name: 36, int_value: 1 }] })], [], ENVOYS),
+      /does not support the socket option of level 1, name 36/,
     ],
     [
       'a transparent listener',

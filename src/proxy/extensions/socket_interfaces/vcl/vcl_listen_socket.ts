@@ -10,6 +10,7 @@ import type { VclWorker } from '../../../../stack/vcl/worker.ts';
 import type { Address } from '../../../network/address.ts';
 import type { IoHandle, ListenOptions, ListenSocket } from '../../../network/io_handle.ts';
 import { fromEndpoint, toEndpoint } from './address.ts';
+import { setSessionOptions } from './socket_options.ts';
 import { VclSocket } from './vcl_socket.ts';
 import type { Restartable, VclThread } from './vcl_thread.ts';
 
@@ -84,7 +85,15 @@ export class VclListenSocket implements ListenSocket, SessionObserver, Restartab
   private open(worker: VclWorker): VclSession {
     const { options } = this;
     const session = worker.createSession(TransportProto.tcp);
-    if (!toEndpoint(this.localAddress, session.local)) throw new SysError('listen', E.OPNOTSUPP, options.address.asString);
+    const known = toEndpoint(this.localAddress, session.local);
+    // Accepted connections have them from their listener.
+    const refused = known
+      ? setSessionOptions(session, options.socketOptions)
+      : new SysError('listen', E.OPNOTSUPP, options.address.asString);
+    if (refused !== null) {
+      worker.close(session);
+      throw refused;
+    }
     session.v6only = options.address.kind === 'ip' && options.address.v6only !== false;
     session.observer = this;
     this.session = session;

@@ -6,7 +6,7 @@ import { VclState as SessionState } from '../../../../stack/vcl/session.ts';
 import type { ConnectOptions, IoHandle, ListenOptions, ListenSocket } from '../../../network/io_handle.ts';
 import type { WorkerContext, WorkerSocketInterface } from '../../../network/socket_interfaces.ts';
 import { toEndpoint } from './address.ts';
-import { setSessionOption } from './socket_options.ts';
+import { setSessionOptions } from './socket_options.ts';
 import { vclStats } from './stats.ts';
 import { VclListenSocket } from './vcl_listen_socket.ts';
 import { VclSocket } from './vcl_socket.ts';
@@ -27,12 +27,10 @@ export class VclSocketInterface implements WorkerSocketInterface {
   createSocket(_dispatcher: Dispatcher, options: ConnectOptions): IoHandle {
     const worker = this.thread.worker();
     const session = worker.createSession(TransportProto.tcp);
-    for (const option of options.socketOptions ?? []) {
-      const error =
-        typeof option.value === 'number' ? setSessionOption(session, option.level, option.name, option.value) : E.OPNOTSUPP;
-      if (error === 0) continue;
+    const refused = setSessionOptions(session, options.socketOptions);
+    if (refused !== null) {
       worker.close(session);
-      throw new SysError('setsockopt', error, `level ${option.level}, name ${option.name}`);
+      throw refused;
     }
     if (options.sourceAddress !== undefined) {
       if (!toEndpoint(options.sourceAddress, session.local)) {
