@@ -6,7 +6,7 @@ import type { HostStack } from '../host_stack.ts';
 import { parsePrefix } from '../session/endpoint.ts';
 import { formatRule, type RuleAction, type RulesTable, type SessionRule } from '../session/rules_table.ts';
 import { protoByName, protoName } from '../session/transport.ts';
-import { type Command, CommandError, TextValue, type Value } from './command.ts';
+import { type Command, CommandError, parseWords, TextValue, type Value } from './command.ts';
 import { GRAPH_COMMANDS } from './graph_commands.ts';
 import { NETWORK_COMMANDS } from './network_commands.ts';
 import { PROBE_COMMANDS } from './probe_commands.ts';
@@ -26,8 +26,8 @@ const COMMANDS: readonly Command[] = [
   ...SESSION_COMMANDS,
   { words: 'show tls stats', usage: 'show tls stats', run: (stack) => ({ ...stack.tls?.stats }) },
   { words: 'show app ns', usage: 'show app ns', run: showNamespaces },
-  { words: 'show app', usage: 'show app', run: showApps },
-  { words: 'show segment-manager', usage: 'show segment-manager', run: showSegments },
+  { words: 'show app', usage: 'show app [NAME|INDEX]', run: showApps },
+  { words: 'show segment-manager', usage: 'show segment-manager [index N]', run: showSegments },
   { words: 'session rule', usage: ruleUsage(), run: sessionRule },
   { words: 'session sdl', usage: 'session sdl (not supported: deny sources by session rules)', run: refuseSdl },
   { words: 'app ns add', usage: 'app ns add id ID [secret S] [fib N]', run: addNamespace },
@@ -77,7 +77,9 @@ function showNamespaces(stack: HostStack): Value {
   }));
 }
 
-function showApps(stack: HostStack): Value {
+function showApps(stack: HostStack, args: string[]): Value | CommandError {
+  if (args.length > 1) return new CommandError('usage: show app [NAME|INDEX]');
+  if (args.length === 1) return showWorkers(stack, args[0]);
   return [...stack.applications.values()].map((application) => ({
     index: application.index,
     name: application.name,
@@ -91,8 +93,32 @@ function showApps(stack: HostStack): Value {
   }));
 }
 
-function showSegments(stack: HostStack): Value {
-  return [...stack.segments.all()].map((shared) => ({
+/** One application: its workers. */
+function showWorkers(stack: HostStack, name: string): Value | CommandError {
+  const own = [...stack.applications.values()].filter((app) => app.name === name || String(app.index) === name);
+  if (own.length === 0) return new CommandError(`no application '${name}'`);
+  const listeners = [...stack.layer.pool.all()].filter((session) => session.accept !== null);
+  return own.flatMap((application) =>
+    application.workers.map((worker) => ({
+      app: application.name,
+      worker: worker.index,
+      pid: worker.pid,
+      sessions: worker.sessions,
+      listeners: listeners.filter(({ accept }) => accept!.workers.some((entry) => entry.worker === worker)).length,
+      connecting: worker.connecting.size,
+      unreadMessages: worker.toApp.control.unread,
+      responsive: worker.unresponsive ? 'no' : 'yes',
+    })),
+  );
+}
+
+function showSegments(stack: HostStack, args: string[]): Value | CommandError {
+  const words = parseWords(args, ['index']);
+  if (words === null) return new CommandError('usage: show segment-manager [index N]');
+  const wanted = words.get('index');
+  const chosen = [...stack.segments.all()].filter(({ id }) => wanted === undefined || String(id) === wanted);
+  if (wanted !== undefined && chosen.length === 0) return new CommandError(`no segment ${wanted}`);
+  return chosen.map((shared) => ({
     segment: shared.id,
     client: `${shared.pair.client.app.name}/${shared.pair.client.index}`,
     server: shared.pair.server === null ? 'stack' : `${shared.pair.server.app.name}/${shared.pair.server.index}`,

@@ -372,6 +372,28 @@ test('show session chooses by index, listeners, protocol, state, application, ad
   }
 });
 
+test('show app and show segment-manager of one', async () => {
+  const { listener, a, b } = pair(1025);
+  const [worker] = await rows('show app server');
+  assert.deepEqual([worker['app'], worker['pid'], worker['responsive']], ['server', process.pid, 'yes']);
+  assert.ok((worker['listeners'] as number) >= 1 && (worker['sessions'] as number) >= 2);
+  const all = await rows('show segment-manager');
+  assert.deepEqual(await rows(`show segment-manager index ${all[0]['segment']}`), [all[0]]);
+  for (const [line, message] of [
+    ['show app nobody', /^no application 'nobody'$/],
+    ['show app a b', /^usage: show app/],
+    ['show segment-manager index 99999', /^no segment 99999$/],
+    ['show segment-manager what', /^usage: show segment-manager/],
+  ] as const) {
+    const { ok, text } = await stack.command(line);
+    assert.equal(ok, false, line);
+    assert.match(text, message);
+  }
+  client.close(a);
+  server.close(b);
+  server.close(listener);
+});
+
 test('unknown commands fail, help lists what there is', async () => {
   assert.deepEqual(await stack.command('make coffee'), { ok: false, text: "unknown command 'make coffee', try 'help'" });
   assert.ok((await stack.command('help')).text.includes('show segment-manager'));
