@@ -24,7 +24,7 @@ export class IsolatedHost implements InstanceSource<IsolatedInstance> {
     this.limits = limits;
   }
 
-  acquire(settings: PluginSettings, source: VmSource, failed?: IsolatedInstance): IsolatedInstance {
+  acquire(settings: PluginSettings, source: VmSource, instead?: IsolatedInstance): IsolatedInstance {
     const { vmId, vmConfiguration, environmentVariables, allowedCapabilities } = settings;
     const { name, rootId, configuration, allowOnHeadersStopIteration } = settings;
     const limits = this.limits();
@@ -45,7 +45,7 @@ export class IsolatedHost implements InstanceSource<IsolatedInstance> {
         released: () => active.dec(),
         exited: () => this.environment.shared.release(vmId),
       },
-      failed ?? null,
+      instead ?? null,
     );
     scope.counter('created').inc();
     active.inc();

@@ -52,6 +52,8 @@ export interface IsolatedEnds {
   exited(): void;
 }
 
+/** A call before the module has started may take this long: the engine compiles in it. */
+const START_CALL_MS = 2000;
 /** A look at a thread that has nothing to do. */
 const IDLE_LOOK_MS = 1000;
 
@@ -90,6 +92,7 @@ export class IsolatedInstance {
   private started = false;
   private readonly ends: IsolatedEnds;
   private released = false;
+  private startCallback: ((error: WasmError | null) => void) | null = null;
   private readonly spec: IsolatedSpec;
   private readonly startedAt: number;
   /** With a heartbeat: how many messages the thread had taken at the last look, and when that last changed. */
@@ -97,15 +100,15 @@ export class IsolatedInstance {
   private progressAt = 0;
 
   /**
-   * Waits until the module has started; throws WasmError when it does not in time, or at all. In place of one that ran and failed it does not
-   * wait: calls wait in its queue.
+   * Waits until the module has started; throws WasmError when it does not in time, or at all. In place of one that ran (`instead`) it does not
+   * wait: calls wait in its queue, and `onStarted` tells.
    */
   constructor(
     spec: IsolatedSpec,
     environment: HostEnvironment,
     limits: IsolatedLimits,
     ends: IsolatedEnds,
-    failed: IsolatedInstance | null = null,
+    instead: { readonly callbacks: ReadonlySet<string> } | null = null,
   ) {
     this.spec = spec;
     this.environment = environment;
@@ -133,8 +136,8 @@ export class IsolatedInstance {
       this.ends.exited();
     });
     this.startedAt = performance.now();
-    if (failed === null) this.awaitStart();
-    else this.callbacks = failed.callbacks;
+    if (instead === null) this.awaitStart();
+    else this.callbacks = instead.callbacks;
     this.port.on('message', (message: FromVm) => this.receive(message));
     this.port.unref();
     this.thread.on('error', (error: Error) => this.fail('RuntimeError', `the thread ended: ${error.message}`));
@@ -155,7 +158,7 @@ export class IsolatedInstance {
       if (Atomics.load(this.words, Word.Running) === 0) busySince = now;
       else if (busySince === 0) busySince = now;
       const overBudget =
-        now - busySince > Math.max(this.limits.callBudgetMs, 100) &&
+        now - busySince > Math.max(this.limits.callBudgetMs, START_CALL_MS) &&
         busySince !== 0 &&
         Atomics.load(this.words, Word.Running) !== 0;
       if (overBudget || now > end) {
@@ -189,6 +192,11 @@ export class IsolatedInstance {
     const timer = this.environment.createTimer(() => void this.thread.terminate());
     timer.enableTimer(this.limits.callBudgetMs * 4);
     this.watchdog.disableTimer();
+  }
+
+  /** Called once, with null when it has started, or with why it has not. */
+  onStarted(callback: (error: WasmError | null) => void): void {
+    this.startCallback = callback;
   }
 
   addFailCallback(callback: () => void): void {
@@ -278,6 +286,8 @@ export class IsolatedInstance {
     const streams = [...this.streams.values()];
     this.streams.clear();
     for (const callback of [...this.failCallbacks]) callback();
+    this.startCallback?.(new WasmError(state, message));
+    this.startCallback = null;
     for (const stream of streams) stream.onVmFailed();
   }
 
@@ -291,6 +301,8 @@ export class IsolatedInstance {
         this.files = message.files ?? [];
         this.abiVersion = message.abiVersion ?? '';
         this.started = true;
+        this.startCallback?.(null);
+        this.startCallback = null;
         break;
       case 'failed':
         this.fail(message.state as FailState, message.message);

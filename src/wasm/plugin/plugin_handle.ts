@@ -17,6 +17,8 @@ export interface InstanceLike {
   readonly failMessage: string;
   /** '' for what has none. */
   readonly abiVersion: string;
+  /** Of those that may still be starting when they are acquired. */
+  onStarted?(callback: (error: Error | null) => void): void;
   addFailCallback(callback: () => void): void;
   removeFailCallback(callback: () => void): void;
   retain(): void;
@@ -26,8 +28,8 @@ export interface InstanceLike {
 /** Who makes instances: one reference for the caller. Throws WasmError, ModuleError. */
 export interface InstanceSource<I extends InstanceLike> {
   readonly environment: HostEnvironment;
-  /** `failed`: the one that it takes the place of. */
-  acquire(settings: PluginSettings, source: VmSource, failed?: I): I;
+  /** `instead`: the one that it takes the place of; then what starts slowly may still be starting. */
+  acquire(settings: PluginSettings, source: VmSource, instead?: I): I;
 }
 
 export class PluginHandle<I extends InstanceLike = PluginInstance> {
@@ -69,6 +71,36 @@ export class PluginHandle<I extends InstanceLike = PluginInstance> {
     this.lastLoadMs = performance.now();
     this.source = source;
     this.use(instance);
+  }
+
+  /**
+   * As `load`, in place of what runs, without making this thread wait for what starts in another: `done` is told when the new code is used, or why
+   * it is not.
+   */
+  replace(source: VmSource, done: (error: unknown) => void): void {
+    const current = this.instance;
+    let instance: I;
+    try {
+      if (current === null) {
+        this.load(source);
+        done(null);
+        return;
+      }
+      instance = this.host.acquire(this.settings, source, current);
+    } catch (error) {
+      done(error);
+      return;
+    }
+    const finish = (error: unknown): void => {
+      if (error === null && !this.closed) {
+        this.lastLoadMs = performance.now();
+        this.source = source;
+        this.use(instance);
+      } else instance.release();
+      done(error);
+    };
+    if (instance.onStarted === undefined) finish(null);
+    else instance.onStarted(finish);
   }
 
   private use(instance: I): void {

@@ -136,12 +136,18 @@ function replace<I extends InstanceLike>(
 ): void {
   const log = context.logger('wasm');
   const { name } = handle.settings;
+  const done = (error: unknown): void => {
+    if (error === null) {
+      handle.loads.inc();
+      log.info(`wasm plugin ${name}: loaded ${what} (sha256 ${sha256Hex(bytes)})`);
+    } else {
+      handle.loadsRejected.inc();
+      log.error(`wasm plugin ${name}: ${what} is not used: ${reasonOf(error)}`);
+    }
+  };
   try {
-    handle.load(v8Source(bytes, maxMemoryPages(context)));
-    handle.loads.inc();
-    log.info(`wasm plugin ${name}: loaded ${what} (sha256 ${sha256Hex(bytes)})`);
+    handle.replace(v8Source(bytes, maxMemoryPages(context)), done);
   } catch (error) {
-    handle.loadsRejected.inc();
-    log.error(`wasm plugin ${name}: ${what} is not used: ${reasonOf(error)}`);
+    done(error);
   }
 }

@@ -102,17 +102,18 @@ function watch(handle: PluginHandle<IsolatedInstance>, source: ScriptThreads, co
     const version = source.version();
     if (version.codeKey === known) return;
     known = version.codeKey;
-    try {
-      handle.load(version);
-      handle.loads.inc();
-      log.info(`${source.settings.path} has changed: new streams get it as it is now`);
-    } catch (error) {
-      handle.loadsRejected.inc();
-      log.error(
-        `${source.settings.path} has changed, and is not used: ${error instanceof Error ? error.message : String(error)}`,
-      );
-    }
-    watchAll();
+    handle.replace(version, (error) => {
+      if (error === null) {
+        handle.loads.inc();
+        log.info(`${source.settings.path} has changed: new streams get it as it is now`);
+      } else {
+        handle.loadsRejected.inc();
+        log.error(
+          `${source.settings.path} has changed, and is not used: ${error instanceof Error ? error.message : String(error)}`,
+        );
+      }
+      watchAll();
+    });
   };
   const watchAll = (): void => {
     for (const file of source.files()) {
@@ -161,7 +162,7 @@ class ScriptThreads implements InstanceSource<IsolatedInstance> {
     };
   }
 
-  acquire(_settings: PluginSettings, _source: VmSource, failed?: IsolatedInstance): IsolatedInstance {
+  acquire(_settings: PluginSettings, _source: VmSource, instead?: IsolatedInstance): IsolatedInstance {
     const { name, path, config, failOpen, deadlineMs } = this.settings;
     const { directory, validateOnly, workerIndex } = this.scripts;
     const data: ScriptThreadInit = { path, name, directory, config, failOpen, deadlineMs, workerIndex, validateOnly };
@@ -172,7 +173,7 @@ class ScriptThreads implements InstanceSource<IsolatedInstance> {
       this.environment,
       { callBudgetMs: this.budgetMs },
       { released: () => active.dec(), exited: () => {} },
-      failed ?? null,
+      instead ?? null,
     );
     scope.counter('created').inc();
     active.inc();
