@@ -421,6 +421,20 @@ export function connectionSuite(setup: SocketSetup): void {
       await until(loop.dispatcher, () => events.length === 1000 && loop.dispatcher.blocksHeld <= 1);
     });
 
+    test('connections with much to say take turns, and each gets its own bytes', async (t) => {
+      const { loop, listener, events } = serve(t, setup, echo, (c) => c.enableHalfClose(true));
+      const talk = async (i: number, bytes: number): Promise<void> => {
+        const sent = Buffer.alloc(bytes);
+        for (let at = 0; at < bytes; at++) sent[at] = (at * 7 + (at >> 9) + i) & 0xff;
+        const socket = setup.connect(portOf(listener));
+        socket.end(sent);
+        assert.ok(sent.equals(await readAll(socket)), `connection ${i}`);
+      };
+      await Promise.all(Array.from({ length: 25 }, (_, i) => talk(i, i === 24 ? 10 : 700_000)));
+      await until(loop.dispatcher, () => events.length === 25 && loop.dispatcher.blocksHeld <= 1);
+      assert.deepEqual(loop.errors, []);
+    });
+
     test('connections that come while accepting is off wait until it is on again', async (t) => {
       const { loop, listener, connections } = serve(t, setup, echo, (c) => c.enableHalfClose(true));
       const sockets: Socket[] = [];

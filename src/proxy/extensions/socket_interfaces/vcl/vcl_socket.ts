@@ -18,6 +18,8 @@ import type { Flushable, VclThread } from './vcl_thread.ts';
 
 /** Blocks read from one session before others get their turn. */
 const MAX_READS = 8;
+/** Turns without a read after which a session reads a block, whatever others have read: nobody waits for ever. */
+const MAX_PUT_OFF = 16;
 /** Fewer bytes than this share a block with others. */
 const SMALL_READ = 4096;
 /** Several slices of together at most this are joined: one copy into the FIFO. */
@@ -38,6 +40,8 @@ export class VclSocket implements IoHandle, SessionObserver, Flushable {
   private failed = false;
   private finWanted = false;
   private flushQueued = false;
+  /** Turns that ended before this session could read. */
+  private putOff = 0;
   private counted: boolean;
   private unsent: SliceBuffer | null = null;
   private delivery: SchedulableCallback | null = null;
@@ -180,7 +184,9 @@ export class VclSocket implements IoHandle, SessionObserver, Flushable {
   private read(): void {
     const { session } = this;
     const { slab } = this.thread.dispatcher;
-    for (let i = 0; i < MAX_READS && this.thread.mayRead; i++) {
+    const overdue = this.putOff >= MAX_PUT_OFF && !this.thread.mayRead;
+    const reads = overdue ? 1 : MAX_READS;
+    for (let i = 0; i < reads && (overdue || this.thread.mayRead); i++) {
       const readable = session.readable;
       if (readable === 0) {
         this.readEnd();
@@ -198,6 +204,7 @@ export class VclSocket implements IoHandle, SessionObserver, Flushable {
         if (n < 0 && n !== -E.AGAIN) this.fail(-n);
         return;
       }
+      this.putOff = 0;
       this.thread.noteRead(n);
       const callbacks = this.callbacks!;
       callbacks.onRead(offset, n);
@@ -205,6 +212,7 @@ export class VclSocket implements IoHandle, SessionObserver, Flushable {
       callbacks.onReadBatch();
       if (!this.isOpen || !this.reading) return;
     }
+    this.putOff++;
     this.readNextTurn();
   }
 
