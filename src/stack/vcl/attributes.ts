@@ -102,6 +102,16 @@ export const ATTRIBUTES = {
     },
   },
   domain: { get: (session) => (session.local.isV4 ? AF_INET : AF_INET6) },
+  /** Of TLS, before it listens or connects: a certificate of `addCertKeyPair`. */
+  ckpair: {
+    get: (session) => session.certKeyPair,
+    set: (session, value) => {
+      if (session.proto !== TransportProto.tls) return -E.OPNOTSUPP;
+      if (session.state > VclState.bound || session.worker.certKeyPairs.get(value, 'listen') === null) return -E.INVAL;
+      session.certKeyPair = value;
+      return 0;
+    },
+  },
   shut: { get: (session) => Number(session.writeShut) },
   reuseaddr: keep('reuseaddr'),
   reuseport: keep('reuseport'),

@@ -91,6 +91,7 @@ export function sessionTls(sh: number, config: CryptoConfig, serverName = ''): n
   if (session.proto !== TransportProto.tls) return -E.OPNOTSUPP;
   if (session.state > VclState.bound) return -E.INVAL;
   session.crypto = config;
+  session.certKeyPair = -1;
   session.serverName = serverName;
   return 0;
 }
@@ -105,29 +106,15 @@ export function sessionTlsDetails(sh: number): TlsDetails | null {
   return find(sh)?.tlsDetails ?? null;
 }
 
-/** Registers a certificate with its key; its index for `sessionCertKeyPair`. Throws Error when they cannot be used. */
+/** Registers a certificate with its key; its index for the attribute `ckpair`. Throws Error when they cannot be used. */
 export function addCertKeyPair(cert: string, key: string): number {
-  const config = cryptoConfigOf({ cert, key, verify: false }, true);
-  const free = pairs.indexOf(null);
-  const index = free < 0 ? pairs.length : free;
-  pairs[index] = config;
-  return index;
+  return worker().certKeyPairs.add(cert, key);
 }
 
+/** Sessions that have it keep it. */
 export function delCertKeyPair(index: number): number {
-  if (!pairs[index]) return -E.INVAL;
-  pairs[index] = null;
-  return 0;
+  return worker().certKeyPairs.delete(index) ? 0 : -E.INVAL;
 }
-
-/** Gives a tls session that will listen, or a client that has to show one, a registered pair; a client then verifies as by default. */
-export function sessionCertKeyPair(sh: number, index: number, isServer = true): number {
-  const pair = pairs[index];
-  if (!pair) return -E.INVAL;
-  return sessionTls(sh, isServer ? pair : { ...pair, verify: true });
-}
-
-const pairs: (CryptoConfig | null)[] = [];
 
 export function sessionBind(sh: number, address: EndpointAddress): number {
   const session = find(sh);

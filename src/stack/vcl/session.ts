@@ -45,6 +45,8 @@ export class VclSession {
   v6only = false;
   /** Of TLS: what it listens or connects with. */
   crypto: CryptoConfig | null = null;
+  /** Of TLS, in place of that: a registered certificate; -1: none. */
+  certKeyPair = -1;
   /** Of a TLS connect: sent as SNI, and verified. */
   serverName = '';
   /** Of TLS: the application protocol that was chosen; '' for none. */

@@ -116,6 +116,31 @@ function textOf(pem: Pem): string {
   return typeof pem === 'string' ? pem : Buffer.from(pem).toString();
 }
 
+/** Certificates with their keys that an application has registered (VPP: `vppcom_add_cert_key_pair`). */
+export class CertKeyPairs {
+  /** Of listeners, and of clients, which verify their servers. */
+  private readonly pairs: ({ listen: CryptoConfig; connect: CryptoConfig } | null)[] = [];
+
+  /** Throws Error. */
+  add(cert: string, key: string): number {
+    const pair = { listen: cryptoConfigOf({ cert, key }, true), connect: cryptoConfigOf({ cert, key }, false) };
+    const free = this.pairs.indexOf(null);
+    const index = free < 0 ? this.pairs.length : free;
+    this.pairs[index] = pair;
+    return index;
+  }
+
+  delete(index: number): boolean {
+    if (!this.pairs[index]) return false;
+    this.pairs[index] = null;
+    return true;
+  }
+
+  get(index: number, use: 'listen' | 'connect'): CryptoConfig | null {
+    return this.pairs[index]?.[use] ?? null;
+  }
+}
+
 const MAX_KEPT_NAMES = 1024;
 
 /** One worker's configurations and names as the stack knows them. */

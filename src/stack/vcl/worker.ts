@@ -29,7 +29,7 @@ import { Ready, VclSession, VclState } from './session.ts';
 import { SessionTable } from './session_table.ts';
 import type { SegmentEnd } from './shared_segment.ts';
 import { ADAPTIVE_SPIN, Spinner } from './spinner.ts';
-import { TlsChannel } from './tls_options.ts';
+import { CertKeyPairs, TlsChannel } from './tls_options.ts';
 import { withVclConfig } from './vcl_config.ts';
 import { WakeSet } from './wake_set.ts';
 
@@ -58,6 +58,7 @@ export class VclWorker {
   private readonly notices: NoticeHandler;
   private readonly memory: MemoryKeeper;
   private readonly tls: TlsChannel;
+  readonly certKeyPairs = new CertKeyPairs();
   private readonly incoming = newMessage();
   private readonly spinner: Spinner;
   private readonly drainSome = (): boolean => this.drain(EVENTS_PER_POLL) > 0;
@@ -150,7 +151,7 @@ export class VclWorker {
     if (this.detached) return -E.NETDOWN;
     if (session.state > VclState.bound) return -E.INVAL;
     if (this.stackHung) return -E.TIMEDOUT;
-    const config = this.cryptoOf(session);
+    const config = this.cryptoOf(session, 'listen');
     if (config < 0) return config;
     session.state = VclState.connecting;
     this.table.expectAnswer(session);
@@ -164,7 +165,7 @@ export class VclWorker {
     if (this.detached) return -E.NETDOWN;
     if (session.state > VclState.bound) return session.state === VclState.connecting ? -E.ALREADY : -E.ISCONN;
     if (this.stackHung) return -E.TIMEDOUT;
-    const config = this.cryptoOf(session);
+    const config = this.cryptoOf(session, 'connect');
     if (config < 0) return config;
     const name = config === 0 ? 0 : this.tls.nameId(session.serverName);
     if (name < 0) return name;
@@ -179,8 +180,9 @@ export class VclWorker {
   }
 
   /** Tells the stack what a TLS session listens or connects with; 0 for others. */
-  private cryptoOf(session: VclSession): number {
+  private cryptoOf(session: VclSession, use: 'listen' | 'connect'): number {
     if (session.proto !== TransportProto.tls) return 0;
+    if (session.certKeyPair >= 0) session.crypto = this.certKeyPairs.get(session.certKeyPair, use);
     return session.crypto === null ? -E.INVAL : this.tls.idOf(session.crypto);
   }
 

@@ -32,7 +32,7 @@ function listen(prepare: (sh: number) => number): { sh: number; port: number } {
 
 test('a registered certificate, a client that verifies it, and the end of the stream', async () => {
   const pair = vcl.addCertKeyPair(certificate.certificate, certificate.key);
-  const { sh: listener, port } = listen((sh) => vcl.sessionCertKeyPair(sh, pair));
+  const { sh: listener, port } = listen((sh) => vcl.sessionAttr(sh, 'ckpair', pair));
   const client = vcl.sessionCreate(tls);
   assert.equal(vcl.sessionTls(client, vcl.tlsConfig({ ca: ca.certificate, alpn: ['x'] }, false), 'localhost'), 0);
   assert.equal(vcl.sessionConnect(client, at(port)), 0);
@@ -74,7 +74,8 @@ test('the wrong name, no configuration, a configuration that comes too late', ()
   assert.equal(vcl.sessionConnect(client, at(port)), 0);
   assert.equal(vcl.sessionTls(client, own), -E.INVAL);
   assert.equal(vcl.sessionTls(vcl.sessionCreate(), own), -E.OPNOTSUPP);
-  assert.equal(vcl.sessionCertKeyPair(vcl.sessionCreate(tls), 99), -E.INVAL);
+  assert.equal(vcl.sessionAttr(vcl.sessionCreate(tls), 'ckpair', 99), -E.INVAL);
+  assert.equal(vcl.sessionAttr(vcl.sessionCreate(), 'ckpair', 0), -E.OPNOTSUPP);
   vcl.sessionClose(client);
   vcl.sessionClose(listener);
 });
