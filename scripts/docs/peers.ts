@@ -85,7 +85,7 @@ export const PEER_ROWS: readonly PeerRow[] = [
   row('Filters in TypeScript, replaced while they run', 'yes', 'nnn-'),
   row('io_uring data path', 'yes', 'pnn-'),
   row('Sockets over shared memory, past the kernel', 'yes', 'nnny'),
-  row('TCP and UDP in user space, over TUN, TAP, packet sockets, AF_XDP', 'yes', 'nnny'),
+  row('TCP, UDP and TLS in user space, over TUN, TAP, packet sockets, AF_XDP', 'yes', 'nnny'),
   row('Unmodified programs on the user-space stack', 'yes', 'nnny'),
   row('Proxy on the user-space stack', extension('envoy.extensions.vcl.v3alpha.VclSocketInterface'), 'pnny'),
 ];
