@@ -85,8 +85,9 @@ async function runFiles(paths: string[], concurrency: number): Promise<Outcome> 
     result.failures.push({ file: file ?? '', name, error: String(cause) });
   });
   stream.on('test:pass', ({ name, skip, details }) => {
-    if (details.type === 'suite') return;
-    if (skip === undefined || skip === false) result.passed++;
+    const ran = skip === undefined || skip === false;
+    if (ran && details.type === 'suite') return;
+    if (ran) result.passed++;
     else result.skips.push(`skipped: ${name}: ${skip === true || skip === '' ? 'NO REASON GIVEN' : skip}`);
   });
   stream.on('test:stderr', (event) => {

@@ -150,10 +150,12 @@ backend out
       const workers = (): string[] =>
         spawnSync('pgrep', ['-P', readFileSync(`${root}/pid`, 'utf8').trim()], { encoding: 'utf8' }).stdout.split('\n');
       process.kill(Number(readFileSync(`${root}/pid`, 'utf8')), 'SIGHUP');
-      // Every answer in between is one of nginx, too.
-      for (let seen = before; workers().includes(before.trim()); ) {
-        seen = (await ldp.output('curl', ['-sS', '--max-time', '20', url])).out;
-        assert.match(seen, /^\d+\n$/);
+      // Every answer in between is one of nginx, too; connections that a worker had not accepted when it left are reset (docs/join.md).
+      const CONNECTION_RESET = [7, 52, 56];
+      for (let resets = 0; workers().includes(before.trim()); ) {
+        const { status, out } = await ldp.output('curl', ['-sS', '--max-time', '20', url]);
+        if (status === 0) assert.match(out, /^\d+\n$/);
+        else assert.ok(CONNECTION_RESET.includes(status!) && ++resets < 5, `curl ended with ${status}, ${resets} resets`);
       }
       assert.doesNotMatch((await ldp.output('curl', ['-sS', url])).out, new RegExp(`^${before}`));
     });
