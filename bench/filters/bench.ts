@@ -66,7 +66,7 @@ export async function run(options: BenchOptions): Promise<Row[]> {
 async function measure(plain: Peer, filtered: Peer, path: string, options: BenchOptions): Promise<[number, number]> {
   const samples: [number[], number[]] = [[], []];
   const peers = [plain, filtered];
-  for (const peer of peers) await wrk(`http://127.0.0.1:${peer.port}${path}`, CONNECTIONS, 1);
+  for (const peer of peers) await wrk(`http://127.0.0.1:${peer.port}${path}`, CONNECTIONS, options.warmUpSeconds);
   for (let round = 0; round < options.rounds; round++) {
     for (let i = 0; i < 2; i++) {
       const which = (i + round) % 2;

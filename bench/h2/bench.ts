@@ -55,7 +55,7 @@ async function measure(proxies: Peer[], test: (typeof CASES)[number], options: B
   const load = (proxy: Peer, seconds: number) =>
     h2load(`${test.tls ? 'https' : 'http'}://127.0.0.1:${proxy.port}${test.path}`, test.connections, test.streams, seconds);
   // Long enough for the compiler: the first requests of a process cost several times as much.
-  for (const proxy of proxies) await load(proxy, options.quick ? 1 : 4);
+  for (const proxy of proxies) await load(proxy, options.warmUpSeconds);
   for (let round = 0; round < options.rounds; round++) {
     for (let i = 0; i < proxies.length; i++) {
       const proxy = proxies[(i + round) % proxies.length];

@@ -32,8 +32,6 @@ const CASES = [
   { name: 'small, access log', path: '/small', accessLog: true },
 ];
 const CONNECTIONS = 64;
-/** All proxies alike, after their first second, which has a row of its own: what V8 compiles then is not what a running server costs. */
-const WARM_UP_SECONDS = 4;
 /** 99th percentile, in ms, of the first second of load. */
 const firstSecond = new Map<Peer, number>();
 
@@ -61,7 +59,7 @@ async function measure(proxies: Peer[], path: string, options: BenchOptions): Pr
   for (const proxy of proxies) {
     const url = `http://127.0.0.1:${proxy.port}${path}`;
     firstSecond.set(proxy, (await wrk(url, CONNECTIONS, 1)).p99);
-    await wrk(url, CONNECTIONS, WARM_UP_SECONDS);
+    await wrk(url, CONNECTIONS, options.warmUpSeconds - 1 || 1);
   }
   for (let round = 0; round < options.rounds; round++) {
     for (let i = 0; i < proxies.length; i++) {

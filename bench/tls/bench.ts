@@ -80,7 +80,7 @@ async function measure(
   load: (port: number, seconds: number) => Promise<Load>,
 ): Promise<Map<string, Sample[]>> {
   const samples = new Map<string, Sample[]>(proxies.map((p) => [p.name, []]));
-  for (const proxy of proxies) await load(proxy.port, 1);
+  for (const proxy of proxies) await load(proxy.port, options.warmUpSeconds);
   for (let round = 0; round < options.rounds; round++) {
     for (let i = 0; i < proxies.length; i++) {
       const proxy = proxies[(i + round) % proxies.length];

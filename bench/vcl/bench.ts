@@ -59,7 +59,7 @@ async function measure(setups: Setup[], path: string, options: BenchOptions): Pr
       const { user, sys } = cpuOf(pid);
       return sum + user + sys;
     }, 0);
-  for (const setup of setups) await load(setup, path, 1);
+  for (const setup of setups) await load(setup, path, options.warmUpSeconds);
   for (let round = 0; round < options.rounds; round++) {
     for (let i = 0; i < setups.length; i++) {
       const setup = setups[(i + round) % setups.length];
