@@ -1,7 +1,6 @@
 /** `sluice filter new` and `sluice filter test`: begin a filter in TypeScript, and try one on a request without a configuration. */
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import type { RequestListener } from 'node:http';
-import { basename, join, resolve } from 'node:path';
+import { basename, resolve } from 'node:path';
 import { parse } from 'yaml';
 import { ConfigError } from '../proxy/config/error.ts';
 import { ConfigErrors } from '../proxy/config/errors.ts';
@@ -9,6 +8,7 @@ import type { FilterTest, TestRequest } from '../proxy/typescript/testing.ts';
 import { type Outcome, parseExpectation } from './expect.ts';
 import { filterTemplate } from './filter_template.ts';
 import { type FlagTable, formatFlags, nearest, parseFlags, UsageError } from './flags.ts';
+import { newProject } from './new_project.ts';
 
 export const FILTER_TEST_FLAGS: FlagTable = {
   request: { short: 'r', type: 'string', value: 'METHOD /path', default: 'GET /', help: 'The request' },
@@ -65,16 +65,9 @@ async function newFilter(args: readonly string[]): Promise<number> {
   const { values, positionals } = parseFlags(args, FILTER_NEW_FLAGS, true);
   const [name] = positionals;
   if (values.help === true || positionals.length !== 1) throw new UsageError('usage: sluice filter new NAME [--dir DIR]');
-  if (!/^[A-Za-z][A-Za-z0-9_-]*$/.test(name)) throw new UsageError(`'${name}' is not a name of letters, digits, - and _`);
-  const directory = resolve((values.dir as string | undefined) ?? name);
-  const files = Object.entries(filterTemplate(name));
-  const taken = files.map(([file]) => join(directory, file)).filter((path) => existsSync(path));
-  if (taken.length > 0) throw new UsageError(`${taken.join(', ')} exists: nothing was written`);
-  mkdirSync(directory, { recursive: true });
-  for (const [file, text] of files) writeFileSync(join(directory, file), text);
-  process.stdout.write(
-    `${files.map(([file]) => join(directory, file)).join('\n')}\n\nnode --test runs its test, sluice proxy -c ${name}.yaml the filter.\n`,
-  );
+  const template = { files: filterTemplate(name), packages: ['@types/node'], programs: ['tsc'] };
+  const files = newProject(name, values.dir as string | undefined, template);
+  process.stdout.write(`${files.join('\n')}\n\nThere, npm test runs its test and npx sluice proxy -c ${name}.yaml the filter.\n`);
   return 0;
 }
 

@@ -1,6 +1,5 @@
 /** `sluice wasm inspect`, `test` and `new`: look at a Proxy-Wasm module, try it on a request, begin one. */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { inspectModule } from '../wasm/binary/inspect.ts';
 import { ModuleError } from '../wasm/binary/module_reader.ts';
@@ -9,6 +8,7 @@ import { loadPlugin, type TestPlugin } from '../wasm/testing/module_test.ts';
 import type { TestStream } from '../wasm/testing/test_stream.ts';
 import { type Outcome, parseExpectation } from './expect.ts';
 import { type FlagTable, formatFlags, nearest, parseFlags, UsageError } from './flags.ts';
+import { newProject } from './new_project.ts';
 import { wasmTemplate } from './wasm_template.ts';
 
 export const WASM_TEST_FLAGS: FlagTable = {
@@ -233,19 +233,13 @@ function newCommand(args: readonly string[]): number {
   const { values, positionals } = parseFlags(args, WASM_NEW_FLAGS, true);
   const [name] = positionals;
   if (values['help'] === true || positionals.length !== 1) throw new UsageError('usage: sluice wasm new NAME [--dir DIR]');
-  if (!/^[A-Za-z][A-Za-z0-9_-]*$/.test(name)) throw new UsageError(`'${name}' is not a name of letters, digits, - and _`);
-  const directory = resolve((values['dir'] as string | undefined) ?? name);
-  const files = Object.entries(wasmTemplate(name));
-  const taken = files.map(([file]) => join(directory, file)).filter((path) => existsSync(path));
-  if (taken.length > 0) throw new UsageError(`${taken.join(', ')} exists: nothing was written`);
-  for (const [file, content] of files) {
-    const path = join(directory, file);
-    mkdirSync(dirname(path), { recursive: true });
-    writeFileSync(path, content);
-  }
-  process.stdout.write(
-    `${files.map(([file]) => join(directory, file)).join('\n')}\n\nnpm install && npm run build && npm test, then sluice proxy -c ${name}.yaml\n`,
-  );
+  const template = {
+    files: wasmTemplate(name),
+    packages: ['assemblyscript', '@solo-io/proxy-runtime'],
+    programs: ['asc'],
+  };
+  const files = newProject(name, values['dir'] as string | undefined, template);
+  process.stdout.write(`${files.join('\n')}\n\nThere, npm run build && npm test, then npx sluice proxy -c ${name}.yaml\n`);
   return 0;
 }
 
