@@ -18,6 +18,8 @@ const LONG_TEXT = 4096;
 let lastText = '';
 let lastBytes: Uint8Array = new Uint8Array();
 
+const unset = 0;
+
 export class SliceBuffer {
   readonly slab: Slab;
   /** Bytes in the buffer. Read-only for everyone else. */
@@ -25,8 +27,9 @@ export class SliceBuffer {
   /** The first so many slices stay where they are whatever is added: the kernel is reading them. Set and reset by who sends. */
   pinned = 0;
   // Small from the start: most buffers never hold more, and growing from nothing makes room for seventeen.
-  private offsets: number[] = [0, 0, 0, 0];
-  private lengths: number[] = [0, 0, 0, 0];
+  // Not constants: V8 would share their elements until the first store, and a store that may copy and may grow is a slow one.
+  private offsets: number[] = [unset, unset, unset, unset];
+  private lengths: number[] = [unset, unset, unset, unset];
   private head = 0;
   private count = 0;
 
