@@ -2,13 +2,11 @@
  * What a filter in TypeScript adds to a proxied HTTP/1.1 request: CPU per request of the proxy with it, less that of the same proxy without
  * filters in the same run. The header filter reads one request header and adds another; the body filter looks at every response byte.
  */
-import { cpuOf, median } from '../lib/processes.ts';
-import { type Proxy as Peer, portAt, startSluice, startUpstream } from '../lib/proxies.ts';
+import { costOfFilters } from '../lib/filter_cost.ts';
+import { portAt, startSluice, startUpstream } from '../lib/proxies.ts';
 import { type Row, row } from '../lib/report.ts';
-import { wrk } from '../lib/wrk.ts';
 import type { BenchOptions } from '../run.ts';
 
-const CONNECTIONS = 64;
 const MODULE = (name: string): string => new URL(`./${name}.ts`, import.meta.url).pathname;
 
 interface Variant {
@@ -44,7 +42,7 @@ export async function run(options: BenchOptions): Promise<Row[]> {
         },
       })),
     });
-    const [without, withFilter] = await measure(plain, filtered, variant.path, options);
+    const [without, withFilter] = await costOfFilters(plain, filtered, variant.path, options);
     const cost = withFilter - without;
     rows.push(
       row({
@@ -60,23 +58,4 @@ export async function run(options: BenchOptions): Promise<Row[]> {
     filtered.process.kill('SIGINT');
   }
   return rows;
-}
-
-/** Medians of CPU per request, in microseconds, taken by turns. */
-async function measure(plain: Peer, filtered: Peer, path: string, options: BenchOptions): Promise<[number, number]> {
-  const samples: [number[], number[]] = [[], []];
-  const peers = [plain, filtered];
-  for (const peer of peers) await wrk(`http://127.0.0.1:${peer.port}${path}`, CONNECTIONS, options.warmUpSeconds);
-  for (let round = 0; round < options.rounds; round++) {
-    for (let i = 0; i < 2; i++) {
-      const which = (i + round) % 2;
-      const peer = peers[which];
-      const before = cpuOf(peer.process.pid!);
-      const result = await wrk(`http://127.0.0.1:${peer.port}${path}`, CONNECTIONS, options.seconds);
-      const after = cpuOf(peer.process.pid!);
-      if (result.errors > 0) throw new Error(`${path}: ${result.errors} errors`);
-      samples[which].push((after.user + after.sys - before.user - before.sys) / result.requests);
-    }
-  }
-  return [median(samples[0]), median(samples[1])];
 }

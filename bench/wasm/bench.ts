@@ -4,14 +4,11 @@
  * Memory after the load, for instances that must not grow, is told with the header module.
  */
 import { readFileSync } from 'node:fs';
-import { cpuOf, median } from '../lib/processes.ts';
+import { costOfFilters } from '../lib/filter_cost.ts';
 import { type Proxy as Peer, portAt, startSluice, startUpstream } from '../lib/proxies.ts';
 import { type Row, row } from '../lib/report.ts';
-import { wrk } from '../lib/wrk.ts';
 import type { BenchOptions } from '../run.ts';
 import { type MODULES, moduleBase64 } from './modules.ts';
-
-const CONNECTIONS = 64;
 
 interface Variant {
   readonly name: string;
@@ -42,7 +39,7 @@ export async function run(options: BenchOptions): Promise<Row[]> {
       basePort: portAt(2 + i),
       httpFilters: Array.from({ length: variant.count ?? 1 }, (_, at) => filter(variant, code, at)),
     });
-    const [without, withModule] = await measure(plain, filtered, variant.path, options);
+    const [without, withModule] = await costOfFilters(plain, filtered, variant.path, options);
     rows.push(
       row({
         case: `${variant.name}: added CPU per request`,
@@ -84,23 +81,4 @@ function memory(plain: Peer, filtered: Peer): Row {
     ours: rss(filtered),
     peers: { 'without filters': rss(plain) },
   });
-}
-
-/** Medians of CPU per request, in microseconds, taken by turns. */
-async function measure(plain: Peer, filtered: Peer, path: string, options: BenchOptions): Promise<[number, number]> {
-  const samples: [number[], number[]] = [[], []];
-  const peers = [plain, filtered];
-  for (const peer of peers) await wrk(`http://127.0.0.1:${peer.port}${path}`, CONNECTIONS, options.warmUpSeconds);
-  for (let round = 0; round < options.rounds; round++) {
-    for (let i = 0; i < 2; i++) {
-      const which = (i + round) % 2;
-      const peer = peers[which];
-      const before = cpuOf(peer.process.pid!);
-      const result = await wrk(`http://127.0.0.1:${peer.port}${path}`, CONNECTIONS, options.seconds);
-      const after = cpuOf(peer.process.pid!);
-      if (result.errors > 0) throw new Error(`${path}: ${result.errors} errors`);
-      samples[which].push((after.user + after.sys - before.user - before.sys) / result.requests);
-    }
-  }
-  return [median(samples[0]), median(samples[1])];
 }
