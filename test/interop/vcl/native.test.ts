@@ -25,13 +25,14 @@ const run = promisify(execFile);
 if (IN_NAMESPACE) inside();
 else {
   const reason = cannotMakeNamespace() ?? needs('unshare', 'iperf3', 'python3', process.env['CC'] ?? 'cc');
-  test('native programs and the kernel through TAP', { skip: reason }, async () => {
+  test('native programs and the kernel through TAP', { skip: reason, timeout: 250_000 }, async () => {
     const flags = ['--disable-warning=ExperimentalWarning', '--test-reporter=spec'];
     const script = 'ip link set lo up && exec "$0" "$@"';
     const child = spawn('unshare', ['--net', 'sh', '-c', script, process.execPath, ...flags, import.meta.filename], {
       env: { ...process.env, SLUICE_TEST_IN_NAMESPACE: '1', NODE_TEST_CONTEXT: undefined },
       stdio: ['ignore', 'pipe', 'inherit'],
     });
+    closeAtEnd(() => child.kill('SIGKILL'));
     const [said, [status]] = await Promise.all([text(child.stdout!), once(child, 'exit')]);
     assert.equal(status, 0, said);
     for (const line of said.split('\n').filter((one) => one.includes('﹣'))) process.stderr.write(`${line}\n`);
@@ -119,10 +120,15 @@ print(connection.recv(10), flush=True)
 try: print(connection.recv(10), flush=True)
 except OSError as error: print(type(error).__name__, flush=True)`;
       const server = start(exec('python3', '-c', program));
-      const lines: string[] = [];
-      server.stdout!.setEncoding('utf8').on('data', (piece: string) => lines.push(...piece.trim().split('\n')));
+      let said = '';
+      let lines: string[] = [];
+      server.stdout!.setEncoding('utf8').on('data', (piece: string) => {
+        said += piece;
+        lines = said.split('\n').slice(0, -1);
+      });
       await until(() => lines.includes('up'), 'the server');
       const client = connect(4801, STACK_IP);
+      closeAtEnd(() => client.destroy());
       client.on('error', () => {});
       client.write('hello');
       await until(
