@@ -170,18 +170,7 @@ int socket(int family, int type, int protocol) {
 
 int close(int fd) {
   if (ldp_is_internal(fd)) return ldp_failed(EBADF);
-  if ((ldp_is_session(fd) || ldp_is_epoll(fd)) && !ldp_in_vfork()) {
-    vcl_lock();
-    struct session *s = ldp_session(fd);
-    ldp_epoll_closed(fd);
-    if (s != NULL) {
-      ldp_set(fd, NULL);
-      if (--s->fds == 0) session_close(s);
-      else if (s->fd == fd)
-        for (s->fd = 0; s->fd < MAX_FDS - 1 && ldp_by_fd[s->fd] != s;) s->fd++;
-    }
-    vcl_unlock();
-  }
+  ldp_detach(fd);
   return LIBC(close)(fd);
 }
 

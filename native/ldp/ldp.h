@@ -41,6 +41,8 @@ void ldp_forked(void);
 pid_t ldp_pid(void);
 /* A child of vfork runs in the memory of its parent: what it closes is not closed here. */
 bool ldp_in_vfork(void);
+/* The descriptor is closed, or replaced by a dup2: what stood behind it ends with its last descriptor. */
+void ldp_detach(int fd);
 /* The connect of this session is the kernel's now, when `error` says that nobody is there on the stack. */
 bool ldp_to_kernel(struct session *session, int error);
 /* The descriptors of a session are the kernel's from now on. */

@@ -69,8 +69,7 @@ static void attach_dup(int from, int to) {
   vcl_unlock();
 }
 
-/* What a dup2 replaces is closed. */
-static void detach(int fd) {
+void ldp_detach(int fd) {
   if ((!ldp_is_session(fd) && !ldp_is_epoll(fd)) || ldp_in_vfork()) return;
   /* The number stays taken meanwhile: close gives it to another thread. */
   vcl_lock();
@@ -95,7 +94,7 @@ int dup3(int from, int to, int flags) {
   if (ldp_is_internal(to)) return ldp_failed(EBUSY);
   if (from == to) return LIBC(dup3)(from, to, flags);
   if (LIBC(fcntl)(from, F_GETFD) < 0) return -1;
-  detach(to);
+  ldp_detach(to);
   int result = LIBC(dup3)(from, to, flags);
   if (result >= 0 && (ldp_is_session(from) || ldp_is_epoll(from))) attach_dup(from, to);
   return result;
