@@ -79,8 +79,9 @@ async function runFiles(paths: string[], concurrency: number): Promise<Outcome> 
     cwd: root,
   });
   stream.on('test:fail', ({ file, name, details }) => {
-    if (details.type === 'suite') return;
     const { error } = details;
+    // The tests of a suite tell themselves; but not that it or a hook of it threw.
+    if (details.type === 'suite' && 'failureType' in error && error.failureType === 'subtestsFailed') return;
     const cause = error.cause instanceof Error ? (error.cause.stack ?? error.cause.message) : (error.cause ?? error);
     result.failures.push({ file: file ?? '', name, error: String(cause) });
   });
