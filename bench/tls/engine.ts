@@ -44,6 +44,7 @@ class OurTls {
       ticketKeys: [],
       sessionTimeoutSeconds: 7200,
       fullScanOnSniMismatch: false,
+      ocspStaplePolicy: 'LENIENT_STAPLING',
     });
     this.client = new ClientTls({ ...common, sni: '', maxSessionKeys: 2 });
     this.source = BigInt(slab.address + slab.allocatePermanent());
@@ -52,7 +53,7 @@ class OurTls {
   /** Sessions of earlier connections are resumed when `name` is theirs. */
   handshake(name: string): { client: TlsEngine; server: TlsEngine } {
     const client = this.client.connect({ serverName: name, alpn: [], verifyNames: [] });
-    const server = this.server.accept(name, undefined, []);
+    const server = this.server.accept({ serverName: name, tickets: [], asksOcsp: false });
     client.setInput(slab.address, 0);
     for (let i = 0; i < 4; i++) {
       const a = client.handshake();

@@ -20,6 +20,8 @@ export interface CertificateOptions {
   readonly isCa?: boolean;
   /** Default 30; negative: expired. */
   readonly days?: number;
+  /** More, as lines of the section of a configuration of openssl. */
+  readonly extensions?: readonly string[];
 }
 
 export class CertificateFactory {
@@ -40,6 +42,7 @@ export class CertificateFactory {
     const extensions = [`basicConstraints=critical,CA:${isCa ? 'TRUE' : 'FALSE'}`, 'subjectKeyIdentifier=hash'];
     if (isCa) extensions.push('keyUsage=critical,keyCertSign,cRLSign');
     if (san !== undefined) extensions.push(`subjectAltName=${san}`);
+    extensions.push(...(options.extensions ?? []));
     writeFileSync(`${base}.ext`, `[x]\n${extensions.join('\n')}\n`);
     openssl(['req', '-new', '-key', keyFile, '-subj', `/O=Sluice/CN=${commonName}`, '-out', `${base}.csr`]);
     const signer =

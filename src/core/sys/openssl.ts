@@ -30,6 +30,7 @@ const SIGNATURES = {
   SSL_CTX_use_PrivateKey: { arguments: [P, P], return: I },
   SSL_CTX_check_private_key: { arguments: [P], return: I },
   SSL_CTX_set_alpn_select_cb: { arguments: [P, P, P], return: 'void' },
+  SSL_CTX_set_client_hello_cb: { arguments: [P, P, P], return: 'void' },
   SSL_CTX_set_cert_verify_callback: { arguments: [P, P, P], return: 'void' },
   SSL_CTX_set_verify: { arguments: [P, I, P], return: 'void' },
   SSL_CTX_set_verify_depth: { arguments: [P, I], return: 'void' },

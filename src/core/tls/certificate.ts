@@ -10,6 +10,7 @@ const NO_FIELDS: CertificateFields = {
   expirationMs: Number.NaN,
   publicKeyInfo: new Uint8Array(0),
   sans: { uri: [], dns: [], ip: [], email: [], otherName: [], otherNameOids: [] },
+  mustStaple: false,
 };
 
 export class Certificate {

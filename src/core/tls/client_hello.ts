@@ -1,6 +1,7 @@
 /**
  * Reads a TLS ClientHello (RFC 8446 4.1.2, RFC 6066 3, RFC 7301 3.1) out of the first bytes of a connection: server name,
- * application protocols and session tickets (RFC 5077 3.2, RFC 8446 4.2.11). The hello may be spread over records in any way. Nothing is trusted, nothing throws; as strict as
+ * application protocols, session tickets (RFC 5077 3.2, RFC 8446 4.2.11) and
+ * whether an OCSP response is asked for (RFC 6066 8). The hello may be spread over records in any way. Nothing is trusted, nothing throws; as strict as
  * BoringSSL where that decides between TLS and not TLS. Leaves out SSLv2-framed hellos and encrypted client hello.
  */
 
@@ -15,6 +16,8 @@ export interface ClientHello {
   applicationProtocols: string[] | null;
   /** The ticket of TLS 1.2 and the first of TLS 1.3, where they lie. */
   tickets: readonly Uint8Array[];
+  /** The client takes an OCSP response with the certificate. */
+  asksOcsp: boolean;
   /** Bytes of the connection that were looked at. */
   bytesProcessed: number;
   /** Why it is not TLS. */
@@ -29,6 +32,8 @@ const MAX_RECORD = 16_384;
 const MAX_EMPTY_RECORDS = 32;
 const MESSAGE_HEADER = 4;
 const SERVER_NAME = 0;
+const STATUS_REQUEST = 5;
+const STATUS_TYPE_OCSP = 1;
 const ALPN = 16;
 const SESSION_TICKET = 35;
 const PRE_SHARED_KEY = 41;
@@ -46,6 +51,7 @@ const EMPTY: ClientHello = {
   serverName: '',
   applicationProtocols: null,
   tickets: [],
+  asksOcsp: false,
   bytesProcessed: 0,
   reason: '',
 };
@@ -119,6 +125,8 @@ function parseBody(hello: Reader, bytesProcessed: number): ClientHello {
       result.serverName = name;
     } else if (type === ALPN) {
       result.applicationProtocols = parseAlpn(body);
+    } else if (type === STATUS_REQUEST) {
+      result.asksOcsp = body.u8() === STATUS_TYPE_OCSP;
     } else if (type === SESSION_TICKET) {
       if (body.left > 0) result.tickets = [...result.tickets, body.rest];
     } else if (type === PRE_SHARED_KEY) {

@@ -7,6 +7,7 @@ import { ssl, withBytes, withText } from '../sys/openssl.ts';
 import { callbacks } from './callbacks.ts';
 import { type Certificate, type LoadedCertificate, loadCertificates, loadRevocationLists } from './certificate.ts';
 import { errorText, TlsConfigError } from './errors.ts';
+import type { OcspResponse } from './ocsp.ts';
 import {
   type ClientTlsSettings,
   type CommonTlsSettings,
@@ -66,14 +67,14 @@ export interface SslContext {
   readonly pointer: bigint;
   /** By the address of the X509 that the handshake used. */
   readonly certificates: ReadonlyMap<bigint, Certificate>;
-  readonly staples: ReadonlyMap<bigint, Uint8Array>;
+  readonly staples: ReadonlyMap<bigint, OcspResponse>;
 }
 
 /** `certificates` are used, not taken over. Throws TlsConfigError. */
 export function buildServerContext(
   settings: ServerTlsSettings,
   certificates: readonly LoadedCertificate[],
-  staples: readonly (Uint8Array | null)[],
+  staples: readonly (OcspResponse | null)[],
 ): SslContext {
   return build(settings, certificates, staples, (context) => {
     let options = SSL_OP_NO_RENEGOTIATION;
@@ -99,6 +100,11 @@ export function buildServerContext(
 /** What seals and opens tickets from now on: `TICKET_KEY_SIZE` bytes at an address. */
 export function setTicketKey(context: SslContext, key: bigint): void {
   ssl.SSL_CTX_ctrl(context.pointer, SSL_CTRL_SET_TLSEXT_TICKET_KEYS, BigInt(TICKET_KEY_SIZE), key);
+}
+
+/** `onHello` is an address that OpenSSL calls with each hello. */
+export function refuseHellos(context: SslContext, onHello: bigint): void {
+  ssl.SSL_CTX_set_client_hello_cb(context.pointer, onHello, 0n);
 }
 
 /** Throws TlsConfigError. */
@@ -135,7 +141,7 @@ export function freeWithOwner(owner: object, context: SslContext, sessions: read
 function build(
   settings: CommonTlsSettings,
   certificates: readonly LoadedCertificate[],
-  staples: readonly (Uint8Array | null)[],
+  staples: readonly (OcspResponse | null)[],
   finish: (context: bigint) => void,
 ): SslContext {
   const context = ssl.SSL_CTX_new(ssl.TLS_method());
@@ -151,7 +157,7 @@ function build(
     ssl.SSL_CTX_free(context);
     throw error;
   }
-  const stapled = certificates.flatMap((c, i): [bigint, Uint8Array][] => {
+  const stapled = certificates.flatMap((c, i): [bigint, OcspResponse][] => {
     const staple = staples[i] ?? null;
     return staple === null ? [] : [[c.x509, staple]];
   });

@@ -1,6 +1,6 @@
 /**
- * As much of DER (X.690) and X.509 (RFC 5280) as is asked of certificates: validity, serial number, public key and the subject
- * alternative names. Bounds are checked everywhere; what cannot be read is left out. Certificates seen here were parsed by OpenSSL before.
+ * As much of DER (X.690) and X.509 (RFC 5280) as is asked of certificates: validity, serial number, public key, the subject
+ * alternative names and whether a response must be stapled (RFC 7633). Bounds are checked everywhere; what cannot be read is left out. Certificates seen here were parsed by OpenSSL before.
  */
 
 export interface SubjectAltNames {
@@ -21,9 +21,11 @@ export interface CertificateFields {
   /** The SubjectPublicKeyInfo with its header. */
   readonly publicKeyInfo: Uint8Array;
   readonly sans: SubjectAltNames;
+  /** TLS feature `status_request`. */
+  readonly mustStaple: boolean;
 }
 
-interface Element {
+export interface Element {
   readonly tag: number;
   /** Of the content. */
   readonly start: number;
@@ -34,6 +36,9 @@ interface Element {
 
 const SEQUENCE = 0x30;
 const OID_SUBJECT_ALT_NAME = '2.5.29.17';
+const OID_TLS_FEATURE = '1.3.6.1.5.5.7.1.24';
+/** INTEGER 5, the number of the extension. */
+const STATUS_REQUEST = '020105';
 
 /** Null when it is not a certificate. */
 export function parseCertificate(der: Uint8Array): CertificateFields | null {
@@ -47,14 +52,21 @@ export function parseCertificate(der: Uint8Array): CertificateFields | null {
   const [serial, , , validity, , publicKey] = parts.slice(first);
   if (serial === undefined || validity === undefined || publicKey === undefined) return null;
   const times = children(der, validity);
-  const extensions = parts.find((part) => part.tag === 0xa3);
+  const wrapper = parts.find((part) => part.tag === 0xa3);
+  const extensions = wrapper === undefined ? null : element(der, wrapper.start, wrapper.end);
   return {
-    serialNumber: hex(der.subarray(serial.start, serial.end)).replace(/^(00)+(?=..)/, ''),
+    serialNumber: serialHex(der, serial),
     validFromMs: time(der, times[0]),
     expirationMs: time(der, times[1]),
     publicKeyInfo: der.slice(publicKey.at, publicKey.end),
-    sans: extensions === undefined ? emptySans() : findSans(der, extensions),
+    sans: readSans(der, extensionValue(der, extensions, OID_SUBJECT_ALT_NAME)),
+    mustStaple: hasFeature(der, extensionValue(der, extensions, OID_TLS_FEATURE)),
   };
+}
+
+/** Lower-case hex without leading zero bytes. */
+export function serialHex(der: Uint8Array, serial: Element): string {
+  return hex(der.subarray(serial.start, serial.end)).replace(/^(00)+(?=..)/, '');
 }
 
 function emptySans(): SubjectAltNames {
@@ -62,7 +74,7 @@ function emptySans(): SubjectAltNames {
 }
 
 /** The element at `at`, whole within `limit`; null otherwise. */
-function element(der: Uint8Array, at: number, limit: number): Element | null {
+export function element(der: Uint8Array, at: number, limit: number): Element | null {
   if (at + 2 > limit) return null;
   const tag = der[at];
   if ((tag & 0x1f) === 0x1f) return null;
@@ -78,7 +90,7 @@ function element(der: Uint8Array, at: number, limit: number): Element | null {
   return end > limit ? null : { tag, start, end, at };
 }
 
-function children(der: Uint8Array, parent: Element): Element[] {
+export function children(der: Uint8Array, parent: Element): Element[] {
   const found: Element[] = [];
   for (let at = parent.start; at < parent.end; ) {
     const child = element(der, at, parent.end);
@@ -89,20 +101,24 @@ function children(der: Uint8Array, parent: Element): Element[] {
   return found;
 }
 
-function findSans(der: Uint8Array, wrapper: Element): SubjectAltNames {
-  const list = element(der, wrapper.start, wrapper.end);
-  for (const extension of list === null ? [] : children(der, list)) {
+/** What an extension holds; null without it. */
+function extensionValue(der: Uint8Array, extensions: Element | null, id: string): Element | null {
+  for (const extension of extensions === null ? [] : children(der, extensions)) {
     const parts = children(der, extension);
-    if (parts.length < 2 || oid(der, parts[0]) !== OID_SUBJECT_ALT_NAME) continue;
+    if (parts.length < 2 || oid(der, parts[0]) !== id) continue;
     const value = parts[parts.length - 1];
-    const names = element(der, value.start, value.end);
-    return names === null ? emptySans() : readNames(der, names);
+    return element(der, value.start, value.end);
   }
-  return emptySans();
+  return null;
 }
 
-function readNames(der: Uint8Array, names: Element): SubjectAltNames {
+function hasFeature(der: Uint8Array, features: Element | null): boolean {
+  return features !== null && children(der, features).some((part) => hex(der.subarray(part.at, part.end)) === STATUS_REQUEST);
+}
+
+function readSans(der: Uint8Array, names: Element | null): SubjectAltNames {
   const sans = emptySans();
+  if (names === null) return sans;
   for (const name of children(der, names)) {
     const bytes = der.subarray(name.start, name.end);
     switch (name.tag) {
@@ -133,7 +149,7 @@ function readNames(der: Uint8Array, names: Element): SubjectAltNames {
   return sans;
 }
 
-function oid(der: Uint8Array, part: Element): string {
+export function oid(der: Uint8Array, part: Element): string {
   if (part.tag !== 6 || part.end === part.start) return '';
   const arcs: number[] = [];
   let value = 0;
@@ -150,7 +166,7 @@ function oid(der: Uint8Array, part: Element): string {
 }
 
 /** UTCTime or GeneralizedTime; NaN when it is neither. */
-function time(der: Uint8Array, part: Element | undefined): number {
+export function time(der: Uint8Array, part: Element | undefined): number {
   if (part === undefined) return Number.NaN;
   let text = latin1(der.subarray(part.start, part.end));
   if (part.tag === 0x17) text = `${Number(text.slice(0, 2)) < 50 ? '20' : '19'}${text}`;
@@ -173,6 +189,6 @@ function latin1(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
 }
 
-function hex(bytes: Uint8Array): string {
+export function hex(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex');
 }

@@ -19,6 +19,7 @@ import {
   takeErrors,
 } from './errors.ts';
 import type { TlsInfo } from './info.ts';
+import type { StapleAction } from './ocsp.ts';
 import type { ValidationSettings } from './settings.ts';
 import type { TicketKeys } from './ticket_keys.ts';
 import { type VerifyFailure, verifyPeer } from './verify.ts';
@@ -74,6 +75,10 @@ export class TlsEngine implements CallbackTarget {
   maxWrite = MAX_WRITE;
   /** The client has a ticket that OpenSSL itself cannot open: our keys are asked. */
   asksTicketKeys = false;
+  /** What is done for a client that asks for an OCSP response; null: it does not, or this depends on the certificate that is chosen. */
+  staple: StapleAction | null = null;
+  /** Why this handshake is not to be; '' when it may be. */
+  refusal = '';
   /** Where `read` and `write` put their bytes. */
   offset = 0;
   private readonly bios: SharedBios;
@@ -261,8 +266,9 @@ export class TlsEngine implements CallbackTarget {
   }
 
   ocspStaple(): Uint8Array | null {
-    const { staples } = this.owner.context;
-    return staples.get(ssl.SSL_get_certificate(this.pointer)) ?? null;
+    const response = this.owner.context.staples.get(ssl.SSL_get_certificate(this.pointer));
+    this.staple ??= response !== undefined && Date.now() <= response.nextUpdateMs ? 'staple' : 'omit';
+    return response !== undefined && this.staple === 'staple' ? response.der : null;
   }
 
   // --- private ---
@@ -300,7 +306,8 @@ export class TlsEngine implements CallbackTarget {
         this.verifyFailure = 'no_cert';
         counted = true;
       } else if (error.library === ERR_LIB_SSL && error.reason === SSL_R_CERTIFICATE_VERIFY_FAILED) counted = true;
-      texts.push(error.text + (this.verifyDetails === '' ? '' : `:${this.verifyDetails}`));
+      const details = this.verifyDetails === '' ? this.refusal : this.verifyDetails;
+      texts.push(error.text + (details === '' ? '' : `:${details}`));
     }
     this.protocolError = errors.length > 0 && !counted;
     this.failureReason = `TLS_error:|${texts.join('|')}:TLS_error_end`;

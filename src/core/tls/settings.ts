@@ -1,5 +1,6 @@
 /** What a TLS context is made from: plain data with everything read from files already. */
 import type { CertificateSource } from './certificate.ts';
+import type { OcspStaplePolicy } from './ocsp.ts';
 
 export const TLS_VERSIONS = { TLSv1_2: 0x0303, TLSv1_3: 0x0304 } as const;
 export type TlsVersion = keyof typeof TLS_VERSIONS;
@@ -65,6 +66,7 @@ export interface ServerTlsSettings extends CommonTlsSettings {
   readonly ticketKeys: readonly Uint8Array[];
   readonly sessionTimeoutSeconds: number;
   readonly fullScanOnSniMismatch: boolean;
+  readonly ocspStaplePolicy: OcspStaplePolicy;
 }
 
 export interface ClientTlsSettings extends CommonTlsSettings {

@@ -516,7 +516,8 @@ export const SUPPORTED_ENUM_VALUES: Record<string, string> = {
   'envoy.config.core.v3.ApiVersion': 'AUTO V3',
   'envoy.config.tap.v3.OutputSink.Format': 'JSON_BODY_AS_BYTES JSON_BODY_AS_STRING',
   'envoy.extensions.transport_sockets.tls.v3.TlsParameters.TlsProtocol': 'TLS_AUTO TLSv1_2 TLSv1_3',
-  'envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext.OcspStaplePolicy': 'LENIENT_STAPLING',
+  'envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext.OcspStaplePolicy':
+    'LENIENT_STAPLING STRICT_STAPLING MUST_STAPLE',
   'envoy.config.cluster.v3.Cluster.DiscoveryType': 'STATIC STRICT_DNS LOGICAL_DNS ORIGINAL_DST',
   'envoy.config.cluster.v3.Cluster.LbPolicy': 'ROUND_ROBIN LEAST_REQUEST RANDOM CLUSTER_PROVIDED LOAD_BALANCING_POLICY_CONFIG',
 };

@@ -1972,7 +1972,7 @@ export type FilterChainMatchConnectionSourceType = 'ANY' | 'SAME_IP_OR_LOOPBACK'
 export type OutputSinkFormat = 'JSON_BODY_AS_BYTES' | 'JSON_BODY_AS_STRING';
 
 /** envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext.OcspStaplePolicy */
-export type DownstreamTlsContextOcspStaplePolicy = 'LENIENT_STAPLING';
+export type DownstreamTlsContextOcspStaplePolicy = 'LENIENT_STAPLING' | 'STRICT_STAPLING' | 'MUST_STAPLE';
 
 /** envoy.config.core.v3.ApiVersion */
 export type ApiVersion = 'AUTO' | 'V3';

@@ -244,7 +244,7 @@ export class TlsConnection implements CarrierUser, SessionSide {
           if (this.carrier.ended) this.handshakeFailed(SessionError.reset, 'the peer has left');
           return false;
         }
-        this.engine = serverContext(config).accept(hello.serverName);
+        this.engine = serverContext(config).accept(hello);
       }
     } catch (error) {
       if (!(error instanceof TlsConfigError)) throw error;

@@ -27,6 +27,7 @@ export function serverContext(config: CryptoConfig): ServerTls {
       ticketKeys: [],
       sessionTimeoutSeconds: SESSION_TIMEOUT_SECONDS,
       fullScanOnSniMismatch: false,
+      ocspStaplePolicy: 'LENIENT_STAPLING',
     });
     servers.set(config, server);
   }

@@ -17,7 +17,6 @@ const NOTHING_TO_DO: Record<string, string> = {
   'envoy.extensions.network.socket_interface.v3.DefaultSocketInterface.io_uring_options': 'io_uring is used wherever it works',
   'envoy.extensions.transport_sockets.starttls.v3.StartTlsConfig.cleartext_socket_config': 'a raw buffer has no settings',
   'envoy.extensions.transport_sockets.starttls.v3.UpstreamStartTlsConfig.cleartext_socket_config': 'a raw buffer has no settings',
-  'envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext.ocsp_staple_policy': 'only the lenient policy can be there',
   'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector.initial_read_buffer_size': 'bytes come in blocks',
   'envoy.config.core.v3.SubstitutionFormatString.json_format_options': 'keys are always sorted',
   'envoy.config.core.v3.JsonFormatOptions.sort_properties': 'keys are always sorted',

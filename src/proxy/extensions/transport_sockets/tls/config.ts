@@ -57,12 +57,7 @@ export class DownstreamTlsSocketFactory implements TransportSocketFactory {
   }
 
   create(dispatcher: Dispatcher, handle: IoHandle): TlsSocket {
-    return new TlsSocket(
-      dispatcher,
-      handle,
-      (serverName, info, tickets) => this.tls.accept(serverName, info, tickets),
-      this.stats,
-    );
+    return new TlsSocket(dispatcher, handle, (hello, info) => this.tls.accept(hello!, info), this.stats);
   }
 }
 

@@ -2,10 +2,11 @@
  * Reads `envoy.extensions.transport_sockets.tls.v3` contexts into settings of the TLS engine, and says which files they came from.
  *
  * Refused with a clear error: SDS from a control plane, certificate providers, private key providers, custom handshakers and validators, signed
- * certificate timestamps, TLS below 1.2, renegotiation, strict OCSP policies.
+ * certificate timestamps, TLS below 1.2, renegotiation.
  */
 import { appendFileSync } from 'node:fs';
 import { TlsConfigError } from '../../../../core/tls/errors.ts';
+import type { OcspStaplePolicy } from '../../../../core/tls/ocsp.ts';
 import type {
   ClientTlsSettings,
   CommonTlsSettings,
@@ -67,7 +68,7 @@ export interface DownstreamTlsContextConfig {
   disableStatelessSessionResumption?: boolean;
   disableStatefulSessionResumption?: boolean;
   sessionTimeout?: number;
-  ocspStaplePolicy?: string;
+  ocspStaplePolicy?: OcspStaplePolicy;
   fullScanCertsOnSniMismatch?: boolean;
   preferClientCiphers?: boolean;
 }
@@ -107,6 +108,7 @@ export function serverSettings(config: DownstreamTlsContextConfig): ServerTlsSet
     }),
     sessionTimeoutSeconds: Math.max(1, Math.floor((config.sessionTimeout ?? DEFAULT_SESSION_TIMEOUT_MS) / 1000)),
     fullScanOnSniMismatch: config.fullScanCertsOnSniMismatch ?? false,
+    ocspStaplePolicy: config.ocspStaplePolicy ?? 'LENIENT_STAPLING',
   };
 }
 
@@ -209,6 +211,9 @@ function certificateSettings(config: TlsCertificateConfig, i: number): TlsCertif
   const pkcs12 = readDataSource(config.pkcs12, `${path}.pkcs12`);
   const chain = readDataSource(config.certificateChain, `${path}.certificate_chain`);
   const key = readDataSource(config.privateKey, `${path}.private_key`);
+  if (config.ocspStaple?.inlineString !== undefined) {
+    throw new ConfigError('OCSP staple cannot be provided via inline_string', { path: `${path}.ocsp_staple` });
+  }
   if (pkcs12 !== null && (chain !== null || key !== null)) {
     throw new ConfigError("Certificate configuration can't have both certificate_chain and pkcs12 fields", { path });
   }

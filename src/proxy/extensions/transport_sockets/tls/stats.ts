@@ -3,6 +3,7 @@ import type { Counter, Gauge, Scope } from '../../../../core/stats/stats.ts';
 import type { Certificate } from '../../../../core/tls/certificate.ts';
 import type { TlsEngine } from '../../../../core/tls/engine.ts';
 import type { TlsInfo } from '../../../../core/tls/info.ts';
+import type { StapleAction } from '../../../../core/tls/ocsp.ts';
 
 export class TlsStats {
   readonly connection_error: Counter;
@@ -14,6 +15,10 @@ export class TlsStats {
   readonly fail_verify_san: Counter;
   readonly fail_verify_cert_hash: Counter;
   readonly was_key_usage_invalid: Counter;
+  readonly ocsp_staple_requests: Counter;
+  readonly ocsp_staple_responses: Counter;
+  readonly ocsp_staple_omitted: Counter;
+  readonly ocsp_staple_failed: Counter;
   /** Certificates that were replaced while running. */
   readonly context_reloaded: Counter;
   readonly context_reload_failed: Counter;
@@ -36,6 +41,10 @@ export class TlsStats {
     this.fail_verify_san = scope.counter('fail_verify_san');
     this.fail_verify_cert_hash = scope.counter('fail_verify_cert_hash');
     this.was_key_usage_invalid = scope.counter('was_key_usage_invalid');
+    this.ocsp_staple_requests = scope.counter('ocsp_staple_requests');
+    this.ocsp_staple_responses = scope.counter('ocsp_staple_responses');
+    this.ocsp_staple_omitted = scope.counter('ocsp_staple_omitted');
+    this.ocsp_staple_failed = scope.counter('ocsp_staple_failed');
     this.context_reloaded = scope.counter('context_reloaded');
     this.context_reload_failed = scope.counter('context_reload_failed');
     this.ssl_context_update_by_sds = parent.counter(`${side}_ssl_socket_factory.ssl_context_update_by_sds`);
@@ -49,6 +58,12 @@ export class TlsStats {
     this.count('ciphers.', info.cipher);
     if (info.curve !== '') this.count('curves.', info.curve);
     if (info.signatureAlgorithm !== '') this.count('sigalgs.', info.signatureAlgorithm);
+  }
+
+  countStaple(action: StapleAction): void {
+    if (action === 'staple') this.ocsp_staple_responses.inc();
+    else if (action === 'omit') this.ocsp_staple_omitted.inc();
+    else this.ocsp_staple_failed.inc();
   }
 
   countFailure(engine: TlsEngine): void {

@@ -20,7 +20,7 @@ import type { TransportSocket } from '../../../network/transport_socket.ts';
 import type { TlsStats } from './stats.ts';
 
 /** Makes the engine: for an accepted connection when its hello is known, for a client's at once with null. */
-export type CreateEngine = (serverName: string, info: TlsInfo, tickets: readonly Uint8Array[]) => TlsEngine;
+export type CreateEngine = (hello: ClientHello | null, info: TlsInfo) => TlsEngine;
 
 const MAX_CLIENT_HELLO = 17 * 1024;
 /** What may wait to be sent when a connection closes without flushing: an alert, or a little more. */
@@ -71,6 +71,7 @@ export class TlsSocket extends HandleWrapper implements TransportSocket, IoHandl
   /** Plaintext bytes in what the handle has not reported as sent. */
   private unreported = 0;
   private controlBytes = 0;
+  private stapleCounted = false;
   private lingering = false;
   private lingerTimer: Timer | null = null;
 
@@ -247,7 +248,7 @@ export class TlsSocket extends HandleWrapper implements TransportSocket, IoHandl
   // --- private ---
 
   private beginClient(): void {
-    this.engine = this.createEngine('', this.info, []);
+    this.engine = this.createEngine(null, this.info);
     this.handle.setReading(true);
     this.engine.setInput(this.dispatcher.slab.address, 0);
     this.handshake(this.dispatcher.slab.address, 0);
@@ -259,7 +260,8 @@ export class TlsSocket extends HandleWrapper implements TransportSocket, IoHandl
     if (this.engine === null) {
       const hello = readHello(waiting);
       if (hello.status === ClientHelloStatus.NeedMore && waiting.length < MAX_CLIENT_HELLO && !this.endWaiting) return;
-      this.engine = this.createEngine(hello.serverName, this.info, hello.tickets);
+      this.engine = this.createEngine(hello, this.info);
+      if (hello.asksOcsp) this.stats.ocsp_staple_requests.inc();
     }
     this.waiting = null;
     for (let i = 0; i < waiting.slices && this.isOpen; i++) this.consume(waiting.offsetAt(i), waiting.lengthAt(i));
@@ -281,6 +283,10 @@ export class TlsSocket extends HandleWrapper implements TransportSocket, IoHandl
     const engine = this.engine!;
     const result = engine.handshake();
     const left = engine.inputLeft;
+    if (engine.staple !== null && !this.stapleCounted) {
+      this.stapleCounted = true;
+      this.stats.countStaple(engine.staple);
+    }
     this.sendControl(engine);
     if (result === WANT_INPUT || !this.isOpen) return;
     if (result !== HANDSHAKE_DONE) {
