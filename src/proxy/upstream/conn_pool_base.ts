@@ -57,7 +57,7 @@ export abstract class ConnPoolBase {
   protected readonly pending = new LinkedList<PendingStream>();
   /** What TLS connections of this pool say and check in place of what is configured. */
   serverName: PoolServerName = NO_SERVER_NAME;
-  private draining = false;
+  protected draining = false;
   private gone = false;
   /** Null: plain text. */
   private readonly transportSocket: TransportSocketFactory | null;
@@ -233,6 +233,17 @@ export abstract class ConnPoolBase {
     client.onConnected();
     client.connection.initializeReadFilters();
     if (client.state === ClientState.Ready) this.serveFirst(client);
+  }
+
+  /**
+   * Takes a client over a connection that another pool of this host made, and counted, and that is up now. `before` runs when it is in the
+   * books, so that streams that come meanwhile wait for it.
+   */
+  adopt(client: ActiveClient, createdMs: number, before: () => void = () => {}): void {
+    client.createdMs = createdMs;
+    this.connecting.pushBack(client);
+    before();
+    client.onEvent(ConnectionEvent.Connected);
   }
 
   onClientClosed(client: ActiveClient, event: ConnectionEvent): void {

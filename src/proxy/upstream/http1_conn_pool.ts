@@ -39,7 +39,7 @@ export class Http1ConnPool extends HttpConnPool {
     this.finishStream(client, reusable);
   }
 
-  protected createClient(connection: Connection): ActiveClient {
+  createClient(connection: Connection): ActiveClient {
     this.stats.upstreamCxHttp1Total.inc();
     return new Http1Client(this, connection);
   }
