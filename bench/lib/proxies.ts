@@ -112,7 +112,8 @@ static_resources:
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: bench
-          use_remote_address: true${log}
+          use_remote_address: true
+          http_protocol_options: { accept_http_10: true, default_host_for_http_10: localhost }${log}
           http_filters:${(kind.httpFilters ?? []).map((filter) => `\n          - ${JSON.stringify(filter)}`).join('')}
           - name: envoy.filters.http.router
             typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }
