@@ -55,7 +55,8 @@ export class RingDispatcher extends BaseDispatcher {
   private readonly targets: (RingTarget | null)[] = [null];
   private inFlight = new Int32Array(1024);
   private readonly freeSlots: number[] = [];
-  private readonly dying = new Set<number>();
+  /** 1: the slot's target is done and waits for its operations. */
+  private dying = new Uint8Array(1024);
   private readonly bufferRing: NativeMemory;
   private readonly bufferTail: Uint16Array;
   private tail = 0;
@@ -93,6 +94,9 @@ export class RingDispatcher extends BaseDispatcher {
         const grown = new Int32Array(this.inFlight.length * 2);
         grown.set(this.inFlight);
         this.inFlight = grown;
+        const dying = new Uint8Array(grown.length);
+        dying.set(this.dying);
+        this.dying = dying;
       }
     }
     this.targets[slot] = target;
@@ -102,7 +106,7 @@ export class RingDispatcher extends BaseDispatcher {
   /** The target wants nothing more to happen; it still gets its outstanding completions. */
   unregister(slot: number): void {
     if (this.inFlight[slot] === 0) this.freeSlot(slot);
-    else this.dying.add(slot);
+    else this.dying[slot] = 1;
   }
 
   /** Operations of this slot that are under way. */
@@ -181,7 +185,7 @@ export class RingDispatcher extends BaseDispatcher {
         this.onError(error);
       }
     }
-    if (this.inFlight[slot] === 0 && this.dying.size > 0 && this.dying.delete(slot)) this.freeSlot(slot);
+    if (this.inFlight[slot] === 0 && this.dying[slot] !== 0) this.freeSlot(slot);
   }
 
   protected poll(timeoutMs: number): void {
@@ -296,6 +300,7 @@ export class RingDispatcher extends BaseDispatcher {
 
   private freeSlot(slot: number): void {
     this.targets[slot] = null;
+    this.dying[slot] = 0;
     this.freeSlots.push(slot);
   }
 }

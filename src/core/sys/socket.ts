@@ -123,14 +123,24 @@ export function acceptSocket(fd: number): number {
 }
 
 export function socketName(fd: number): SocketAddress | null {
-  view.setUint32(LENGTH, 128, true);
-  if (libc.getsockname(fd, addressPointer, lengthPointer) < 0) return null;
-  return readSockaddr(u8, ADDRESS, view.getUint32(LENGTH, true));
+  return readName(fd, false) < 0 ? null : nameRead();
 }
 
-export function peerName(fd: number): SocketAddress | null {
+/**
+ * Without an object for the way: asks for the name of a socket (`peer`: of its peer) and leaves it in `nameBytes`; its family, or -1. An IPv4
+ * port is at 2, an IPv4 address at 4.
+ */
+export function readName(fd: number, peer: boolean): number {
   view.setUint32(LENGTH, 128, true);
-  if (libc.getpeername(fd, addressPointer, lengthPointer) < 0) return null;
+  const result = peer ? libc.getpeername(fd, addressPointer, lengthPointer) : libc.getsockname(fd, addressPointer, lengthPointer);
+  return result < 0 ? -1 : u8[ADDRESS] | (u8[ADDRESS + 1] << 8);
+}
+
+/** What `readName` found; the next call of anything here overwrites it. */
+export const nameBytes: Uint8Array = u8;
+
+/** What `readName` found, of any family that `readSockaddr` reads. */
+export function nameRead(): SocketAddress | null {
   return readSockaddr(u8, ADDRESS, view.getUint32(LENGTH, true));
 }
 

@@ -31,13 +31,32 @@ export function ipAddress(ip: string, port: number): IpAddress {
   throw new RangeError(`malformed IP address: ${ip}`);
 }
 
+interface Ipv4Parts {
+  readonly bits: number;
+  readonly ip: string;
+  readonly bytes: Uint8Array;
+}
+
+/** IPv4 hosts seen before, by a few bits of their address: a client's next connection makes no text and no array again. */
+const knownIpv4: (Ipv4Parts | null)[] = new Array<Ipv4Parts | null>(256).fill(null);
+
+/** From the 4 bytes at `at`. */
+export function ipv4FromBytes(bytes: Uint8Array, at: number, port: number): IpAddress {
+  const bits = (bytes[at] << 24) | (bytes[at + 1] << 16) | (bytes[at + 2] << 8) | bytes[at + 3];
+  const place = (bits ^ (bits >>> 8) ^ (bits >>> 16)) & 255;
+  let known = knownIpv4[place];
+  if (known === null || known.bits !== bits) {
+    const own = bytes.slice(at, at + 4);
+    known = { bits, ip: `${own[0]}.${own[1]}.${own[2]}.${own[3]}`, bytes: own };
+    knownIpv4[place] = known;
+  }
+  return { kind: 'ip', version: 4, ip: known.ip, port, bytes: known.bytes, asString: `${known.ip}:${port}` };
+}
+
 /** From 4 or 16 bytes in network order (copied). */
 export function ipFromBytes(bytes: Uint8Array, port: number): IpAddress {
+  if (bytes.length === 4) return ipv4FromBytes(bytes, 0, port);
   const own = bytes.slice();
-  if (own.length === 4) {
-    const ip = `${own[0]}.${own[1]}.${own[2]}.${own[3]}`;
-    return { kind: 'ip', version: 4, ip, port, bytes: own, asString: `${ip}:${port}` };
-  }
   const ip = formatIpv6(own);
   return { kind: 'ip', version: 6, ip, port, bytes: own, asString: `[${ip}]:${port}` };
 }

@@ -201,7 +201,7 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
 
   addReadFilter(filter: ReadFilter): void {
     const active = new ActiveReadFilter(this, filter, this.filters.length);
-    this.filters = [...this.filters, active];
+    this.filters = this.filters.length === 0 ? [active] : [...this.filters, active];
     filter.initializeReadFilterCallbacks(active);
   }
 
@@ -215,7 +215,7 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
   }
 
   addConnectionCallbacks(callbacks: ConnectionCallbacks): void {
-    this.callbacks = [...this.callbacks, callbacks];
+    this.callbacks = this.callbacks.length === 0 ? [callbacks] : [...this.callbacks, callbacks];
   }
 
   removeConnectionCallbacks(callbacks: ConnectionCallbacks): void {
@@ -361,7 +361,7 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
   }
 
   addBytesSentListener(listener: BytesSentListener): void {
-    this.bytesSentListeners = [...(this.bytesSentListeners ?? []), listener];
+    this.bytesSentListeners = this.bytesSentListeners === null ? [listener] : [...this.bytesSentListeners, listener];
   }
 
   setSocketOption(level: number, name: number, value: number): number {

@@ -13,6 +13,7 @@ import type { Address } from './address.ts';
 import type { ConnectOptions, IoHandle, IoHandleCallbacks, ListenOptions, ListenSocket, SocketInterface } from './io_handle.ts';
 import {
   ACCEPT_RETRY_MS,
+  commonLocalAddress,
   fromSocketAddress,
   isTransientAcceptError,
   KernelSocket,
@@ -35,7 +36,7 @@ export class EpollSocketInterface implements SocketInterface {
   }
 
   createSocket(dispatcher: Dispatcher, options: ConnectOptions): IoHandle {
-    return new EpollSocket(dispatcher, openClientSocket(options));
+    return new EpollSocket(dispatcher, openClientSocket(options), null);
   }
 }
 
@@ -62,8 +63,8 @@ class EpollSocket extends KernelSocket implements IoHandle {
   private flushQueued = false;
   private readonly unsent: SliceBuffer;
 
-  constructor(dispatcher: Dispatcher, fd: number) {
-    super(fd);
+  constructor(dispatcher: Dispatcher, fd: number, local: Address | null) {
+    super(fd, local);
     this.dispatcher = dispatcher;
     this.unsent = new SliceBuffer(dispatcher.slab);
   }
@@ -234,6 +235,7 @@ class EpollSocket extends KernelSocket implements IoHandle {
 
 class EpollListenSocket implements ListenSocket {
   readonly localAddress: Address;
+  private readonly acceptedAddress: Address | null;
   private readonly dispatcher: Dispatcher;
   private readonly fd: number;
   private readonly onAccept: (handle: IoHandle) => void;
@@ -247,6 +249,7 @@ class EpollListenSocket implements ListenSocket {
     this.fd = fd;
     this.onAccept = onAccept;
     this.localAddress = fromSocketAddress(sys.socketName(fd));
+    this.acceptedAddress = commonLocalAddress(fd, this.localAddress);
     this.retry = dispatcher.createTimer(() => {
       if (this.accepting) this.event?.setEnabled(FileReadyType.Read);
     });
@@ -272,7 +275,7 @@ class EpollListenSocket implements ListenSocket {
   private accept(): void {
     for (let i = 0; i < MAX_ACCEPTS && this.accepting; i++) {
       const fd = sys.acceptSocket(this.fd);
-      if (fd >= 0) this.onAccept(new EpollSocket(this.dispatcher, fd));
+      if (fd >= 0) this.onAccept(new EpollSocket(this.dispatcher, fd, this.acceptedAddress));
       else if (fd === -E.AGAIN) return;
       else if (!isTransientAcceptError(-fd)) {
         this.event!.setEnabled(0);

@@ -28,6 +28,7 @@ import type { Address } from './address.ts';
 import type { ConnectOptions, IoHandle, IoHandleCallbacks, ListenOptions, ListenSocket, SocketInterface } from './io_handle.ts';
 import {
   ACCEPT_RETRY_MS,
+  commonLocalAddress,
   fromSocketAddress,
   isTransientAcceptError,
   KernelSocket,
@@ -60,7 +61,7 @@ export class IoUringSocketInterface implements SocketInterface {
   }
 
   createSocket(dispatcher: Dispatcher, options: ConnectOptions): IoHandle {
-    return new IoUringSocket(asRing(dispatcher), openClientSocket(options), false);
+    return new IoUringSocket(asRing(dispatcher), openClientSocket(options), false, null);
   }
 }
 
@@ -110,9 +111,9 @@ class IoUringSocket extends KernelSocket implements IoHandle, RingTarget, RingSe
   private finWanted = false;
   private argument: { memory: NativeMemory; offset: number } | null = null;
 
-  /** `accepted`: what this side receives is delivered after what connections of our own receive. */
-  constructor(dispatcher: RingDispatcher, fd: number, accepted: boolean) {
-    super(fd);
+  /** `accepted`: what this side receives is delivered after what connections of our own receive. `local`: null when it is not known. */
+  constructor(dispatcher: RingDispatcher, fd: number, accepted: boolean, local: Address | null) {
+    super(fd, local);
     this.recvOp = accepted ? OP_RECV | OP_LATE : OP_RECV;
     this.dispatcher = dispatcher;
     this.slot = dispatcher.register(this);
@@ -374,6 +375,7 @@ class IoUringSocket extends KernelSocket implements IoHandle, RingTarget, RingSe
 
 class IoUringListenSocket implements ListenSocket, RingTarget {
   readonly localAddress: Address;
+  private readonly acceptedAddress: Address | null;
   private readonly dispatcher: RingDispatcher;
   private readonly fd: number;
   private readonly slot: number;
@@ -391,6 +393,7 @@ class IoUringListenSocket implements ListenSocket, RingTarget {
     this.onAccept = onAccept;
     this.slot = dispatcher.register(this);
     this.localAddress = fromSocketAddress(sys.socketName(fd));
+    this.acceptedAddress = commonLocalAddress(fd, this.localAddress);
     this.retry = dispatcher.createTimer(() => this.arm());
   }
 
@@ -403,7 +406,7 @@ class IoUringListenSocket implements ListenSocket, RingTarget {
     }
     const waiting = this.waiting;
     this.waiting = [];
-    for (const fd of waiting) this.onAccept(new IoUringSocket(this.dispatcher, fd, true));
+    for (const fd of waiting) this.onAccept(new IoUringSocket(this.dispatcher, fd, true, this.acceptedAddress));
     this.arm();
   }
 
@@ -422,7 +425,7 @@ class IoUringListenSocket implements ListenSocket, RingTarget {
     if (result >= 0) {
       if (this.closed) sys.closeFd(result);
       else if (!this.accepting) this.waiting.push(result);
-      else this.onAccept(new IoUringSocket(this.dispatcher, result, true));
+      else this.onAccept(new IoUringSocket(this.dispatcher, result, true, this.acceptedAddress));
     }
     if (this.armed || this.closed || !this.accepting) return;
     if (result >= 0 || result === -E.CANCELED || isTransientAcceptError(-result)) this.arm();

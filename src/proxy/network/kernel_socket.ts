@@ -2,8 +2,9 @@
 import { chmodSync, rmSync } from 'node:fs';
 import { E, SysError } from '../../core/sys/libc.ts';
 import * as sys from '../../core/sys/socket.ts';
-import { type Address, ipFromBytes, pipeAddress } from './address.ts';
+import { type Address, ipFromBytes, ipv4FromBytes, pipeAddress } from './address.ts';
 import type { ConnectOptions, ListenOptions } from './io_handle.ts';
+import { isAnyAddress } from './listener_address.ts';
 
 export function toSocketAddress(address: Address): sys.SocketAddress {
   return address.kind === 'ip' ? { bytes: address.bytes, port: address.port } : { path: address.path };
@@ -16,6 +17,26 @@ export function fromSocketAddress(address: sys.SocketAddress | null): Address {
   return ipFromBytes(isIpv4Mapped(address.bytes) ? address.bytes.subarray(12) : address.bytes, address.port);
 }
 
+function nameOf(fd: number, peer: boolean): Address {
+  const family = sys.readName(fd, peer);
+  if (family !== sys.AF_INET) return fromSocketAddress(family < 0 ? null : sys.nameRead());
+  const bytes = sys.nameBytes;
+  return ipv4FromBytes(bytes, 4, (bytes[2] << 8) | bytes[3]);
+}
+
+/**
+ * The local address that all sockets accepted from `fd` have, without asking each of them; null when they differ: on a wildcard (as in
+ * Envoy), and where connections to other addresses are let in.
+ */
+export function commonLocalAddress(fd: number, bound: Address): Address | null {
+  if (bound.kind !== 'ip') return bound;
+  const transparent =
+    bound.version === 4
+      ? sys.getOption(fd, sys.IPPROTO_IP, sys.IP_TRANSPARENT)
+      : sys.getOption(fd, sys.IPPROTO_IPV6, sys.IPV6_TRANSPARENT);
+  return isAnyAddress(bound) || transparent !== 0 ? null : bound;
+}
+
 function isIpv4Mapped(bytes: Uint8Array): boolean {
   if (bytes.length !== 16 || bytes[10] !== 0xff || bytes[11] !== 0xff) return false;
   for (let i = 0; i < 10; i++) if (bytes[i] !== 0) return false;
@@ -25,17 +46,20 @@ function isIpv4Mapped(bytes: Uint8Array): boolean {
 /** What an IoHandle can tell of its descriptor without doing any I/O. */
 export abstract class KernelSocket {
   readonly fd: number;
+  private readonly knownLocalAddress: Address | null;
 
-  protected constructor(fd: number) {
+  /** `local`: its local address, when that is known. */
+  protected constructor(fd: number, local: Address | null) {
     this.fd = fd;
+    this.knownLocalAddress = local;
   }
 
   localAddress(): Address {
-    return fromSocketAddress(sys.socketName(this.fd));
+    return this.knownLocalAddress ?? nameOf(this.fd, false);
   }
 
   remoteAddress(): Address {
-    return fromSocketAddress(sys.peerName(this.fd));
+    return nameOf(this.fd, true);
   }
 
   setOption(level: number, name: number, value: number): number {

@@ -14,6 +14,7 @@ import { ActiveConnection, emitListenerLogs } from './listener_active_connection
 import { ActiveSocket } from './listener_active_socket.ts';
 import type { ListenerConfig } from './listener_config.ts';
 import { type ListenerStats, listenerStats } from './listener_stats.ts';
+import { MemberList } from './member_list.ts';
 import { AcceptedSocket } from './server_connection.ts';
 
 /** Already bound descriptors or resolved addresses, by the index of the listener's address. */
@@ -27,9 +28,9 @@ export class ActiveListener {
   readonly dispatcher: Dispatcher;
   readonly stats: ListenerStats;
   /** Sockets whose listener filters are not done. */
-  readonly sockets = new Set<ActiveSocket>();
+  readonly sockets = new MemberList<ActiveSocket>();
   private readonly handler: ConnectionHandler;
-  private readonly connections = new Map<FilterChain, Set<ActiveConnection>>();
+  private readonly connections = new Map<FilterChain, MemberList<ActiveConnection>>();
   private readonly connectionLimitKey: string;
   private readonly endOfTurn = () => this.onEndOfTurn();
   private readonly nextAccepts: SchedulableCallback;
@@ -113,14 +114,14 @@ export class ActiveListener {
   /** Closes everything; `done` runs when the last connection is gone. */
   destroy(done: () => void): void {
     this.stopListening();
-    for (const socket of [...this.sockets]) socket.abandon();
+    for (const socket of this.sockets.toArray()) socket.abandon();
     for (const chain of [...this.connections.keys()]) this.closeFilterChain(chain, 'listener_is_being_removed');
     this.whenIdle(done);
   }
 
   /** Closes the connections of one chain. */
   closeFilterChain(chain: FilterChain, details: string): void {
-    for (const connection of [...(this.connections.get(chain) ?? [])]) connection.close(details);
+    for (const connection of this.connections.get(chain)?.toArray() ?? []) connection.close(details);
   }
 
   whenIdle(done: () => void): void {
@@ -191,7 +192,7 @@ export class ActiveListener {
     }
     let siblings = this.connections.get(chain);
     if (siblings === undefined) {
-      siblings = new Set();
+      siblings = new MemberList();
       this.connections.set(chain, siblings);
     }
     this.live++;

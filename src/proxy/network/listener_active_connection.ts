@@ -4,6 +4,7 @@ import type { AccessLog, FormatterContext } from '../access_log/access_log.ts';
 import type { StreamInfo } from '../stream_info/stream_info.ts';
 import { type Connection, type ConnectionCallbacks, ConnectionCloseType, ConnectionEvent } from './connection.ts';
 import type { ActiveListener } from './listener_active.ts';
+import type { Member, MemberList } from './member_list.ts';
 
 const NO_MESSAGE: FormatterContext = {
   requestHeaders: null,
@@ -19,14 +20,15 @@ export function emitListenerLogs(logs: readonly AccessLog[], info: StreamInfo, n
   for (const log of logs) log.log(NO_MESSAGE, info);
 }
 
-export class ActiveConnection implements ConnectionCallbacks, DeferredDeletable {
+export class ActiveConnection implements ConnectionCallbacks, DeferredDeletable, Member {
+  memberIndex = -1;
   readonly connection: Connection;
   private readonly listener: ActiveListener;
-  private readonly siblings: Set<ActiveConnection>;
+  private readonly siblings: MemberList<ActiveConnection>;
   private readonly logs: readonly AccessLog[];
 
   /** `siblings` are the connections of the same filter chain. */
-  constructor(listener: ActiveListener, siblings: Set<ActiveConnection>, connection: Connection) {
+  constructor(listener: ActiveListener, siblings: MemberList<ActiveConnection>, connection: Connection) {
     this.listener = listener;
     this.siblings = siblings;
     this.connection = connection;

@@ -9,12 +9,14 @@ import type { IoHandleCallbacks } from './io_handle.ts';
 import type { ActiveListener } from './listener_active.ts';
 import { emitListenerLogs } from './listener_active_connection.ts';
 import { type ListenerFilter, type ListenerFilterCallbacks, ListenerFilterStatus } from './listener_filter.ts';
+import type { Member } from './member_list.ts';
 import type { AcceptedSocket } from './server_connection.ts';
 
 /** Shorter reads than this are joined with what is there. */
 const SMALL_READ = 4096;
 
-export class ActiveSocket implements IoHandleCallbacks, ListenerFilterCallbacks {
+export class ActiveSocket implements IoHandleCallbacks, ListenerFilterCallbacks, Member {
+  memberIndex = -1;
   readonly socket: AcceptedSocket;
   readonly dispatcher: Dispatcher;
   readonly streamInfo: StreamInfo;

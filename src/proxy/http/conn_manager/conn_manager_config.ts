@@ -34,6 +34,8 @@ export interface CodecFactory {
   createHttp2(connection: Connection, callbacks: ServerConnectionCallbacks): Http2Codec;
   /** Takes back a codec that is between two requests, to be given out again; false when it is not, and stays with its connection. */
   park(codec: ServerConnection): boolean;
+  /** Takes back the codec of a connection that reads nothing more, with nothing of the codec on the stack. */
+  retire(codec: ServerConnection): void;
 }
 
 export class ConnectionManagerConfig {

@@ -354,9 +354,15 @@ export class ConnectionManagerImpl implements ReadFilter, ConnectionCallbacks, B
 
   /** A stream's memory is released, nothing of it is on the stack: a connection without another one gives its codec back. */
   onStreamDeleted(): void {
-    if (this.codec === null || this.closed || this.streams.length > 0) return;
+    if (this.codec === null || this.streams.length > 0) return;
     this.knownProtocol = this.codec.protocol;
-    if (this.config.codecFactory.park(this.codec)) this.codec = null;
+    if (this.connection.state === 'open') {
+      if (this.config.codecFactory.park(this.codec)) this.codec = null;
+    } else if (this.http1) {
+      this.codec.onConnectionClosed();
+      this.config.codecFactory.retire(this.codec);
+      this.codec = null;
+    }
   }
 
   private checkForDeferredClose(skipDelay: boolean): void {

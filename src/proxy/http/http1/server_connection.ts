@@ -114,6 +114,18 @@ export class Http1ServerConnection implements ServerConnection {
     );
   }
 
+  /** Its connection is gone, or takes no more requests: ready for another one. False when something of its messages is still held. */
+  reset(): boolean {
+    if (this.decoder !== null || !this.encoder.ended || this.headers.inUse || this.trailers?.inUse === true) return false;
+    this.reader.release();
+    this.body.clear();
+    this.holding = false;
+    this.aboveWatermark = false;
+    this.outboundResponses = 0;
+    this.phase = Phase.Head;
+    return true;
+  }
+
   dispatch(data: SliceBuffer): CodecError | null {
     while (data.length > 0) {
       switch (this.phase) {

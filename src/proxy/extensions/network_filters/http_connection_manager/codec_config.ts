@@ -22,6 +22,9 @@ import { http2CodecCreator } from './http2_codec.ts';
 
 const PRESERVE_CASE = 'envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig';
 
+/** Codecs of ended connections that are kept for new ones. */
+const MAX_RETIRED = 1024;
+
 /**
  * A codec and whose it is now. A codec is some 4 KB of parsers, header maps and buffers, so connections that wait for their next request
  * have none: they take one from the factory's stock with the first byte and give it back after the response.
@@ -86,6 +89,12 @@ export function codecFactory(config: HttpConnectionManager, context: FactoryCont
       slot.bind(null, null);
       slot.stock.push(slot);
       return true;
+    },
+    retire: (codec) => {
+      if (!(codec instanceof Http1ServerConnection)) return;
+      const slot = codec.transport as CodecSlot;
+      slot.bind(null, null);
+      if (slot.stock.length < MAX_RETIRED && codec.reset()) slot.stock.push(slot);
     },
   };
 }
