@@ -10,6 +10,7 @@
  */
 import { Slab } from '../buffer/slab.ts';
 import { UvLoopHook } from '../sys/uv.ts';
+import { Batch } from './batch.ts';
 import type { DeferredDeletable, Dispatcher, FileEvent, FileTriggerType, SchedulableCallback, Timer } from './dispatcher.ts';
 import { TimerWheel, WheelTimer } from './timer_wheel.ts';
 
@@ -106,10 +107,8 @@ export abstract class BaseDispatcher implements Dispatcher {
   protected readonly hook = new UvLoopHook();
   protected readonly onError: (error: unknown) => void;
   private posted: (() => void)[] = [];
-  private endOfTurn: (() => void)[] = [];
-  private endOfTurnSpare: (() => void)[] = [];
-  private toDelete: DeferredDeletable[] = [];
-  private toDeleteSpare: DeferredDeletable[] = [];
+  private readonly endOfTurn = new Batch<() => void>();
+  private readonly toDelete = new Batch<DeferredDeletable>();
   private readonly watchdog: { cells: Int32Array; index: number } | undefined;
   private stopped = false;
   private nodeWanted = false;
@@ -200,8 +199,8 @@ export abstract class BaseDispatcher implements Dispatcher {
       this.posted.length > 0 ||
       this.upcoming.length > 0 ||
       this.current.length > 0 ||
-      this.endOfTurn.length > 0 ||
-      this.toDelete.length > 0
+      this.endOfTurn.size > 0 ||
+      this.toDelete.size > 0
     );
   }
 
@@ -263,29 +262,19 @@ export abstract class BaseDispatcher implements Dispatcher {
       for (const callback of batch) this.guard(callback);
     }
     this.runCurrent();
-    if (this.endOfTurn.length > 0) {
-      const batch = this.endOfTurn;
-      this.endOfTurn = this.endOfTurnSpare;
-      for (let i = 0; i < batch.length; i++) this.guard(batch[i]);
-      batch.length = 0;
-      this.endOfTurnSpare = batch;
-    }
-    if (this.toDelete.length > 0) {
-      const batch = this.toDelete;
-      this.toDelete = this.toDeleteSpare;
-      for (let i = 0; i < batch.length; i++) this.deleteOne(batch[i]);
-      batch.length = 0;
-      this.toDeleteSpare = batch;
-    }
+    if (this.endOfTurn.size > 0) this.endOfTurn.run(this.guardOne);
+    if (this.toDelete.size > 0) this.toDelete.run(this.deleteOne);
   }
 
-  private deleteOne(object: DeferredDeletable): void {
+  private readonly guardOne = (callback: () => void): void => this.guard(callback);
+
+  private readonly deleteOne = (object: DeferredDeletable): void => {
     try {
       object.deleteNow();
     } catch (error) {
       this.onError(error);
     }
-  }
+  };
 
   private runCurrent(): void {
     // Callbacks may schedule more of this iteration; a bound keeps a callback that always reschedules itself from starving I/O.

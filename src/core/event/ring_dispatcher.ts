@@ -10,6 +10,7 @@ import { IORING_ASYNC_CANCEL_ALL, IORING_CQE_F_MORE, IORING_OP, IORING_TIMEOUT_U
 import type { NativeMemory } from '../sys/memory.ts';
 import { NativeMemory as Memory } from '../sys/memory.ts';
 import { BaseDispatcher, type DispatcherOptions } from './base_dispatcher.ts';
+import { Batch } from './batch.ts';
 import { type FileEvent, FileReadyType, FileTriggerType } from './dispatcher.ts';
 
 export const RECV_BUFFER_GROUP = 1;
@@ -64,8 +65,7 @@ export class RingDispatcher extends BaseDispatcher {
   private wanted = MIN_PROVIDED;
   private quietPasses = 0;
   private starved: (() => void)[] = [];
-  private senders: RingSender[] = [];
-  private sendersSpare: RingSender[] = [];
+  private readonly senders = new Batch<RingSender>();
   /** User data, result and flags of completions that wait for the end of a pass. */
   private readonly late = new Int32Array(MAX_COMPLETIONS * 3);
   private lateLength = 0;
@@ -190,7 +190,7 @@ export class RingDispatcher extends BaseDispatcher {
 
   protected poll(timeoutMs: number): void {
     const ring = this.ring;
-    if (this.senders.length > 0) this.submitSends();
+    if (this.senders.size > 0) this.senders.run(submitSend);
     if (timeoutMs !== 0 && !ring.hasCompletions) {
       this.armNodePoll();
       if (timeoutMs > 0) this.armTimeout(timeoutMs);
@@ -221,7 +221,7 @@ export class RingDispatcher extends BaseDispatcher {
   }
 
   protected hasMoreIo(): boolean {
-    return this.senders.length > 0 || this.ring.unsubmitted > 0 || this.ring.hasCompletions;
+    return this.senders.size > 0 || this.ring.unsubmitted > 0 || this.ring.hasCompletions;
   }
 
   protected takeNodeReady(): boolean {
@@ -232,14 +232,6 @@ export class RingDispatcher extends BaseDispatcher {
 
   protected closePoll(): void {
     this.ring.close();
-  }
-
-  private submitSends(): void {
-    const senders = this.senders;
-    this.senders = this.sendersSpare;
-    for (let i = 0; i < senders.length; i++) senders[i].submitSend();
-    senders.length = 0;
-    this.sendersSpare = senders;
   }
 
   private onOwnCompletion(op: number, result: number): void {
@@ -304,6 +296,8 @@ export class RingDispatcher extends BaseDispatcher {
     this.freeSlots.push(slot);
   }
 }
+
+const submitSend = (sender: RingSender): void => sender.submitSend();
 
 const IORING_POLL_ADD_MULTI = 1;
 const POLLIN = 1;

@@ -31,7 +31,8 @@ export abstract class ActiveClient implements Links<ActiveClient>, ConnectionCal
   timedOut = false;
   connected = false;
   streams = 0;
-  remaining: number;
+  /** Streams it may still carry; -1: any number. */
+  private remaining: number;
   createdMs: number;
   private idleSinceMs = 0;
   /** Guards connecting first, being idle later. */
@@ -43,13 +44,19 @@ export abstract class ActiveClient implements Links<ActiveClient>, ConnectionCal
   constructor(pool: ConnPoolBase, connection: Connection, maxStreams: number) {
     this.pool = pool;
     this.connection = connection;
-    this.remaining = maxStreams > 0 ? maxStreams : Number.MAX_SAFE_INTEGER;
+    this.remaining = maxStreams > 0 ? maxStreams : -1;
     this.createdMs = pool.dispatcher.nowMs;
     this.timer = pool.dispatcher.createTimer(() => this.onTimer());
     this.timer.enableTimer(pool.cluster.connectTimeoutMs);
     connection.setBufferLimits(pool.cluster.perConnectionBufferLimitBytes);
     connection.addConnectionCallbacks(this);
     connection.addBytesSentListener(this);
+  }
+
+  /** Counts a stream. True: it is the last one this connection may carry. */
+  isLastStream(): boolean {
+    this.streams++;
+    return this.remaining > 0 && --this.remaining === 0;
   }
 
   /** Called when the connection is up, before any stream. */

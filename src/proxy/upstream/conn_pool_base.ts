@@ -159,10 +159,9 @@ export abstract class ConnPoolBase {
   /** Takes a free connection for a stream and counts it. */
   protected take(client: ActiveClient): void {
     client.active = true;
-    client.streams++;
     this.ready.remove(client);
     this.busy.pushFront(client);
-    if (--client.remaining === 0) {
+    if (client.isLastStream()) {
       this.stats.upstreamCxMaxRequests.inc();
       client.state = ClientState.Draining;
     } else {

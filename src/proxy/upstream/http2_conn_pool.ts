@@ -33,8 +33,7 @@ export class Http2ConnPool extends HttpConnPool {
   protected begin(client: Http2Client, decoder: ResponseDecoder, callbacks: HttpPoolCallbacks): void {
     client.activeStreams++;
     client.active = true;
-    client.streams++;
-    if (--client.remaining === 0) {
+    if (client.isLastStream()) {
       this.stats.upstreamCxMaxRequests.inc();
       this.drainClient(client);
     } else if (client.activeStreams >= this.limitOf(client)) {

@@ -185,6 +185,8 @@ function setScheme(headers: HeaderMap, config: ConnectionManagerConfig, facts: C
     return;
   }
   if (headers.hasId(H[':scheme'])) {
+    // What nearly all requests say, without making a text of it.
+    if (headerEquals(headers, H[':scheme'], 'http') || headerEquals(headers, H[':scheme'], 'https')) return;
     const scheme = headers.getId(H[':scheme']) as string;
     const lower = scheme.toLowerCase();
     if (lower !== scheme) headers.setId(H[':scheme'], lower);

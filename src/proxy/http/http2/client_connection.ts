@@ -376,7 +376,7 @@ export class Http2ClientConnection extends Http2InboundConnection implements Cli
   protected onGoAwayFrame(lastStreamId: number, _code: number): void {
     this.going = true;
     // What the peer did not process may be tried elsewhere.
-    for (const stream of [...this.streams.values()]) {
+    for (const stream of this.streams.toArray()) {
       if (stream.id <= lastStreamId || stream.closed) continue;
       stream.runResetCallbacks(StreamResetReason.RemoteRefusedStreamReset, '');
       this.closeStream(stream);

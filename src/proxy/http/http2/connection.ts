@@ -19,6 +19,7 @@ import { PeerSettings } from './peer_settings.ts';
 import { ReceiveWindow } from './receive_window.ts';
 import type { Http2Settings, Http2Stats } from './settings.ts';
 import type { Http2Stream } from './stream.ts';
+import { StreamTable } from './stream_table.ts';
 
 /** Streams we reset whose peer may still be sending. */
 const RESET_MEMORY = 256;
@@ -29,7 +30,7 @@ export abstract class Http2Connection implements HttpConnection {
   readonly settings: Http2Settings;
   readonly stats: Http2Stats;
   readonly transport: Http2Transport;
-  protected readonly streams = new Map<number, Http2Stream>();
+  protected readonly streams = new StreamTable();
   protected readonly writer: FrameWriter;
   protected readonly sender: DataSender;
   protected readonly receiveWindow: ReceiveWindow;
@@ -117,8 +118,8 @@ export abstract class Http2Connection implements HttpConnection {
   /** A flush interval passed: streams that made no progress in two of them are reset. True while there are others. */
   onFlushTimeout(): boolean {
     if (this.flushingCount > 0 && !this.finished) {
-      for (const stream of this.streams.values()) {
-        if (!stream.flushing || ++stream.flushTicks < 2) continue;
+      for (const stream of this.streams.toArray()) {
+        if (stream.closed || !stream.flushing || ++stream.flushTicks < 2) continue;
         this.stats.txFlushTimeout.inc();
         this.sendReset(stream, ErrorCode.Cancel);
         this.closeStream(stream);
@@ -222,18 +223,18 @@ export abstract class Http2Connection implements HttpConnection {
 
   onUnderlyingConnectionAboveWriteBufferHighWatermark(): void {
     this.aboveWatermark = true;
-    for (const stream of this.streams.values()) stream.onConnectionWatermark(true);
+    for (const stream of this.streams.toArray()) stream.onConnectionWatermark(true);
   }
 
   onUnderlyingConnectionBelowWriteBufferLowWatermark(): void {
     this.aboveWatermark = false;
-    for (const stream of this.streams.values()) stream.onConnectionWatermark(false);
+    for (const stream of this.streams.toArray()) stream.onConnectionWatermark(false);
   }
 
   /** The connection is gone: every stream with it. */
   protected end(reason: StreamResetReason, transportFailureReason: string): void {
     this.finished = true;
-    for (const stream of [...this.streams.values()]) {
+    for (const stream of this.streams.toArray()) {
       if (stream.closed) continue;
       stream.runResetCallbacks(reason, transportFailureReason);
       this.closeStream(stream);

@@ -350,12 +350,12 @@ export abstract class Http2InboundConnection extends Http2Connection {
     }
     const change = peer.initialWindow - before;
     if (change !== 0) {
-      for (const stream of this.streams.values()) {
+      for (const stream of this.streams.toArray()) {
         stream.sendWindow += change;
         if (stream.sendWindow > MAX_WINDOW) return this.fail(ErrorCode.FlowControlError, 'stream window overflows');
       }
     }
-    if (change > 0) for (const stream of this.streams.values()) this.sender.sendPending(stream);
+    if (change > 0) for (const stream of this.streams.toArray()) this.sender.sendPending(stream);
     peer.seen = true;
     this.writer.settingsAck();
     this.onSettingsChanged();
