@@ -34,17 +34,37 @@ const LAST_PSEUDO = H.host;
 const WORDS = (HEADER_NAMES.length + 31) >> 5;
 const NAME_LENGTHS = Uint8Array.from(HEADER_NAMES, (name) => name.length);
 
+/**
+ * Where a map keeps its numbers: a part of an array that it shares with maps made just before and after it. What a message needs lies together
+ * that way, and the array's own object, which every access goes through, stays in the cache; arrays of their own were a third of the
+ * memory of a stream (4 KB of 13). A map with more entries than fit gets an array of its own for them.
+ */
+const FIRST_AT = WORDS * 4;
+const META_AT = WORDS + ((HEADER_NAMES.length + 3) >> 2);
+const ENTRIES = 24;
+const PART = META_AT + ENTRIES * STRIDE;
+const PARTS = 32;
+let cells = new Int32Array(0);
+let cellBytes = new Uint8Array(0);
+let nextPart = 0;
+
 export class HeaderMap {
   readonly slab: Slab;
   private count = 0;
-  private meta = new Int32Array(24 * STRIDE);
-  /** Names and values as text: of text entries, and of byte entries once somebody asked. `undefined` at and beyond `count`. */
-  private names: (string | undefined)[] = [];
+  /** The entries, STRIDE numbers each, from `metaAt` on. */
+  private meta: Int32Array;
+  private metaAt: number;
+  private metaEnd: number;
+  /** For each known header, from `firstAt` on, the position of its first entry plus one, or 0. A byte: entries beyond 254 are searched for. */
+  private readonly first: Uint8Array;
+  private readonly firstAt: number;
+  /** Bit per known header, from `presentAt` on: an entry with this id was added; stale after removals. */
+  private readonly present: Int32Array;
+  private readonly presentAt: number;
+  /** Values as text: of text entries, and of byte entries once somebody asked. `undefined` at and beyond `count`. */
   private values: (string | undefined)[] = [];
-  /** For each known header the position of its first entry plus one, or 0. A byte: entries beyond 254 are searched for. */
-  private readonly first = new Uint8Array(HEADER_NAMES.length);
-  /** Bit per known header: an entry with this id was added; stale after removals. */
-  private readonly present = new Int32Array(WORDS);
+  /** The same for names of unknown headers, which are rarely asked for; null until then. */
+  private names: (string | undefined)[] | null = null;
   /** At least what all entries take as lines; removed ones are still counted. */
   private lineBytes = 0;
   private deleted = 0;
@@ -63,6 +83,19 @@ export class HeaderMap {
 
   constructor(slab: Slab) {
     this.slab = slab;
+    if (nextPart === cells.length) {
+      cells = new Int32Array(PART * PARTS);
+      cellBytes = new Uint8Array(cells.buffer);
+      nextPart = 0;
+    }
+    this.present = cells;
+    this.presentAt = nextPart;
+    this.first = cellBytes;
+    this.firstAt = nextPart * 4 + FIRST_AT;
+    this.meta = cells;
+    this.metaAt = nextPart + META_AT;
+    nextPart += PART;
+    this.metaEnd = nextPart;
     this.nameStarts = nameStartsOf(slab);
   }
 
@@ -99,16 +132,18 @@ export class HeaderMap {
       for (let i = 0; i < this.copied.length; i++) this.slab.release(this.copied[i]);
       this.copied.length = 0;
     }
-    for (let i = 0; i < this.count; i++) {
-      this.names[i] = undefined;
-      this.values[i] = undefined;
-      this.first[this.meta[i * STRIDE]] = 0;
+    const { meta, first, firstAt, values, count } = this;
+    for (let i = 0, m = this.metaAt; i < count; i++, m += STRIDE) {
+      values[i] = undefined;
+      first[firstAt + meta[m]] = 0;
     }
+    const { names } = this;
+    if (names !== null) for (let i = 0; i < names.length; i++) names[i] = undefined;
     this.count = 0;
     this.deleted = 0;
     this.lineBytes = 0;
     this.repeated = false;
-    for (let i = 0; i < WORDS; i++) this.present[i] = 0;
+    for (let i = 0; i < WORDS; i++) this.present[this.presentAt + i] = 0;
     this.nameFormatter = null;
   }
 
@@ -143,7 +178,7 @@ export class HeaderMap {
     const id = headerId(name);
     const i = this.push(id, 0, id === 0 ? name.length : 0, 0, value.length, id === 0 ? TEXT_VALUE | TEXT_NAME : TEXT_VALUE);
     this.values[i] = value;
-    if (id === 0) this.names[i] = name;
+    if (id === 0) this.setName(i, name);
   }
 
   /** Appends a known header. */
@@ -217,8 +252,8 @@ export class HeaderMap {
    * removals.
    */
   mayHaveAny(mask: Int32Array): boolean {
-    const present = this.present;
-    for (let i = 0; i < WORDS; i++) if ((present[i] & mask[i]) !== 0) return true;
+    const { present, presentAt } = this;
+    for (let i = 0; i < WORDS; i++) if ((present[presentAt + i] & mask[i]) !== 0) return true;
     return false;
   }
 
@@ -285,7 +320,9 @@ export class HeaderMap {
   /** Where a known header's value lies: offset in the slab, or -1 when it is text or absent. With `valueByteLength`. */
   valueByteStart(id: number): number {
     const i = this.findId(id);
-    return i < 0 || (this.meta[i * STRIDE + FLAGS] & TEXT_VALUE) !== 0 ? -1 : this.meta[i * STRIDE + VALUE_START];
+    return i < 0 || (this.meta[this.metaAt + i * STRIDE + FLAGS] & TEXT_VALUE) !== 0
+      ? -1
+      : this.meta[this.metaAt + i * STRIDE + VALUE_START];
   }
 
   valueByteLength(id: number): number {
@@ -316,9 +353,10 @@ export class HeaderMap {
    */
   writeLines(at: number, formatName?: (name: string) => string): number {
     const meta = this.meta;
+    let m = this.metaAt - STRIDE;
     let i = 0;
     while (i < this.count) {
-      const m = i * STRIDE;
+      m += STRIDE;
       const flags = meta[m + FLAGS];
       i++;
       if ((flags & DELETED) !== 0) continue;
@@ -327,8 +365,9 @@ export class HeaderMap {
       if ((flags & RAW_LINE) !== 0 && formatName === undefined) {
         const start = meta[m + NAME_START];
         let end = meta[m + VALUE_START] + meta[m + VALUE_LENGTH] + 2;
-        while (i < this.count && meta[i * STRIDE + FLAGS] === RAW_LINE && meta[i * STRIDE + NAME_START] === end) {
-          end = meta[i * STRIDE + VALUE_START] + meta[i * STRIDE + VALUE_LENGTH] + 2;
+        for (let n = m + STRIDE; i < this.count && meta[n + FLAGS] === RAW_LINE && meta[n + NAME_START] === end; n += STRIDE) {
+          end = meta[n + VALUE_START] + meta[n + VALUE_LENGTH] + 2;
+          m = n;
           i++;
         }
         this.slab.copy(at, start, end - start);
@@ -360,9 +399,9 @@ export class HeaderMap {
     if (id !== 0) return this.findId(id === H.host ? H[':authority'] : id);
     const meta = this.meta;
     for (let i = 0; i < this.count; i++) {
-      const m = i * STRIDE;
+      const m = this.metaAt + i * STRIDE;
       if (meta[m] !== 0 || (meta[m + FLAGS] & DELETED) !== 0 || this.nameLengthAt(i) !== length) continue;
-      if ((meta[m + FLAGS] & TEXT_NAME) !== 0 ? equalsText(u8, start, this.names[i] as string) : this.equalsName(i, u8, start))
+      if ((meta[m + FLAGS] & TEXT_NAME) !== 0 ? equalsText(u8, start, this.textName(i) as string) : this.equalsName(i, u8, start))
         return i;
     }
     return -1;
@@ -370,8 +409,8 @@ export class HeaderMap {
 
   private equalsName(i: number, u8: Uint8Array, start: number): boolean {
     const own = this.slab.u8;
-    const from = this.meta[i * STRIDE + NAME_START];
-    const length = this.meta[i * STRIDE + NAME_LENGTH];
+    const from = this.meta[this.metaAt + i * STRIDE + NAME_START];
+    const length = this.meta[this.metaAt + i * STRIDE + NAME_LENGTH];
     for (let k = 0; k < length; k++) if (own[from + k] !== u8[start + k]) return false;
     return true;
   }
@@ -386,15 +425,15 @@ export class HeaderMap {
 
   /** Writes the entry's name into other memory; returns the end. */
   writeEntryName(i: number, u8: Uint8Array, at: number): number {
-    const m = i * STRIDE;
+    const m = this.metaAt + i * STRIDE;
     const id = this.meta[m];
     if (id !== 0) return copyBytes(u8, at, this.slab.u8, this.nameStarts[id], NAME_LENGTHS[id]);
-    if ((this.meta[m + FLAGS] & TEXT_NAME) !== 0) return copyText(u8, this.names[i] as string, at);
+    if ((this.meta[m + FLAGS] & TEXT_NAME) !== 0) return copyText(u8, this.textName(i) as string, at);
     return copyBytes(u8, at, this.slab.u8, this.meta[m + NAME_START], this.meta[m + NAME_LENGTH]);
   }
 
   writeEntryValue(i: number, u8: Uint8Array, at: number): number {
-    const m = i * STRIDE;
+    const m = this.metaAt + i * STRIDE;
     if ((this.meta[m + FLAGS] & TEXT_VALUE) !== 0) return copyText(u8, this.values[i] as string, at);
     return copyBytes(u8, at, this.slab.u8, this.meta[m + VALUE_START], this.meta[m + VALUE_LENGTH]);
   }
@@ -442,7 +481,7 @@ export class HeaderMap {
 
   /** Number of the entry's name, 0 for an unknown one, -1 for a removed entry. */
   entryId(i: number): number {
-    return this.isLive(i) ? this.meta[i * STRIDE] : -1;
+    return this.isLive(i) ? this.meta[this.metaAt + i * STRIDE] : -1;
   }
 
   /** Position of the first entry of a known header, or -1. */
@@ -452,7 +491,9 @@ export class HeaderMap {
 
   /** Offset of an unknown name in the slab; -1 when it is text (`entryName`). */
   entryNameStart(i: number): number {
-    return (this.meta[i * STRIDE + FLAGS] & TEXT_NAME) !== 0 ? -1 : this.meta[i * STRIDE + NAME_START];
+    return (this.meta[this.metaAt + i * STRIDE + FLAGS] & TEXT_NAME) !== 0
+      ? -1
+      : this.meta[this.metaAt + i * STRIDE + NAME_START];
   }
 
   entryName(i: number): string {
@@ -461,7 +502,9 @@ export class HeaderMap {
 
   /** Offset of the value in the slab; -1 when it is text (`entryValue`). */
   entryValueStart(i: number): number {
-    return (this.meta[i * STRIDE + FLAGS] & TEXT_VALUE) !== 0 ? -1 : this.meta[i * STRIDE + VALUE_START];
+    return (this.meta[this.metaAt + i * STRIDE + FLAGS] & TEXT_VALUE) !== 0
+      ? -1
+      : this.meta[this.metaAt + i * STRIDE + VALUE_START];
   }
 
   entryValue(i: number): string {
@@ -470,14 +513,14 @@ export class HeaderMap {
 
   private writeLine(i: number, at: number, formatName?: (name: string) => string): number {
     const u8 = this.slab.u8;
-    const m = i * STRIDE;
+    const m = this.metaAt + i * STRIDE;
     const id = this.meta[m];
     if (formatName !== undefined) at = writeText(u8, formatName(this.nameAt(i)), at);
     else if (id !== 0) {
       const length = NAME_LENGTHS[id];
       this.slab.copy(at, this.nameStarts[id], length);
       at += length;
-    } else if ((this.meta[m + FLAGS] & TEXT_NAME) !== 0) at = writeText(u8, this.names[i] as string, at);
+    } else if ((this.meta[m + FLAGS] & TEXT_NAME) !== 0) at = writeText(u8, this.textName(i) as string, at);
     else {
       const start = this.meta[m + NAME_START];
       this.slab.copy(at, start, this.meta[m + NAME_LENGTH]);
@@ -492,7 +535,7 @@ export class HeaderMap {
   }
 
   private writeValueAt(i: number, at: number): number {
-    const m = i * STRIDE;
+    const m = this.metaAt + i * STRIDE;
     if ((this.meta[m + FLAGS] & TEXT_VALUE) !== 0) return writeText(this.slab.u8, this.values[i] as string, at);
     const start = this.meta[m + VALUE_START];
     const length = this.meta[m + VALUE_LENGTH];
@@ -501,7 +544,7 @@ export class HeaderMap {
   }
 
   private appendValueAt(i: number, out: LineBuffer): void {
-    const m = i * STRIDE;
+    const m = this.metaAt + i * STRIDE;
     if ((this.meta[m + FLAGS] & TEXT_VALUE) !== 0) out.text(this.values[i] as string);
     else out.bytes(this.slab.view, this.meta[m + VALUE_START], this.meta[m + VALUE_LENGTH]);
   }
@@ -515,13 +558,9 @@ export class HeaderMap {
     flags: number,
   ): number {
     const i = this.count++;
-    const m = i * STRIDE;
-    if (m + STRIDE > this.meta.length) {
-      const grown = new Int32Array(this.meta.length * 2);
-      grown.set(this.meta);
-      this.meta = grown;
-    }
-    if (i === this.values.length) this.growText();
+    let m = this.metaAt + i * STRIDE;
+    if (m + STRIDE > this.metaEnd) m = this.growMeta(i);
+    if (i === this.values.length) this.growValues();
     const meta = this.meta;
     meta[m] = id;
     meta[m + NAME_START] = nameStart;
@@ -531,18 +570,38 @@ export class HeaderMap {
     meta[m + FLAGS] = flags;
     this.lineBytes += nameLength + NAME_LENGTHS[id] + valueLength + 4;
     if (id !== 0) {
-      this.present[id >> 5] |= 1 << (id & 31);
-      if (this.first[id] === 0) this.first[id] = i < 255 ? i + 1 : 255;
+      this.present[this.presentAt + (id >> 5)] |= 1 << (id & 31);
+      const at = this.firstAt + id;
+      if (this.first[at] === 0) this.first[at] = i < 255 ? i + 1 : 255;
       else this.repeated = true;
     }
     return i;
   }
 
-  private growText(): void {
-    for (let i = 0; i < 8; i++) {
-      this.names.push(undefined);
-      this.values.push(undefined);
-    }
+  /** Room for more than the first `count` entries; where the next one goes. */
+  private growMeta(count: number): number {
+    const grown = new Int32Array(2 * (this.metaEnd - this.metaAt));
+    grown.set(this.meta.subarray(this.metaAt, this.metaEnd));
+    this.meta = grown;
+    this.metaAt = 0;
+    this.metaEnd = grown.length;
+    return count * STRIDE;
+  }
+
+  private growValues(): void {
+    for (let i = 0; i < 8; i++) this.values.push(undefined);
+  }
+
+  private setName(i: number, name: string): string {
+    const names = (this.names ??= []);
+    while (names.length <= i) names.push(undefined);
+    names[i] = name;
+    return name;
+  }
+
+  /** The name of an unknown header as text, when it is known as such. */
+  private textName(i: number): string | undefined {
+    return this.names === null || i >= this.names.length ? undefined : this.names[i];
   }
 
   private find(name: string): number {
@@ -551,18 +610,18 @@ export class HeaderMap {
   }
 
   private findId(id: number): number {
-    const first = this.first[id];
+    const first = this.first[this.firstAt + id];
     return first === 0 ? -1 : first < 255 ? first - 1 : this.searchId(id, 254);
   }
 
   private searchId(id: number, from: number): number {
-    for (let i = from; i < this.count; i++) if (this.meta[i * STRIDE] === id && this.isLive(i)) return i;
+    for (let i = from; i < this.count; i++) if (this.meta[this.metaAt + i * STRIDE] === id && this.isLive(i)) return i;
     return -1;
   }
 
   private findText(name: string, from: number): number {
     for (let i = from; i < this.count; i++) {
-      const m = i * STRIDE;
+      const m = this.metaAt + i * STRIDE;
       if (this.meta[m] !== 0 || (this.meta[m + FLAGS] & DELETED) !== 0) continue;
       if (this.nameLengthAt(i) === name.length && this.nameAt(i) === name) return i;
     }
@@ -590,7 +649,7 @@ export class HeaderMap {
   }
 
   private setValueAt(i: number, value: string): void {
-    const m = i * STRIDE;
+    const m = this.metaAt + i * STRIDE;
     this.values[i] = value;
     this.lineBytes += value.length;
     this.meta[m + FLAGS] = (this.meta[m + FLAGS] & ~RAW_LINE) | TEXT_VALUE;
@@ -603,44 +662,42 @@ export class HeaderMap {
   }
 
   private removeAt(i: number): number {
-    this.meta[i * STRIDE + FLAGS] |= DELETED;
+    this.meta[this.metaAt + i * STRIDE + FLAGS] |= DELETED;
     this.deleted++;
-    const id = this.meta[i * STRIDE];
+    const id = this.meta[this.metaAt + i * STRIDE];
     if (id !== 0 && this.findId(id) === i) {
       const next = this.searchId(id, i + 1);
-      this.first[id] = next < 0 ? 0 : Math.min(next + 1, 255);
+      this.first[this.firstAt + id] = next < 0 ? 0 : Math.min(next + 1, 255);
     }
     return 1;
   }
 
   private isLive(i: number): boolean {
-    return (this.meta[i * STRIDE + FLAGS] & DELETED) === 0;
+    return (this.meta[this.metaAt + i * STRIDE + FLAGS] & DELETED) === 0;
   }
 
   private nameLengthAt(i: number): number {
-    const m = i * STRIDE;
+    const m = this.metaAt + i * STRIDE;
     if (this.meta[m] !== 0) return HEADER_NAMES[this.meta[m]].length;
-    return (this.meta[m + FLAGS] & TEXT_NAME) !== 0 ? (this.names[i] as string).length : this.meta[m + NAME_LENGTH];
+    return (this.meta[m + FLAGS] & TEXT_NAME) !== 0 ? (this.textName(i) as string).length : this.meta[m + NAME_LENGTH];
   }
 
   private valueLengthAt(i: number): number {
-    const m = i * STRIDE;
+    const m = this.metaAt + i * STRIDE;
     return (this.meta[m + FLAGS] & TEXT_VALUE) !== 0 ? (this.values[i] as string).length : this.meta[m + VALUE_LENGTH];
   }
 
   private nameAt(i: number): string {
-    const m = i * STRIDE;
+    const m = this.metaAt + i * STRIDE;
     const id = this.meta[m];
     if (id !== 0) return HEADER_NAMES[id];
-    const known = this.names[i];
-    if (known !== undefined) return known;
-    return (this.names[i] = latin1(this.slab.u8, this.meta[m + NAME_START], this.meta[m + NAME_LENGTH]));
+    return this.textName(i) ?? this.setName(i, latin1(this.slab.u8, this.meta[m + NAME_START], this.meta[m + NAME_LENGTH]));
   }
 
   private valueAt(i: number): string {
     const known = this.values[i];
     if (known !== undefined) return known;
-    const m = i * STRIDE;
+    const m = this.metaAt + i * STRIDE;
     return (this.values[i] = latin1(this.slab.u8, this.meta[m + VALUE_START], this.meta[m + VALUE_LENGTH]));
   }
 }
