@@ -342,6 +342,18 @@ describe('TLS configuration that cannot be', () => {
       /Incorrect TLS session ticket key length/,
     ],
     [
+      'a key log for some addresses',
+      downstreamTls([files(localhost)], {
+        key_log: { path: '$DIR/keys', local_address_range: [{ address_prefix: '127.0.0.0', prefix_len: 8 }] },
+      }),
+      /TlsKeyLog\.local_address_range is not supported/,
+    ],
+    [
+      'a server name that must be',
+      downstreamTls([files(localhost)], {}, { require_sni: true }),
+      /DownstreamTlsContext\.require_sni is not supported/,
+    ],
+    [
       'an upstream context on a listener',
       {
         name: 'tls',

@@ -6,9 +6,10 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { connect as http2Connect } from 'node:http2';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
-import { CertificateFactory, openssl } from '../support/certificates.ts';
+import { CertificateFactory, openssl, type TestCertificate } from '../support/certificates.ts';
 import { type Json, type ProxyProcess, startProxy } from '../support/proxy_process.ts';
 import { bootstrap, cluster, http, listener } from './support/config.ts';
+import { ocspResponse } from './support/ocsp.ts';
 import { downstreamTls, files, readToEnd, tlsConnect, tlsGet } from './support/tls.ts';
 import { httpUpstream } from './support/upstreams.ts';
 
@@ -23,39 +24,26 @@ const named = certificates.make('named', { san: 'URI:spiffe://test/named,DNS:nam
 const good = certificates.make('good', { issuer: ca });
 const revoked = certificates.make('revoked', { issuer: ca });
 const deep = certificates.make('deep', { issuer: intermediate });
+const deepRevoked = certificates.make('deep revoked', { issuer: intermediate });
 
-function makeCrl(): string {
-  writeFileSync(`${directory}/index.txt`, '');
-  writeFileSync(`${directory}/crlnumber`, '01\n');
+/** What `issuer` revoked: `gone`. */
+function makeCrl(issuer: TestCertificate, gone: TestCertificate): string {
+  const base = gone.certificateFile;
+  writeFileSync(`${base}.index`, '');
+  writeFileSync(`${base}.number`, '01\n');
   writeFileSync(
-    `${directory}/ca.conf`,
-    `[ca]\ndefault_ca=x\n[x]\ndatabase=${directory}/index.txt\ncrlnumber=${directory}/crlnumber\ndefault_md=sha256\ndefault_crl_days=30\n`,
+    `${base}.conf`,
+    `[ca]\ndefault_ca=x\n[x]\ndatabase=${base}.index\ncrlnumber=${base}.number\ndefault_md=sha256\ndefault_crl_days=30\n`,
   );
-  const sign = ['-config', `${directory}/ca.conf`, '-cert', ca.certificateFile, '-keyfile', ca.keyFile];
-  openssl(['ca', ...sign, '-revoke', revoked.certificateFile]);
-  openssl(['ca', ...sign, '-gencrl', '-out', `${directory}/crl.pem`]);
-  return `${directory}/crl.pem`;
+  const sign = ['-config', `${base}.conf`, '-cert', issuer.certificateFile, '-keyfile', issuer.keyFile];
+  openssl(['ca', ...sign, '-revoke', gone.certificateFile]);
+  openssl(['ca', ...sign, '-gencrl', '-out', `${base}.crl`]);
+  return `${base}.crl`;
 }
 
-function makeOcspResponse(): string {
-  const out = `${directory}/ocsp.der`;
-  const serial = openssl(['x509', '-noout', '-serial', '-in', server.certificateFile]).trim().split('=')[1];
-  writeFileSync(`${directory}/ocsp.txt`, `V\t400101000000Z\t\t${serial}\tunknown\t/O=Sluice/CN=localhost\n`);
-  openssl([
-    ...[
-      'ocsp',
-      '-index',
-      `${directory}/ocsp.txt`,
-      '-CA',
-      ca.certificateFile,
-      '-rsigner',
-      ca.certificateFile,
-      '-rkey',
-      ca.keyFile,
-    ],
-    ...['-issuer', ca.certificateFile, '-cert', server.certificateFile, '-respout', out, '-ndays', '7'],
-  ]);
-  return out;
+/** With colons, as openssl prints it: both forms are read. */
+function hashOf(certificate: TestCertificate): string {
+  return openssl(['x509', '-noout', '-fingerprint', '-sha256', '-in', certificate.certificateFile]).trim().split('=')[1];
 }
 
 function makePkcs12(): string {
@@ -88,6 +76,7 @@ describe('TLS features', () => {
     writeFileSync(keyFile, randomBytes(80));
     const validate = (extra: Json): Json => ({ validation_context: { trusted_ca: { filename: ca.certificateFile }, ...extra } });
     const required = { require_client_certificate: true };
+    const deepCrl = makeCrl(intermediate, deepRevoked);
     const oldKey = randomBytes(80);
     const tickets = (...keys: Buffer[]): Json => ({
       session_ticket_keys: { keys: keys.map((key) => ({ inline_bytes: key.toString('base64') })) },
@@ -115,10 +104,19 @@ describe('TLS features', () => {
           forwarding('append', forward('APPEND_FORWARD', { subject: true, uri: true, dns: true })),
           forwarding('set', forward('SANITIZE_SET', { cert: true, chain: true })),
           forwarding('always', forward('ALWAYS_FORWARD_ONLY')),
-          direct('crl', downstreamTls([files(server)], validate({ crl: { filename: makeCrl() } }), required)),
+          direct('crl', downstreamTls([files(server)], validate({ crl: { filename: makeCrl(ca, revoked) } }), required)),
+          direct('crl_all', downstreamTls([files(server)], validate({ crl: { filename: deepCrl } }), required)),
+          direct(
+            'crl_leaf',
+            downstreamTls([files(server)], validate({ crl: { filename: deepCrl }, only_verify_leaf_cert_crl: true }), required),
+          ),
+          direct(
+            'hash',
+            downstreamTls([files(server)], { validation_context: { verify_certificate_hash: [hashOf(good)] } }, required),
+          ),
           direct('depth0', downstreamTls([files(server)], validate({ max_verify_depth: 0 }), required)),
           direct('depth1', downstreamTls([files(server)], validate({ max_verify_depth: 1 }), required)),
-          direct('ocsp', downstreamTls([{ ...files(server), ocsp_staple: { filename: makeOcspResponse() } }])),
+          direct('ocsp', downstreamTls([{ ...files(server), ocsp_staple: { filename: ocspResponse(directory, ca, [server]) } }])),
           direct('p12', downstreamTls([{ pkcs12: { filename: makePkcs12() }, password: { inline_string: 'secret' } }])),
           direct('keylog', downstreamTls([files(server)], { key_log: { path: '$DIR/keys' } })),
           direct('old_tickets', downstreamTls([files(server)], {}, tickets(oldKey))),
@@ -158,11 +156,7 @@ describe('TLS features', () => {
       );
       return body.headers['x-forwarded-client-cert'];
     };
-    const hash = openssl(['x509', '-noout', '-fingerprint', '-sha256', '-in', named.certificateFile])
-      .trim()
-      .split('=')[1]
-      .replaceAll(':', '')
-      .toLowerCase();
+    const hash = hashOf(named).replaceAll(':', '').toLowerCase();
     const own = `By=spiffe://test/server;Hash=${hash}`;
     assert.equal(await ask('sanitize', as(named)), undefined);
     assert.equal(await ask('forward_only', as(named)), given);
@@ -181,6 +175,23 @@ describe('TLS features', () => {
     assert.match((await tlsGet(proxy.port('crl'), as(good))).text, /crl$/);
     await assert.rejects(tlsGet(proxy.port('crl'), as(revoked)), /revoked|reset|disconnected/);
     assert.equal(await proxy.stat('listener.crl.ssl.fail_verify_error'), 1);
+  });
+
+  test('only_verify_leaf_cert_crl: the list of the issuer of the leaf is enough', async () => {
+    const ask = (name: string, certificate: TestCertificate): ReturnType<typeof tlsGet> =>
+      tlsGet(proxy.port(name), as(certificate, intermediate.certificate));
+    assert.match((await ask('crl_leaf', deep)).text, /crl_leaf$/);
+    await assert.rejects(ask('crl_leaf', deepRevoked), /revoked|reset|disconnected/);
+    // Of the root there is no list.
+    await assert.rejects(ask('crl_all', deep), /alert|reset|disconnected/);
+    assert.equal(await proxy.stat('listener.crl_leaf.ssl.fail_verify_error'), 1);
+    assert.equal(await proxy.stat('listener.crl_all.ssl.fail_verify_error'), 1);
+  });
+
+  test('the hash of a client certificate, without a CA', async () => {
+    assert.match((await tlsGet(proxy.port('hash'), as(good))).text, /hash$/);
+    await assert.rejects(tlsGet(proxy.port('hash'), as(named)), /alert|reset|disconnected/);
+    assert.equal(await proxy.stat('listener.hash.ssl.fail_verify_cert_hash'), 1);
   });
 
   test('a chain deeper than allowed', async () => {

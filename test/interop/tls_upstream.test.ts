@@ -305,3 +305,15 @@ describe('clusters with TLS', () => {
     assert.equal(text, 'through');
   });
 });
+
+describe('TLS of clusters that cannot be', () => {
+  for (const field of ['enforce_rsa_key_usage', 'allow_renegotiation']) {
+    test(field, async () => {
+      const refused = cluster('x', [1], { transport_socket: upstreamTls({}, { [field]: true }) });
+      await assert.rejects(
+        startProxy({ config: bootstrap([], [refused]) }),
+        new RegExp(`UpstreamTlsContext\\.${field} is not supported`),
+      );
+    });
+  }
+});
