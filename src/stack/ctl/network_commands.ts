@@ -7,10 +7,11 @@ import { TCP_COUNTERS } from '../tcp/stats.ts';
 import { type Command, CommandError, onNetwork, parseWords, type Value } from './command.ts';
 
 const INTERFACES = onNetwork((net) =>
-  net.interfaces.map(({ index, device, addresses, table }) => ({
+  net.interfaces.map(({ index, device, addresses, duplicates, table }) => ({
     index,
     name: device.name,
     addresses: addresses.map(({ address, length }) => `${address}/${length}`).join(','),
+    duplicates: duplicates.join(',') || '-',
     fib: table.index,
     mtu: device.mtu,
     mac: device.mac === null ? '-' : macText(device.mac),

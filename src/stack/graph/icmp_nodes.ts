@@ -19,7 +19,7 @@ import {
 import { IPV4_HEADER, IpProtocol } from '../wire/ipv4.ts';
 import { IPV6_HEADER } from '../wire/ipv6.ts';
 import type { Graph, GraphNode } from './graph.ts';
-import type { NetStack } from './net_stack.ts';
+import type { Interface, NetStack } from './net_stack.ts';
 import { type Packet, PacketFlag } from './packet.ts';
 
 const ICMP_ERRORS = [
@@ -30,6 +30,7 @@ const ICMP_ERRORS = [
   'unhandled type',
   'bad neighbor discovery',
   'no buffer',
+  'duplicate address',
 ] as const;
 const TRUNCATED = 1;
 const BAD_CHECKSUM = 2;
@@ -37,6 +38,7 @@ const BAD_QUOTE = 3;
 const UNHANDLED = 4;
 const BAD_ND = 5;
 const NO_BUFFER = 6;
+const DUPLICATE = 7;
 const ERRORS_PER_SECOND = 1000;
 const TIME_EXCEEDED_V4 = 11;
 const TIME_EXCEEDED_V6 = 3;
@@ -48,6 +50,8 @@ const HARD_CODES: ReadonlySet<number> = new Set([IcmpUnreachable.protocol, IcmpU
 const knownUpper = (protocol: number): boolean => protocol === IpProtocol.tcp || protocol === IpProtocol.udp;
 /** Neighbour advertisement flags: solicited, override. */
 const NA_FLAGS = 0x6000_0000;
+const ALL_NODES = new IpAddress(false, 0xff02_0000, 0, 0, 1);
+const UNSPECIFIED = new IpAddress(false, 0, 0, 0, 0);
 
 export class IcmpNodes {
   readonly input4: GraphNode;
@@ -102,8 +106,7 @@ export class IcmpNodes {
         return;
       case Icmpv6Type.neighborSolicitation:
       case Icmpv6Type.neighborAdvertisement:
-        if (this.neighborDiscovery(packet, graph.nowUs)) graph.finish(packet);
-        else graph.drop(this.input6, packet, BAD_ND);
+        this.neighborDiscovery(packet, graph);
         return;
       default:
         graph.drop(this.input6, packet, UNHANDLED);
@@ -206,28 +209,55 @@ export class IcmpNodes {
 
   // --- neighbour discovery
 
-  private neighborDiscovery(packet: Packet, nowUs: number): boolean {
+  private neighborDiscovery(packet: Packet, graph: Graph): void {
+    const error = this.discovered(packet, graph.nowUs);
+    if (error === 0) graph.finish(packet);
+    else graph.drop(this.input6, packet, error);
+  }
+
+  /** 0, or why it is dropped. */
+  private discovered(packet: Packet, nowUs: number): number {
     const { u8 } = packet.pool;
     const { l3, l4, end, device } = packet;
-    if (u8[l3 + 7] !== 255 || this.repr.code !== 0 || end - l4 < 24) return false;
+    if (u8[l3 + 7] !== 255 || this.repr.code !== 0 || end - l4 < 24) return BAD_ND;
     const own = this.stack.interfaces[device];
     const target = IpAddress.read(u8, l4 + 8, false);
-    if (target.isMulticast || own.device.mac === null) return false;
+    if (target.isMulticast || own.device.mac === null) return BAD_ND;
     const source = IpAddress.read(u8, l3 + 8, false);
+    const isOurs = own.addresses.some(({ address }) => address.equals(target));
     if (this.repr.type === Icmpv6Type.neighborAdvertisement) {
       const at = findNdLinkLayer(u8, l4 + 24, end, NdOption.targetLinkLayer);
-      if (at === -2) return false;
+      if (at === -2) return BAD_ND;
+      if (isOurs) return this.claimed(own, target);
       if (at >= 0) this.stack.ethernet.neighbors.learn(device, target, u8, at, false, nowUs);
-      return true;
+      return 0;
     }
     const at = findNdLinkLayer(u8, l4 + 24, end, NdOption.sourceLinkLayer);
-    if (at === -2) return false;
-    if (!own.addresses.some(({ address }) => address.equals(target))) return true;
+    if (at === -2) return BAD_ND;
+    if (!isOurs) return 0;
+    // Another host asks whether it may have it: both of us ask, and none gets it; or it is ours.
+    if (source.isUnspecified && this.stack.duplicateAddresses.claimed(device, target)) return this.withdrawn(own, target);
     if (!source.isUnspecified && at >= 0) this.stack.ethernet.neighbors.learn(device, source, u8, at, true, nowUs);
-    const to = source.isUnspecified ? new IpAddress(false, 0xff02_0000, 0, 0, 1) : source;
+    const to = source.isUnspecified ? ALL_NODES : source;
     const flags = source.isUnspecified ? 0x2000_0000 : NA_FLAGS;
     this.sendNd(Icmpv6Type.neighborAdvertisement, flags, target, NdOption.targetLinkLayer, own.device.mac, target, to, device);
-    return true;
+    return 0;
+  }
+
+  /** Another host says that it has an address of ours. */
+  private claimed(own: Interface, address: IpAddress): number {
+    if (this.stack.duplicateAddresses.claimed(own.index, address)) return this.withdrawn(own, address);
+    return DUPLICATE;
+  }
+
+  private withdrawn(own: Interface, address: IpAddress): number {
+    this.stack.withdrawAddress(own, address);
+    return DUPLICATE;
+  }
+
+  /** RFC 4862 5.4.2: from nobody, so without a link-layer address. */
+  sendAddressProbe(target: IpAddress, device: number): void {
+    this.sendNd(Icmpv6Type.neighborSolicitation, 0, target, 0, null, UNSPECIFIED, solicitedNode(target), device);
   }
 
   sendNeighborSolicitation(target: IpAddress, source: IpAddress, mac: Uint8Array, device: number): void {
@@ -239,7 +269,7 @@ export class IcmpNodes {
     flags: number,
     target: IpAddress,
     option: number,
-    mac: Uint8Array,
+    mac: Uint8Array | null,
     local: IpAddress,
     remote: IpAddress,
     device: number,
@@ -251,10 +281,13 @@ export class IcmpNodes {
     put32(u8, at, type << 24);
     put32(u8, at + 4, flags);
     target.write(u8, at + 8);
-    u8[at + 24] = option;
-    u8[at + 25] = 1;
-    u8.set(mac, at + 26);
-    packet.end = at + 32;
+    packet.end = at + 24;
+    if (mac !== null) {
+      u8[at + 24] = option;
+      u8[at + 25] = 1;
+      u8.set(mac, at + 26);
+      packet.end = at + 32;
+    }
     packet.checksumOffset = 2;
     this.stack.ipOutput.send(packet, local, remote, IpProtocol.icmpv6, 0, false, 255, device);
   }

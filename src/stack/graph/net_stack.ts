@@ -3,6 +3,7 @@
  * has packets or at `nextDeadlineUs()`. It reads no clock and does no I/O but through its devices.
  */
 import { IpAddress, type IpPrefix, parseIpPrefix, solicitedNode } from '../ip/address.ts';
+import { DuplicateAddresses } from '../ip/duplicate_addresses.ts';
 import { type Fib, type FibEntry, FibTables } from '../ip/fib.ts';
 import type { Device } from '../link/device.ts';
 import type { TcpConfig } from '../tcp/config.ts';
@@ -43,6 +44,8 @@ export interface Interface {
   readonly index: number;
   readonly device: Device;
   readonly addresses: IpPrefix[];
+  /** Those that turned out to be another host's. */
+  readonly duplicates: IpAddress[];
   /** Where its addresses and what arrives on it are looked up. */
   readonly table: FibTables;
   /** What the last connection was told of it; most are told the same. */
@@ -73,6 +76,7 @@ export class NetStack implements TcpLower {
   readonly ipInput: IpInputNodes;
   readonly ipOutput: IpOutputNodes;
   readonly transport: TransportNodes;
+  readonly duplicateAddresses: DuplicateAddresses;
   nowUs: number;
   /** Sees packets that devices have received and are given to send (`pcap trace`). */
   tap: PacketTap | null = null;
@@ -95,6 +99,7 @@ export class NetStack implements TcpLower {
     this.icmp = new IcmpNodes(this);
     this.transport = new TransportNodes(this);
     this.ipOutput = new IpOutputNodes(this);
+    this.duplicateAddresses = new DuplicateAddresses((device, address) => this.icmp.sendAddressProbe(address, device));
   }
 
   /** The tables of that number, made when they are asked for. */
@@ -118,6 +123,7 @@ export class NetStack implements TcpLower {
       index: this.interfaces.length,
       device,
       addresses: [],
+      duplicates: [],
       table: this.table(fib),
       route: LOOPBACK_ROUTE,
     };
@@ -126,7 +132,8 @@ export class NetStack implements TcpLower {
     return entry;
   }
 
-  addAddress(to: Interface, text: string): void {
+  /** `probe`: asks whether another host has it, where there can be one. */
+  addAddress(to: Interface, text: string, probe = false): void {
     const prefix = parseIpPrefix(text);
     if (prefix === null) throw new Error(`not an address with prefix length: ${text}`);
     const { address, length } = prefix;
@@ -141,6 +148,16 @@ export class NetStack implements TcpLower {
     }
     if (!address.isV4)
       fib.add(solicitedNode(address), 128, { kind: 'receive', device: to.index, gateway: null, source: address });
+    if (probe && !address.isV4 && to.device.mac !== null) this.duplicateAddresses.start(to.index, address);
+  }
+
+  /** The address is another host's: nothing is received for it, or sent from it by the stack, any more. */
+  withdrawAddress(from: Interface, address: IpAddress): void {
+    const at = from.addresses.findIndex((prefix) => prefix.address.equals(address));
+    if (at < 0) return;
+    from.addresses.splice(at, 1);
+    from.duplicates.push(address);
+    from.table.of(address).remove(address, address.isV4 ? 32 : 128);
   }
 
   /** `prefix` through `gateway` (an attached neighbour). Throws on malformed text or an unreachable gateway. */
@@ -208,6 +225,7 @@ export class NetStack implements TcpLower {
       if (!more) break;
     }
     this.ethernet.neighbors.poll(nowUs);
+    this.duplicateAddresses.poll(nowUs);
     this.ipInput.fragments.expire(nowUs);
     this.graph.run(nowUs);
     if (this.flushDevices(nowUs)) more = true;
@@ -224,6 +242,7 @@ export class NetStack implements TcpLower {
     let next = Math.min(
       this.tcp.nextDeadlineUs(),
       this.ethernet.neighbors.nextDeadlineUs(),
+      this.duplicateAddresses.nextDeadlineUs(),
       this.ipInput.fragments.nextDeadlineUs(),
     );
     for (const { device } of this.interfaces) next = Math.min(next, device.nextDeadlineUs());

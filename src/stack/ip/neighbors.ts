@@ -1,6 +1,6 @@
 /**
  * Link-layer addresses of neighbours: ARP (RFC 826) and neighbour discovery (RFC 4861) share the states. Packets wait for an answer up to
- * a bound; an answer nobody asked for only refreshes what is known. Left out: duplicate address detection, router discovery.
+ * a bound; an answer nobody asked for only refreshes what is known. Left out: router discovery.
  */
 import type { Packet } from '../graph/packet.ts';
 import type { IpAddress } from './address.ts';

@@ -41,6 +41,8 @@ export function attachNetwork(layer: SessionLayer, options: NetworkOptions): Net
   const pool = { ...DEFAULT_POOL, ...options.pool };
   const memory = nativePool(pool);
   const stack = new NetStack({ random32: options.random32, pool, memory, tcp: options.tcp, nowUs: nowUs() });
+  stack.duplicateAddresses.onDuplicate = (device, address) =>
+    process.emitWarning(`${address} is in use by another host on ${stack.interfaces[device].device.name}: it is not used here`);
   let loop: NetLoop | null = null;
   const wake = (): void => loop?.wake();
   const context: OpenContext = { memory, pool: stack.pool, wake, pipes: new Map() };
@@ -58,7 +60,7 @@ export function attachNetwork(layer: SessionLayer, options: NetworkOptions): Net
       const slot = stack.addInterface(wrap(opened.device, config, files), [], config.fib);
       fds.push(...opened.fds);
       if (opened.hasHostSide) setUpHostSide(opened.device.name, config);
-      for (const text of config.addresses) stack.addAddress(slot, text);
+      for (const text of config.addresses) stack.addAddress(slot, text, true);
       for (const { address } of slot.addresses) layer.addLocalAddress(slot.table.index, String(address));
     }
     for (const { prefix, via, fib } of options.routes ?? []) stack.addRoute(prefix, via, fib);

@@ -50,6 +50,8 @@ export interface KernelPeerOptions {
   kernelOffload?: boolean;
   wrap?: (device: Device) => Device;
   tcp?: Partial<TcpConfig>;
+  /** Ours besides; probed for others that have them. */
+  probed?: readonly string[];
 }
 
 let counter = 0;
@@ -116,7 +118,8 @@ export class KernelPeer<D extends Device = Device> {
     ip('addr', 'add', '10.77.0.1/24', 'dev', kernelSide);
     ip('-6', 'addr', 'add', 'fd77::1/64', 'dev', kernelSide, 'nodad');
     ip('link', 'set', kernelSide, 'mtu', String(mtu ?? 1500), 'up');
-    this.stack.addInterface(options.wrap?.(this.device) ?? this.device, ['10.77.0.2/24', 'fd77::2/64']);
+    const slot = this.stack.addInterface(options.wrap?.(this.device) ?? this.device, ['10.77.0.2/24', 'fd77::2/64']);
+    for (const address of options.probed ?? []) this.stack.addAddress(slot, address, true);
     this.loop = new NetLoop(this.stack, fds, clockUs);
     this.loop.turn();
   }
@@ -124,6 +127,11 @@ export class KernelPeer<D extends Device = Device> {
   /** Lets the stack look at what the test just did. */
   kick(): void {
     this.loop.turn();
+  }
+
+  /** `ip ...` in the namespace. */
+  ip(...args: string[]): string {
+    return execFileSync('ip', ['-n', this.name, ...args], { encoding: 'utf8' });
   }
 
   /** Runs a Python program in the namespace; its output. */
