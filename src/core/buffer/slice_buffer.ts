@@ -18,7 +18,14 @@ const LONG_TEXT = 4096;
 let lastText = '';
 let lastBytes: Uint8Array = new Uint8Array();
 
-const unset = 0;
+/**
+ * Where buffers keep their slices: a few numbers each, in an array that they share with buffers made just before and after. There are
+ * several buffers to a stream; arrays of their own would be two thirds of what a request touches of them. One with more slices gets its own.
+ */
+const CELLS = 2 * 4;
+const BUFFERS = 128;
+let shared = new Int32Array(CELLS * BUFFERS);
+let nextCells = 0;
 
 export class SliceBuffer {
   readonly slab: Slab;
@@ -26,11 +33,12 @@ export class SliceBuffer {
   length = 0;
   /** The first so many slices stay where they are whatever is added: the kernel is reading them. Set and reset by who sends. */
   pinned = 0;
-  // Small from the start: most buffers never hold more, and growing from nothing makes room for seventeen.
-  // Not constants: V8 would share their elements until the first store, and a store that may copy and may grow is a slow one.
-  private offsets: number[] = [unset, unset, unset, unset];
-  private lengths: number[] = [unset, unset, unset, unset];
-  private head = 0;
+  /** Offset and length of each slice, between `base` and `limit`. */
+  private cells: Int32Array;
+  private base: number;
+  private limit: number;
+  /** Where the first slice is. */
+  private head: number;
   private count = 0;
 
   private high = 0;
@@ -40,6 +48,15 @@ export class SliceBuffer {
 
   constructor(slab: Slab) {
     this.slab = slab;
+    if (nextCells === shared.length) {
+      shared = new Int32Array(CELLS * BUFFERS);
+      nextCells = 0;
+    }
+    this.cells = shared;
+    this.base = nextCells;
+    this.head = nextCells;
+    nextCells += CELLS;
+    this.limit = nextCells;
   }
 
   /** Number of slices. */
@@ -49,11 +66,11 @@ export class SliceBuffer {
 
   /** Offset of slice `i` in the slab. */
   offsetAt(i: number): number {
-    return this.offsets[this.head + i];
+    return this.cells[this.head + 2 * i];
   }
 
   lengthAt(i: number): number {
-    return this.lengths[this.head + i];
+    return this.cells[this.head + 2 * i + 1];
   }
 
   /** `high` 0 turns watermarks off. */
@@ -79,18 +96,16 @@ export class SliceBuffer {
       this.slab.release(offset);
       return;
     }
-    const tail = this.head + this.count - 1;
-    if (
-      this.count > 0 &&
-      this.offsets[tail] + this.lengths[tail] === offset &&
-      offset >> BLOCK_SHIFT === this.offsets[tail] >> BLOCK_SHIFT
-    ) {
-      this.lengths[tail] += length;
+    const end = this.head + 2 * this.count;
+    const cells = this.cells;
+    if (this.count > 0 && cells[end - 2] + cells[end - 1] === offset && offset >> BLOCK_SHIFT === cells[end - 2] >> BLOCK_SHIFT) {
+      cells[end - 1] += length;
       this.slab.release(offset);
     } else {
-      this.offsets[tail + 1] = offset;
-      this.lengths[tail + 1] = length;
-      this.count++;
+      if (end === this.limit) this.makeRoom(1);
+      const at = this.head + 2 * this.count++;
+      this.cells[at] = offset;
+      this.cells[at + 1] = length;
     }
     this.length += length;
     if (this.count >= SPARSE_SLICES) this.checkSparse();
@@ -103,14 +118,10 @@ export class SliceBuffer {
       this.slab.release(offset);
       return;
     }
-    if (this.head > 0) {
-      this.head--;
-      this.offsets[this.head] = offset;
-      this.lengths[this.head] = length;
-    } else {
-      this.offsets.unshift(offset);
-      this.lengths.unshift(length);
-    }
+    if (this.head === this.base) this.makeRoomInFront();
+    this.head -= 2;
+    this.cells[this.head] = offset;
+    this.cells[this.head + 1] = length;
     this.count++;
     this.length += length;
     if (this.high !== 0) this.checkAbove();
@@ -158,16 +169,20 @@ export class SliceBuffer {
 
   /** Moves everything of `other` to the end of this one; nothing is copied. */
   move(other: SliceBuffer): void {
-    const end = other.head + other.count;
     const moved = other.length;
-    for (let i = other.head; i < end; i++) {
-      const at = this.head + this.count++;
-      this.offsets[at] = other.offsets[i];
-      this.lengths[at] = other.lengths[i];
+    const added = other.count;
+    if (this.head + 2 * (this.count + added) > this.limit) this.makeRoom(added);
+    const from = other.cells;
+    const to = this.cells;
+    let at = this.head + 2 * this.count;
+    for (let i = other.head, end = other.head + 2 * added; i < end; i += 2, at += 2) {
+      to[at] = from[i];
+      to[at + 1] = from[i + 1];
     }
+    this.count += added;
     this.length += moved;
     if (this.count >= SPARSE_SLICES) this.checkSparse();
-    other.head = 0;
+    other.head = other.base;
     other.count = 0;
     other.length = 0;
     if (this.high !== 0) this.checkAbove();
@@ -181,8 +196,8 @@ export class SliceBuffer {
       return;
     }
     while (length > 0) {
-      const offset = other.offsets[other.head];
-      const n = Math.min(length, other.lengths[other.head]);
+      const offset = other.cells[other.head];
+      const n = Math.min(length, other.cells[other.head + 1]);
       this.slab.retain(offset);
       this.push(offset, n);
       other.drain(n);
@@ -194,21 +209,22 @@ export class SliceBuffer {
   drain(length: number): void {
     if (length > this.length) throw new RangeError(`drain(${length}) of a buffer of ${this.length} bytes`);
     this.length -= length;
+    const cells = this.cells;
     while (length > 0) {
-      const have = this.lengths[this.head];
+      const at = this.head;
+      const have = cells[at + 1];
       if (length < have) {
-        this.offsets[this.head] += length;
-        this.lengths[this.head] = have - length;
+        cells[at] += length;
+        cells[at + 1] = have - length;
         length = 0;
       } else {
-        this.slab.release(this.offsets[this.head]);
+        this.slab.release(cells[at]);
         length -= have;
-        this.head++;
+        this.head = at + 2;
         this.count--;
       }
     }
-    if (this.count === 0) this.head = 0;
-    else if (this.head > 64) this.compact();
+    if (this.count === 0) this.head = this.base;
     if (this.isAbove) this.checkBelow();
   }
 
@@ -218,23 +234,25 @@ export class SliceBuffer {
 
   /** The byte at position `at` (0 <= at < length). Linear in slices: for small look-aheads. */
   byteAt(at: number): number {
+    const cells = this.cells;
     let i = this.head;
-    while (at >= this.lengths[i]) at -= this.lengths[i++];
-    return this.slab.u8[this.offsets[i] + at];
+    for (; at >= cells[i + 1]; i += 2) at -= cells[i + 1];
+    return this.slab.u8[cells[i] + at];
   }
 
   /** Copies [start, start + target.length) out into `target`. */
   copyOut(start: number, target: Uint8Array): void {
     let written = 0;
-    const end = this.head + this.count;
-    for (let i = this.head; i < end && written < target.length; i++) {
-      const have = this.lengths[i];
+    const cells = this.cells;
+    const end = this.head + 2 * this.count;
+    for (let i = this.head; i < end && written < target.length; i += 2) {
+      const have = cells[i + 1];
       if (start >= have) {
         start -= have;
         continue;
       }
       const n = Math.min(have - start, target.length - written);
-      const from = this.offsets[i] + start;
+      const from = cells[i] + start;
       target.set(this.slab.u8.subarray(from, from + n), written);
       written += n;
       start = 0;
@@ -261,23 +279,25 @@ export class SliceBuffer {
    */
   linearize(length: number): number {
     if (length > this.length) throw new RangeError(`linearize(${length}) of a buffer of ${this.length} bytes`);
-    if (this.lengths[this.head] >= length) return this.offsets[this.head];
+    const cells = this.cells;
+    if (cells[this.head + 1] >= length) return cells[this.head];
     if (length > BLOCK_SIZE) throw new RangeError(`linearize(${length}) is more than a block`);
     const slab = this.slab;
     const offset = slab.allocate();
     let written = 0;
     while (written < length) {
-      const from = this.offsets[this.head];
-      const n = Math.min(length - written, this.lengths[this.head]);
+      const at = this.head;
+      const from = cells[at];
+      const n = Math.min(length - written, cells[at + 1]);
       slab.u8.copyWithin(offset + written, from, from + n);
       written += n;
-      if (n === this.lengths[this.head]) {
+      if (n === cells[at + 1]) {
         slab.release(from);
-        this.head++;
+        this.head = at + 2;
         this.count--;
       } else {
-        this.offsets[this.head] += n;
-        this.lengths[this.head] -= n;
+        cells[at] += n;
+        cells[at + 1] -= n;
       }
     }
     this.length -= length;
@@ -294,15 +314,16 @@ export class SliceBuffer {
     const slab = this.slab;
     const offset = slab.reserve(length);
     let at = offset;
-    for (let i = this.head; i < this.head + this.count; i++) {
-      slab.copy(at, this.offsets[i], this.lengths[i]);
-      at += this.lengths[i];
-      slab.release(this.offsets[i]);
+    const cells = this.cells;
+    for (let i = this.head, end = this.head + 2 * this.count; i < end; i += 2) {
+      slab.copy(at, cells[i], cells[i + 1]);
+      at += cells[i + 1];
+      slab.release(cells[i]);
     }
-    this.head = 0;
+    this.head = this.base;
     this.count = 1;
-    this.offsets[0] = offset;
-    this.lengths[0] = length;
+    cells[this.base] = offset;
+    cells[this.base + 1] = length;
   }
 
   private checkSparse(): void {
@@ -313,15 +334,16 @@ export class SliceBuffer {
   /** Copies all slices that may move into as few blocks as hold them. */
   private densify(): void {
     const slab = this.slab;
-    const end = this.head + this.count;
-    const first = this.head + this.pinned;
+    const cells = this.cells;
+    const end = this.head + 2 * this.count;
+    const first = this.head + 2 * this.pinned;
     if (slab.isLow(2 + (this.length >> BLOCK_SHIFT))) return;
     let to = first;
     let block = -1;
     let used = 0;
-    for (let i = first; i < end; i++) {
-      const from = this.offsets[i];
-      const length = this.lengths[i];
+    for (let i = first; i < end; i += 2) {
+      const from = cells[i];
+      const length = cells[i + 1];
       for (let done = 0; done < length; ) {
         if (block < 0) {
           block = slab.allocate();
@@ -332,24 +354,52 @@ export class SliceBuffer {
         used += n;
         done += n;
         if (used === BLOCK_SIZE) {
-          this.offsets[to] = block;
-          this.lengths[to++] = BLOCK_SIZE;
+          cells[to] = block;
+          cells[to + 1] = BLOCK_SIZE;
+          to += 2;
           block = -1;
         }
       }
       slab.release(from);
     }
     if (block >= 0) {
-      this.offsets[to] = block;
-      this.lengths[to++] = used;
+      cells[to] = block;
+      cells[to + 1] = used;
+      to += 2;
     }
-    this.count = to - this.head;
+    this.count = (to - this.head) >> 1;
   }
 
-  private compact(): void {
-    this.offsets.splice(0, this.head);
-    this.lengths.splice(0, this.head);
-    this.head = 0;
+  /** Room for `slices` more at the end: what was drained in front, when that is half of all; else a larger array. */
+  private makeRoom(slices: number): void {
+    const { cells, base, head, count } = this;
+    const needed = 2 * (count + slices);
+    if (needed <= (this.limit - base) >> 1) {
+      cells.copyWithin(base, head, head + 2 * count);
+      this.head = base;
+      return;
+    }
+    this.grow(needed, 0);
+  }
+
+  private makeRoomInFront(): void {
+    const { cells, base, count } = this;
+    if (2 * (count + 1) > this.limit - base) this.grow(2 * (count + 1), 2);
+    else {
+      cells.copyWithin(base + 2, base, base + 2 * count);
+      this.head = base + 2;
+    }
+  }
+
+  /** An array of our own for at least `needed` numbers, with the slices from `to` on. */
+  private grow(needed: number, to: number): void {
+    const { cells, head, count } = this;
+    const grown = new Int32Array(Math.max(2 * (this.limit - this.base), 2 * needed));
+    grown.set(cells.subarray(head, head + 2 * count), to);
+    this.cells = grown;
+    this.base = 0;
+    this.limit = grown.length;
+    this.head = to;
   }
 
   private checkAbove(): void {
