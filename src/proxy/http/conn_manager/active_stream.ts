@@ -75,9 +75,10 @@ export class ActiveStream
 
   private idleTimeoutMs = 0;
   private readonly idleTimer: LazyTimer;
-  private readonly requestTimer: LazyTimer;
-  private readonly requestHeaderTimer: LazyTimer;
-  private readonly maxDurationTimer: LazyTimer;
+  // Off by default: null until a stream has one.
+  private requestTimer: LazyTimer | null = null;
+  private requestHeaderTimer: LazyTimer | null = null;
+  private maxDurationTimer: LazyTimer | null = null;
   private readonly reply: LocalReplyRequest = {
     status: 0,
     body: '',
@@ -92,9 +93,6 @@ export class ActiveStream
     this.dispatcher = config.dispatcher;
     this.filterManager = new FilterManager(this);
     this.idleTimer = new LazyTimer(config.dispatcher, () => this.onIdleTimeout());
-    this.requestTimer = new LazyTimer(config.dispatcher, () => this.onRequestTimeout());
-    this.requestHeaderTimer = new LazyTimer(config.dispatcher, () => this.onRequestHeaderTimeout());
-    this.maxDurationTimer = new LazyTimer(config.dispatcher, () => this.onMaxDuration());
   }
 
   get connection(): Connection | null {
@@ -128,9 +126,15 @@ export class ActiveStream
       this.idleTimeoutMs = config.streamIdleTimeoutMs;
       this.idleTimer.set(config.streamIdleTimeoutMs);
     }
-    if (config.requestTimeoutMs > 0) this.requestTimer.set(config.requestTimeoutMs);
-    if (config.requestHeadersTimeoutMs > 0) this.requestHeaderTimer.set(config.requestHeadersTimeoutMs);
-    if (config.maxStreamDurationMs > 0) this.maxDurationTimer.set(config.maxStreamDurationMs);
+    if (config.requestTimeoutMs > 0) {
+      this.requestTimer ??= new LazyTimer(this.dispatcher, () => this.onRequestTimeout());
+      this.requestTimer.set(config.requestTimeoutMs);
+    }
+    if (config.requestHeadersTimeoutMs > 0) {
+      this.requestHeaderTimer ??= new LazyTimer(this.dispatcher, () => this.onRequestHeaderTimeout());
+      this.requestHeaderTimer.set(config.requestHeadersTimeoutMs);
+    }
+    if (config.maxStreamDurationMs > 0) this.limitDuration(config.maxStreamDurationMs);
   }
 
   /** The connection changes its protocol before the request was decoded: `encoder` answers it. */
@@ -147,7 +151,7 @@ export class ActiveStream
     const config = this.config;
     const info = this.streamInfo;
     this.requestHeaders = headers;
-    if (config.requestHeadersTimeoutMs > 0) this.requestHeaderTimer.clear();
+    this.requestHeaderTimer?.clear();
     info.protocol = manager.protocol;
     if (!manager.requestKeepsAlive(headers)) this.sawConnectionClose = true;
     if (headerEquals(headers, H[':method'], 'HEAD')) this.isHead = true;
@@ -262,8 +266,8 @@ export class ActiveStream
     }
     const durationMs = maxStreamDurationMs(entry, headers);
     if (durationMs !== undefined) {
-      if (durationMs > 0) this.maxDurationTimer.set(durationMs);
-      else this.maxDurationTimer.clear();
+      if (durationMs > 0) this.limitDuration(durationMs);
+      else this.maxDurationTimer?.clear();
     }
   }
 
@@ -398,7 +402,7 @@ export class ActiveStream
   }
 
   disarmRequestTimeout(): void {
-    if (this.config.requestTimeoutMs > 0) this.requestTimer.clear();
+    this.requestTimer?.clear();
   }
 
   onRequestDataTooLarge(): void {
@@ -507,6 +511,11 @@ export class ActiveStream
 
   // Timeouts.
 
+  private limitDuration(durationMs: number): void {
+    this.maxDurationTimer ??= new LazyTimer(this.dispatcher, () => this.onMaxDuration());
+    this.maxDurationTimer.set(durationMs);
+  }
+
   private timeoutStatus(): number {
     return this.filterManager.remoteComplete ? 504 : 408;
   }
@@ -541,9 +550,9 @@ export class ActiveStream
     const info = this.streamInfo;
     const stats = config.stats;
     this.idleTimer.clear();
-    this.requestTimer.clear();
-    this.requestHeaderTimer.clear();
-    this.maxDurationTimer.clear();
+    this.requestTimer?.clear();
+    this.requestHeaderTimer?.clear();
+    this.maxDurationTimer?.clear();
     info.endMonotonicMs = this.dispatcher.nowMs;
     stats.downstreamRqActive.dec();
     stats.downstreamRqTime.recordValue(Math.round(info.endMonotonicMs - info.startMonotonicMs));
