@@ -1,7 +1,7 @@
 /**
  * Session attributes (VPP: `VPPCOM_ATTR_*`): what each one reads and sets. Attributes that only mean something to a network transport
  * are kept with the session and handed to its transport, now or when it is connected; accepted sessions have those of their listener. On a
- * cut-through session they read back as they were set.
+ * cut-through session they read back as they were set. What cannot be honoured is refused with -EOPNOTSUPP.
  */
 import { E } from '../../core/sys/libc.ts';
 import { TransportProto } from '../session/transport.ts';
@@ -36,6 +36,8 @@ function transport(name: TransportAttributeName, most: number, initial = 0): Att
   return {
     get,
     set: (session, value) => {
+      // Datagrams have no connection that could be told.
+      if (session.proto === TransportProto.udp) return -E.OPNOTSUPP;
       if (value < 0 || value > most) return -E.INVAL;
       set!(session, value);
       session.worker.setTransportAttribute(session, TRANSPORT_ATTRIBUTES[name], value);
@@ -43,6 +45,9 @@ function transport(name: TransportAttributeName, most: number, initial = 0): Att
     },
   };
 }
+
+/** What there is not: 0 is what it is, anything else is refused. */
+const never: Attribute = { get: () => 0, set: (_, value) => (value === 0 ? 0 : -E.OPNOTSUPP) };
 
 /** A session that has just been connected, or accepted from `listener`, gets what was set before. */
 export function applyAttributes(session: VclSession, listener: VclSession | null): void {
@@ -113,9 +118,11 @@ export const ATTRIBUTES = {
     },
   },
   shut: { get: (session) => Number(session.writeShut) },
+  /** As if it were set: what is left in TIME-WAIT keeps no address from being bound. */
   reuseaddr: keep('reuseaddr'),
+  /** As if it were set, for the workers of one application; an address is never shared by two applications. */
   reuseport: keep('reuseport'),
-  broadcast: keep('broadcast'),
+  broadcast: never,
   keepalive: transport('keepalive', 1),
   tcpNodelay: transport('tcpNodelay', 1, 1),
   tcpKeepidle: transport('tcpKeepidle', 32_767),
@@ -126,7 +133,8 @@ export const ATTRIBUTES = {
   tcpUserTimeout: transport('tcpUserTimeout', 0x7fff_ffff),
   /** 0: newreno, 1: cubic, 2: bbr. */
   tcpCongestion: transport('tcpCongestion', 2, 1),
-  vrf: keep('vrf'),
+  /** Sessions use the forwarding table of their namespace. */
+  vrf: never,
   /** The application's own. */
   cookie: keep('cookie'),
 } as const satisfies Record<string, Attribute>;

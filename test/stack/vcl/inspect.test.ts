@@ -18,6 +18,8 @@ after(async () => {
 const BADF = -9;
 const INVAL = -22;
 const ECONNRESET = 104;
+const EOPNOTSUPP = 95;
+const UDP = 1;
 
 test('a listener knows its sessions, and they know it, until either is closed', () => {
   const listener = vcl.sessionCreate();
@@ -41,6 +43,16 @@ test('a listener knows its sessions, and they know it, until either is closed', 
   assert.equal(vcl.sessionAttr(b, 'domain'), 2);
   assert.equal(vcl.sessionAttr(b, 'cookie', 77), 0);
   assert.equal(vcl.sessionAttr(b, 'cookie'), 77);
+  // What no session does is refused, and not kept as if it did.
+  for (const name of ['vrf', 'broadcast'] as const) {
+    assert.equal(vcl.sessionAttr(b, name, 1), -EOPNOTSUPP);
+    assert.equal(vcl.sessionAttr(b, name, 0), 0);
+    assert.equal(vcl.sessionAttr(b, name), 0);
+  }
+  const datagrams = vcl.sessionCreate(UDP);
+  assert.equal(vcl.sessionAttr(datagrams, 'tcpNodelay', 1), -EOPNOTSUPP);
+  assert.equal(vcl.sessionAttr(datagrams, 'dscp', 1), -EOPNOTSUPP);
+  vcl.sessionClose(datagrams);
   // The peer of what is terminated sees a reset.
   assert.equal(vcl.sessionTerminate(b), 0);
   assert.equal(vcl.sessionRead(a, new Uint8Array(1)), -ECONNRESET);
