@@ -1,6 +1,7 @@
 /**
- * Which requirements of RFC 9293 (appendix B) have a test: `node scripts/rfc-requirements.ts [--missing]` prints a table. A test says what it
- * shows in a comment line in front of it: `// MUST-10 SHLD-5`. Exit status 1 when a MUST has neither a test nor a reason here.
+ * Which requirements of RFC 9293 (appendix B), and the main ones of its neighbours by section, have a test:
+ * `node scripts/rfc-requirements.ts [--missing]` prints a table. A test says what it shows in a comment line in front of it:
+ * `// MUST-10 SHLD-5 RFC5961-3.2`. Exit status 1 when a MUST or a section has neither a test nor a reason here.
  */
 import { globSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -80,6 +81,27 @@ const REQUIREMENTS: Readonly<Record<string, string>> = {
   'MUST-69': 'options are padded with zeros',
 };
 
+/** Of the RFCs around it, by section. */
+const SECTIONS: Readonly<Record<string, string>> = {
+  'RFC5961-3.2': 'resets: exact, challenged, ignored',
+  'RFC5961-4.2': 'a SYN is challenged',
+  'RFC5961-5.2': 'the range of acknowledgments that count',
+  'RFC5961-7': 'challenges are limited',
+  'RFC6298-2.1': 'one second before the first sample',
+  'RFC6298-2.2': 'the first sample',
+  'RFC6298-2.3': 'later samples',
+  'RFC6298-2.4': 'one second at least',
+  'RFC6298-2.5': 'a maximum of at least 60 s',
+  'RFC6298-3': "Karn's algorithm",
+  'RFC6298-5.5': 'backoff',
+  'RFC6298-5.7': 'three seconds after a lost SYN',
+  'RFC8985-6.2': 'loss by time, at each acknowledgment',
+  'RFC8985-6.2.2': 'the reordering window adapts',
+  'RFC8985-7.2': 'a probe is scheduled before the RTO',
+  'RFC8985-7.3': 'the probe is the last segment or new data',
+  'RFC8985-8': 'one window reduction for a recovery',
+};
+
 /** Requirements that are not met, and why. */
 const LEFT_OUT: Readonly<Record<string, string>> = {
   'MUST-30': 'urgent data is delivered in line (RFC 6093)',
@@ -90,6 +112,7 @@ const LEFT_OUT: Readonly<Record<string, string>> = {
   'MUST-51': 'source routes are never sent (RFC 7126)',
   'MUST-52': 'source routes are never sent (RFC 7126)',
   'MUST-53': 'source routes are never followed (RFC 7126)',
+  'RFC6298-2.4': 'a SHOULD: 200 ms on top of the smoothed round trip, as Linux',
 };
 
 export interface Coverage {
@@ -106,33 +129,35 @@ export function coverage(): Coverage[] {
   for (const file of globSync(['test/stack/**/*.test.ts', 'test/sim/*.test.ts'], { cwd: root }).sort()) {
     const lines = readFileSync(`${root}${file}`, 'utf8').split('\n');
     lines.forEach((line, i) => {
-      if (!/^\s*\/\/ (?:(?:MUST|SHLD|MAY|REC)-\d+ ?)+$/.test(line)) return;
+      if (!/^\s*\/\/ (?:(?:(?:MUST|SHLD|MAY|REC)-\d+|RFC\d+-[\d.]+) ?)+$/.test(line)) return;
       const name = /test\(\s*(['"`])(.*?)\1/.exec(lines.slice(i + 1, i + 4).join(' '))?.[2];
       if (name === undefined) throw new Error(`${file}:${i + 1}: no test follows`);
       for (const id of line.trim().slice(3).split(' ')) tests.set(id, [...(tests.get(id) ?? []), `${file}: ${name}`]);
     });
   }
-  const others = [...tests.keys()].filter((id) => !Object.hasOwn(REQUIREMENTS, id)).sort();
-  return [...Object.keys(REQUIREMENTS), ...others].map((id) => ({
+  const titles: Readonly<Record<string, string>> = { ...REQUIREMENTS, ...SECTIONS };
+  const others = [...tests.keys()].filter((id) => !Object.hasOwn(titles, id)).sort();
+  return [...Object.keys(titles), ...others].map((id) => ({
     id,
-    title: REQUIREMENTS[id] ?? '',
+    title: titles[id] ?? '',
     tests: tests.get(id) ?? [],
     leftOut: LEFT_OUT[id],
   }));
 }
 
-/** MUSTs with neither a test nor a reason. */
+/** MUSTs and sections with neither a test nor a reason. */
 export function missing(rows: readonly Coverage[]): Coverage[] {
-  return rows.filter(({ id, tests, leftOut }) => id.startsWith('MUST') && tests.length === 0 && leftOut === undefined);
+  return rows.filter(({ id, tests, leftOut }) => /^(?:MUST|RFC)/.test(id) && tests.length === 0 && leftOut === undefined);
 }
 
 if (import.meta.main) {
   const rows = coverage();
   const shown = process.argv.includes('--missing') ? missing(rows) : rows;
   for (const { id, title, tests, leftOut } of shown)
-    process.stdout.write(`${id.padEnd(8)} ${title.padEnd(48)} ${tests.join('; ') || `NOT MET: ${leftOut ?? 'no test'}`}\n`);
+    process.stdout.write(`${id.padEnd(14)} ${title.padEnd(48)} ${tests.join('; ') || `NOT MET: ${leftOut ?? 'no test'}`}\n`);
   const musts = rows.filter(({ id }) => id.startsWith('MUST'));
   const tested = musts.filter(({ tests }) => tests.length > 0).length;
-  process.stdout.write(`${tested} of ${musts.length} MUSTs have a test, ${musts.length - tested} have none\n`);
+  const leftOut = musts.filter(({ leftOut: reason }) => reason !== undefined).length;
+  process.stdout.write(`${tested} of ${musts.length} MUSTs have a test, ${leftOut} are left out for a reason\n`);
   process.exitCode = missing(rows).length > 0 ? 1 : 0;
 }

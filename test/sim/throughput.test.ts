@@ -11,6 +11,7 @@ for (const cc of ['newreno', 'cubic', 'bbr'] as const) {
     assert.ok(total > 0.92 * 20, `${total}`);
   });
 
+  // RFC8985-6.2.2
   test(`${cc} takes reordering for reordering`, () => {
     const { total, retransmitShare } = runPath({ ...path, cc, loss: 0, reorder: 0.02 });
     assert.ok(total > 0.85 * 20, `${total}`);

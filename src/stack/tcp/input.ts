@@ -131,6 +131,7 @@ function completeHandshake(c: TcpConnection, seg: TcpRepr): boolean {
 
 function established(c: TcpConnection): void {
   c.state = TcpState.established;
+  if (c.retries > 0) c.rtt.onSynLost();
   c.retries = 0;
   c.rtt.backoff = 0;
   c.rtoAtUs = 0;

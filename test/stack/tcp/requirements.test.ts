@@ -128,7 +128,7 @@ test('the application is told how a connection ended', () => {
   assert.equal(told, 'reset');
 });
 
-// MUST-18
+// MUST-18 RFC6298-3
 test('Karn: a retransmitted segment gives no round-trip time without timestamps', () => {
   const s = new Script();
   const c = s.accept();

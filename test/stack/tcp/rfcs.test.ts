@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { IpAddress } from '../../../src/stack/ip/address.ts';
 import { initialSequenceNumber } from '../../../src/stack/tcp/isn.ts';
+import { RttEstimator } from '../../../src/stack/tcp/rtt.ts';
 import { TcpState } from '../../../src/stack/tcp/state.ts';
 import { put16, put32 } from '../../../src/stack/wire/bytes.ts';
 import { finishChecksum, sumBytes } from '../../../src/stack/wire/checksum.ts';
@@ -12,7 +13,7 @@ import { Script } from './script.ts';
 const FULL = { mss: 1460, windowScale: 7, sackPermitted: true } as const;
 const fast = { noDelay: true, delayedAckMs: 0 } as const;
 
-// MAY-12
+// MAY-12 RFC5961-3.2
 test('RFC 5961 3.2: a reset is believed at exactly rcv.nxt, challenged in the window, ignored outside', () => {
   const s = new Script();
   const c = s.accept();
@@ -26,6 +27,7 @@ test('RFC 5961 3.2: a reset is believed at exactly rcv.nxt, challenged in the wi
   assert.equal(c.error, 'reset');
 });
 
+// RFC5961-4.2
 test('RFC 5961 4.2: a SYN in an established connection is challenged', () => {
   const s = new Script();
   const c = s.accept();
@@ -34,6 +36,62 @@ test('RFC 5961 4.2: a SYN in an established connection is challenged', () => {
   assert.equal(c.state, TcpState.established);
 });
 
+// RFC5961-5.2
+test('RFC 5961 5.2: an acknowledgment older than the largest window is challenged, and what comes with it dropped', () => {
+  const s = new Script(fast);
+  const c = s.accept();
+  c.write(new Uint8Array(1000));
+  s.run();
+  s.in({ seq: 1, ack: 1001 });
+  s.out();
+  s.in({ flags: 'A', seq: 1, ack: 1001 - 65_536, data: 10 });
+  assert.deepEqual(s.outText(), ['A 1001:1001 1']);
+  assert.equal(c.received.peek().length, 0);
+  // As old as the window allows: late, not forged.
+  s.in({ flags: 'A', seq: 1, ack: 1001 - 65_535, data: 10 });
+  assert.deepEqual(s.outText(), ['A 1001:1001 11']);
+  assert.equal(c.received.peek().length, 10);
+});
+
+// RFC6298-2.1 RFC6298-2.2 RFC6298-2.3 RFC6298-2.5 RFC6298-5.5
+test('RFC 6298 2: the timeout follows the round trips, with a ceiling, and doubles', () => {
+  const rtt = new RttEstimator(1000, 200, 60_000);
+  assert.equal(rtt.rtoUs, 1_000_000);
+  rtt.sample(400_000, 0);
+  assert.deepEqual([rtt.srttUs, rtt.rttvarUs, rtt.rtoUs], [400_000, 200_000, 1_200_000]);
+  rtt.sample(480_000, 1);
+  assert.deepEqual([rtt.srttUs, rtt.rttvarUs, rtt.rtoUs], [410_000, 170_000, 1_090_000]);
+  for (let i = 1; i <= 4; i++) {
+    rtt.backOff();
+    assert.equal(rtt.rtoUs, 1_090_000 * 2 ** i);
+  }
+  for (let i = 0; i < 20; i++) rtt.backOff();
+  assert.equal(rtt.rtoUs, 60_000_000);
+});
+
+// RFC6298-5.7
+test('RFC 6298 5.7: after a lost SYN the first timeout of data is three seconds', () => {
+  for (const [lost, expected] of [
+    [true, 3000],
+    [false, 200],
+  ] as const) {
+    const s = new Script(fast);
+    const c = s.connect();
+    if (lost) s.pass(1100);
+    assert.equal(s.out().length, lost ? 2 : 1);
+    s.in({ flags: 'SA', seq: 0, ack: 1, mss: 1460 });
+    s.out();
+    c.write(new Uint8Array(10));
+    s.run();
+    s.out();
+    let ms = 0;
+    for (; s.out().length === 0; ms++) s.pass(1);
+    assert.ok(ms >= expected && ms <= expected + 2, `${ms}`);
+    c.abort();
+  }
+});
+
+// RFC5961-7
 test('RFC 5961 7: challenges are limited per second', () => {
   const s = new Script({ challengeAcksPerSecond: 10 });
   s.accept();
@@ -120,6 +178,7 @@ test('RFC 5681 3.1: the initial window, and slow start doubles it', () => {
   assert.equal(s.out().length, 20);
 });
 
+// RFC8985-6.2 RFC8985-8
 test('RFC 8985: a hole behind delivered data is sent again at once, with the window reduced once', () => {
   const s = new Script({ ...fast, congestionControl: 'newreno' });
   const c = s.accept(FULL);
@@ -138,6 +197,7 @@ test('RFC 8985: a hole behind delivered data is sent again at once, with the win
   assert.ok(c.cwnd <= before);
 });
 
+// RFC8985-7.2 RFC8985-7.3
 test('RFC 8985 7: a lost tail is probed before the RTO', () => {
   const s = new Script(fast);
   const c = s.accept(FULL);
