@@ -2,7 +2,7 @@
 # Programs that tests and benches talk to. Needs root and apt; without them the tests that want one of these are reported as skipped.
 set -u
 wanted=""
-for pair in nginx:nginx-light haproxy:haproxy wrk:wrk curl:curl ip:iproute2 openssl:openssl taskset:util-linux cc:gcc h2load:nghttp2-client iperf3:iperf3 nft:nftables clang:clang wasm-ld:lld redis-server:redis-server testssl:testssl.sh; do
+for pair in nginx:nginx-light haproxy:haproxy wrk:wrk curl:curl ip:iproute2 openssl:openssl taskset:util-linux cc:gcc h2load:nghttp2-client iperf3:iperf3 nft:nftables clang:clang wasm-ld:lld redis-server:redis-server socat:socat ncat:ncat testssl:testssl.sh; do
   command -v "${pair%%:*}" >/dev/null 2>&1 || wanted="$wanted ${pair##*:}"
 done
 [ -z "$wanted" ] && exit 0

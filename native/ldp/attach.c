@@ -99,19 +99,20 @@ static bool text(const char *json, const char *name, char *to, size_t size) {
   return true;
 }
 
-const char *attach(struct attachment *a, bool again, int socket) {
+const char *attach(struct attachment *a, enum attach_as as, int socket) {
   static char error[200];
   char data[4096], type[20];
   int fds[MAX_FDS], count = 0;
   if (socket < 0) socket = connect_stack();
   if (socket < 0) return "no host stack is listening (SLUICE_RUNTIME_DIR)";
-  int n = again ? snprintf(data, sizeof data, "{\"type\":\"addWorker\",\"layoutVersion\":%d,\"appIndex\":%d,\"token\":\"%s\"}",
+  int n = as == ATTACH_WORKER
+                ? snprintf(data, sizeof data, "{\"type\":\"addWorker\",\"layoutVersion\":%d,\"appIndex\":%d,\"token\":\"%s\"}",
                            LAYOUT_VERSION, a->app_index, a->token)
                 : snprintf(data, sizeof data,
                            "{\"type\":\"attach\",\"layoutVersion\":%d,\"name\":\"%s\",\"secret\":\"%s\",\"rxFifoSize\":%d,"
                            "\"txFifoSize\":%d,\"scopeLocal\":true,\"scopeGlobal\":true}",
                            LAYOUT_VERSION, app_name, secret, FIFO_BYTES, FIFO_BYTES);
-  ssize_t got = send(socket, data, n, MSG_NOSIGNAL) == n ? 0 : -1;
+  ssize_t got = as == ATTACH_HEIR || send(socket, data, n, MSG_NOSIGNAL) == n ? 0 : -1;
   struct pollfd wait = {.fd = socket, .events = POLLIN};
   if (got == 0 && poll(&wait, 1, ATTACH_TIMEOUT_MS) == 1) got = receive(socket, data, sizeof data, fds, &count);
   if (got <= 0) snprintf(error, sizeof error, "the host stack does not answer");
@@ -128,6 +129,7 @@ const char *attach(struct attachment *a, bool again, int socket) {
       a->stack_fd = internal_fd(fds[1]);
       a->bell_fd = internal_fd(fds[2]);
       a->app_index = number(data, "appIndex");
+      a->worker_index = number(data, "workerIndex");
       text(data, "token", a->token, sizeof a->token);
       return NULL;
     }
@@ -138,19 +140,32 @@ const char *attach(struct attachment *a, bool again, int socket) {
   return error;
 }
 
+bool send_heir(int socket, int id, int heir) {
+  union {
+    struct cmsghdr header;
+    char space[CMSG_SPACE(sizeof(int))];
+  } control = {0};
+  char data[60];
+  struct iovec iov = {data, snprintf(data, sizeof data, "{\"type\":\"heir\",\"id\":%d}", id)};
+  struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+  control.header = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+  memcpy(CMSG_DATA(&control.header), &heir, sizeof heir);
+  return sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) > 0;
+}
+
 int receive_segment(int socket, int32_t *id, uint32_t *side, int fds[3]) {
   char data[4096], type[20];
   int got[MAX_FDS], count;
   ssize_t n = receive(socket, data, sizeof data, got, &count);
   if (n <= 0) return n;
-  if (!text(data, "type", type, sizeof type) || strcmp(type, "segment") != 0 || count < 2 || count > 3) {
+  if (!text(data, "type", type, sizeof type) || strcmp(type, "segment") != 0 || count < 1 || count > 3) {
     close_all(got, count);
     return receive_segment(socket, id, side, fds);
   }
   *id = number(data, "id");
   *side = number(data, "side") == 1;
   fds[0] = got[0];
-  fds[1] = internal_fd(got[1]);
+  fds[1] = count >= 2 ? internal_fd(got[1]) : -1;
   fds[2] = count == 3 ? internal_fd(got[2]) : -1;
   return 1;
 }

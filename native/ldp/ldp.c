@@ -4,7 +4,7 @@
  * socket that is not connected: its number is the program's descriptor, options and O_NONBLOCK are kept by it, and when a rule says so the
  * session goes away and the kernel's socket is all there is.
  *
- * Left out: MSG_OOB, connections across fork and exec, SO_REUSEPORT between programs. One lock per process.
+ * Left out: MSG_OOB, sessions sent to other programs, SO_REUSEPORT between programs. One lock per process.
  */
 #define _GNU_SOURCE
 #include "ldp.h"
@@ -32,7 +32,7 @@ DECLARE_LIBC(getpeername);
 
 void *ldp_libc(const char *name) { return dlsym(RTLD_NEXT, name); }
 
-__attribute__((constructor)) static void start(void) { pthread_atfork(NULL, worker_forked, worker_after_fork); }
+__attribute__((constructor)) static void start(void) { pthread_atfork(worker_before_fork, worker_forked, worker_after_fork); }
 
 int kernel_close(int fd) {
   ldp_disown(fd);
@@ -160,6 +160,7 @@ int socket(int family, int type, int protocol) {
   struct session *s = session_create(family, kind == SOCK_DGRAM);
   if (s != NULL) {
     s->fd = fd;
+    s->inode = ldp_inode(fd);
     ldp_set(fd, s);
   }
   vcl_unlock();
@@ -324,6 +325,7 @@ int accept4(int fd, struct sockaddr *address, socklen_t *length, int flags) {
     } else {
       s->fd = accepted;
       s->fds = 1;
+      s->inode = ldp_inode(accepted);
       ldp_set(accepted, s);
       ldp_write_address(&s->remote, s->family, address, length);
     }

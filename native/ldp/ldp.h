@@ -10,6 +10,8 @@
 #include <time.h>
 
 #define MAX_FDS 65536
+/* Where the library's own descriptors begin, when there are so many. */
+#define INTERNAL_FD 512
 
 /* libc's own function of that name. */
 void *ldp_libc(const char *name);
@@ -35,10 +37,9 @@ static inline bool ldp_is_session(int fd) { return ldp_session(fd) != NULL; }
 void ldp_set(int fd, struct session *session);
 /* A descriptor of the library, which the program cannot close. */
 bool ldp_is_internal(int fd);
+void ldp_own(int fd);
 void ldp_disown(int fd);
 void ldp_forked(void);
-/* Of this process, without a system call. */
-pid_t ldp_pid(void);
 /* A child of vfork runs in the memory of its parent: what it closes is not closed here. */
 bool ldp_in_vfork(void);
 /* The descriptor is closed, or replaced by a dup2: what stood behind it ends with its last descriptor. */
@@ -52,6 +53,11 @@ bool ldp_is_blocking(int fd);
 int ldp_timeout_of(int fd, int option);
 /* A listener may be handed over exec (ldp_exec.c). */
 void ldp_note_listener(int fd, const struct session *session);
+/* Of a socket; 0: it is none. */
+uint64_t ldp_inode(int fd);
+/* 0, 1 or 2 is a session now, or is none any more (ldp_stdio.c). */
+void ldp_stdio_follow(int fd);
+void ldp_stdio_restore(int fd);
 
 bool ldp_read_address(struct endpoint *endpoint, const struct sockaddr *from, socklen_t length);
 void ldp_write_address(const struct endpoint *endpoint, int family, struct sockaddr *to, socklen_t *length);

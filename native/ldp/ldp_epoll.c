@@ -175,10 +175,14 @@ static int control(int epfd, int op, int fd, const struct epoll_event *event) {
 }
 
 int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event) {
+  /* The set outside would not hear of the sessions of the one inside. */
+  if (op == EPOLL_CTL_ADD && ldp_is_epoll(fd)) return ldp_failed(EINVAL);
   if (!ldp_is_session(fd)) return LIBC(epoll_ctl)(epfd, op, fd, event);
   vcl_lock();
   struct session *s = ldp_session(fd);
   if (s != NULL) session_take_up(s);
+  if (s != NULL && op != EPOLL_CTL_DEL) share_wait(s);
+  s = ldp_session(fd);
   int error = s == NULL ? EBADF : control(epfd, op, fd, event);
   vcl_unlock();
   return error == 0 ? 0 : ldp_failed(error);

@@ -87,7 +87,8 @@ static ssize_t move_in(int fd, const struct iovec *iov, int count, int flags) {
   if ((flags & MSG_OOB) != 0) return ldp_failed(EINVAL);
   if ((flags & MSG_ERRQUEUE) != 0) return ldp_failed(EAGAIN);
   vcl_lock();
-  struct session *s;
+  struct session *s = ldp_session(fd);
+  if (s != NULL) share_wait(s);
   while (error == 0 && (s = ldp_session(fd)) != NULL) {
     n = read_some(s, iov, count, peek ? 0 : done, peek);
     if (n > 0) done = peek ? n : done + n;
@@ -107,7 +108,8 @@ static ssize_t move_out(int fd, const struct iovec *iov, int count, int flags) {
   int error = 0;
   if ((flags & MSG_OOB) != 0) return ldp_failed(EOPNOTSUPP);
   vcl_lock();
-  struct session *s;
+  struct session *s = ldp_session(fd);
+  if (s != NULL) share_wait(s);
   for (int i = 0; (s = ldp_session(fd)) != NULL && i < count && error == 0;) {
     n = session_write(s, (const char *)iov[i].iov_base + within, iov[i].iov_len - within);
     if (n < 0 && n != -EAGAIN) break;
@@ -314,7 +316,21 @@ ssize_t sendto(int fd, const void *data, size_t length, int flags, const struct 
   return n == -2 ? LIBC(sendto)(fd, data, length, flags, address, size) : n;
 }
 
+/* Another program could do nothing with it. */
+static bool passes_session(const struct msghdr *message) {
+  for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c != NULL; c = CMSG_NXTHDR((struct msghdr *)message, c)) {
+    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
+    for (size_t at = 0; at + sizeof(int) <= c->cmsg_len - CMSG_LEN(0); at += sizeof(int)) {
+      int fd;
+      memcpy(&fd, CMSG_DATA(c) + at, sizeof fd);
+      if (ldp_is_session(fd)) return true;
+    }
+  }
+  return false;
+}
+
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
+  if (!ldp_is_session(fd) && message != NULL && message->msg_controllen > 0 && passes_session(message)) return ldp_failed(EOPNOTSUPP);
   if (ldp_is_session(fd) && message->msg_iovlen > IOV_MAX) return ldp_failed(EMSGSIZE);
   ssize_t n = -2;
   if (ldp_is_session(fd)) n = take_out(fd, message->msg_iov, message->msg_iovlen, flags, message->msg_name, message->msg_namelen);
@@ -340,7 +356,8 @@ static ssize_t wait_room(int fd, int flags) {
   ssize_t room = 0;
   int error = 0;
   vcl_lock();
-  struct session *s;
+  struct session *s = ldp_session(fd);
+  if (s != NULL) share_wait(s);
   while (error == 0 && (s = ldp_session(fd)) != NULL) {
     if (s->error != 0 || s->state != SESSION_READY || s->write_shut || s->peer_closed) {
       room = s->error != 0 ? -s->error : s->state == SESSION_READY ? -EPIPE : s->state == SESSION_CONNECTING ? -EAGAIN : -ENOTCONN;

@@ -134,9 +134,11 @@ int ioctl(int fd, unsigned long what, ...) {
   if ((what != FIONREAD && what != SIOCOUTQ) || !ldp_is_session(fd)) return LIBC(ioctl)(fd, what, argument);
   vcl_lock();
   worker_drain();
+  if (ldp_is_session(fd)) share_wait(ldp_session(fd));
   struct session *s = ldp_session(fd);
   int n = 0, error = s != NULL && s->state == SESSION_LISTENING && !s->datagram ? EINVAL : 0;
   if (s != NULL && s->datagram) n = what == FIONREAD ? datagram_next_length(s) : 0;
+  else if (s != NULL && s->shared) n = what == FIONREAD ? share_readable(s) : share_written(s);
   else if (s != NULL && s->end != NULL) n = what == FIONREAD ? fifo_used(&s->rx) : fifo_queued(&s->tx);
   vcl_unlock();
   if (s == NULL) return LIBC(ioctl)(fd, what, argument);

@@ -133,6 +133,8 @@ static int poll_sessions(struct pollfd *fds, nfds_t count, int timeout_ms, struc
   int64_t deadline = timeout_ms < 0 ? -1 : ldp_now_ms() + timeout_ms;
   int ready = 0, error = 0;
   vcl_lock();
+  for (nfds_t i = 0; i < count; i++)
+    if (ldp_is_session(fds[i].fd)) share_wait(ldp_session(fds[i].fd));
   for (;;) {
     int others = 0;
     worker_drain();

@@ -2,7 +2,10 @@
 #define _GNU_SOURCE
 #include "vcl.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -11,6 +14,9 @@
 
 #define PAGE 4096u
 #define LARGE_ORDER 4u
+/* Of an arena that another process is in. It is there for some instructions; nobody waits for one that is stopped. */
+#define LOCK_TRIES 2000
+#define LOCK_PATIENT_TRIES 200
 #ifndef F_GET_SEALS
 #define F_GET_SEALS 1034
 #define F_SEAL_SHRINK 2
@@ -183,61 +189,78 @@ bool queue_arm(struct queue_consumer *q) {
 
 /* --- chunks --- */
 
+static int32_t *chunk_entry(const struct segment *s, uint32_t page) {
+  return s->words + s->table_offset / 4 + (page - s->arena_first_page) * CHUNK_ENTRY_WORDS;
+}
+
 void arena_init(struct arena *a, struct segment *s, uint32_t side) {
   memset(a, 0, sizeof *a);
   a->segment = s;
-  a->side = side;
-  a->first_page = a->next_page = s->arena_first_page + side * s->arena_pages;
+  a->words = s->words + (side == 0 ? HEADER_ARENA0 : HEADER_ARENA1);
+  a->used_pages = s->words + (side == 0 ? HEADER_USED_PAGES0 : HEADER_USED_PAGES1);
+  a->first_page = s->arena_first_page + side * s->arena_pages;
   a->end_page = a->first_page + s->arena_pages;
 }
 
-void arena_free(struct arena *a) {
-  free(a->free_small);
-  free(a->free_large);
-  a->free_small = a->free_large = NULL;
-}
-
-static void push(uint32_t **list, uint32_t *count, uint32_t *room, uint32_t page) {
-  if (*count == *room) {
-    uint32_t wanted = *room == 0 ? 64 : *room * 2;
-    uint32_t *grown = realloc(*list, wanted * sizeof **list);
-    /* The page is lost to this segment, and nothing else. */
-    if (grown == NULL) return;
-    *list = grown;
-    *room = wanted;
+/* What an arena knows is in the segment: after fork it is that of several processes. One that dies in it loses a page at most. */
+static bool arena_lock(struct arena *a) {
+  int32_t self = ldp_pid(), *lock = a->words + ARENA_LOCK;
+  for (int tries = 0; tries < LOCK_TRIES; tries++) {
+    int32_t holder = 0;
+    if (__atomic_compare_exchange_n(lock, &holder, self, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) return true;
+    if (tries % 16 == 15 && kill(holder, 0) < 0 && errno == ESRCH &&
+        __atomic_compare_exchange_n(lock, &holder, self, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+      return true;
+    if (tries < LOCK_PATIENT_TRIES) sched_yield();
+    else usleep(100);
   }
-  (*list)[(*count)++] = page;
+  return false;
 }
 
-static void count_pages(struct arena *a, int32_t pages) {
-  a->used += pages;
-  a->segment->words[a->side == 0 ? HEADER_USED_PAGES0 : HEADER_USED_PAGES1] = a->used;
+static void arena_unlock(struct arena *a) { store(a->words + ARENA_LOCK, 0); }
+
+static bool in_arena(const struct arena *a, uint32_t page, uint32_t order) {
+  return page >= a->first_page && page + (1u << order) <= a->end_page;
+}
+
+/* Free pages are chained through the chunk table. A chain that leads out of the arena ends there. */
+static uint32_t pop(struct arena *a, int list, uint32_t order) {
+  uint32_t page = a->words[list];
+  if (page == 0) return 0;
+  if (!in_arena(a, page, order)) {
+    a->words[list] = 0;
+    return 0;
+  }
+  a->words[list] = chunk_entry(a->segment, page)[CHUNK_NEXT];
+  return page;
+}
+
+static void push(struct arena *a, int list, uint32_t page) {
+  chunk_entry(a->segment, page)[CHUNK_NEXT] = a->words[list];
+  a->words[list] = page;
 }
 
 /* A page, or 0. */
 static uint32_t arena_alloc(struct arena *a, uint32_t order) {
-  uint32_t page = 0;
-  if (order == LARGE_ORDER && a->large_count > 0) page = a->free_large[--a->large_count];
-  else if (order == 0 && a->small_count > 0) page = a->free_small[--a->small_count];
-  else if (a->next_page + (1u << order) <= a->end_page) {
-    page = a->next_page;
-    a->next_page += 1u << order;
-  } else if (order == 0 && a->large_count > 0) {
-    page = a->free_large[--a->large_count];
-    for (uint32_t i = 1; i < 1u << LARGE_ORDER; i++) push(&a->free_small, &a->small_count, &a->small_room, page + i);
-  }
-  if (page != 0) count_pages(a, 1 << order);
+  if (!arena_lock(a)) return 0;
+  uint32_t next = a->words[ARENA_NEXT_PAGE] == 0 ? a->first_page : (uint32_t)a->words[ARENA_NEXT_PAGE];
+  uint32_t page = pop(a, order > 0 ? ARENA_FREE_LARGE : ARENA_FREE_SMALL, order);
+  if (page == 0 && in_arena(a, next, order)) {
+    page = next;
+    a->words[ARENA_NEXT_PAGE] = next + (1u << order);
+  } else if (page == 0 && order == 0 && (page = pop(a, ARENA_FREE_LARGE, LARGE_ORDER)) != 0)
+    for (uint32_t i = 1; i < 1u << LARGE_ORDER; i++) push(a, ARENA_FREE_SMALL, page + i);
+  if (page != 0) *a->used_pages += 1 << order;
+  arena_unlock(a);
   return page;
 }
 
+/* Where that is not possible the page is lost to this segment, and nothing else. */
 static void arena_release(struct arena *a, uint32_t page, uint32_t order) {
-  count_pages(a, -(1 << order));
-  if (order == 0) push(&a->free_small, &a->small_count, &a->small_room, page);
-  else push(&a->free_large, &a->large_count, &a->large_room, page);
-}
-
-static int32_t *chunk_entry(const struct segment *s, uint32_t page) {
-  return s->words + s->table_offset / 4 + (page - s->arena_first_page) * CHUNK_ENTRY_WORDS;
+  if (!arena_lock(a)) return;
+  *a->used_pages -= 1 << order;
+  push(a, order > 0 ? ARENA_FREE_LARGE : ARENA_FREE_SMALL, page);
+  arena_unlock(a);
 }
 
 /* --- the writing end --- */
@@ -246,6 +269,43 @@ void fifo_producer_init(struct fifo_producer *f, struct arena *a, int32_t *heade
   memset(f, 0, sizeof *f);
   f->arena = a;
   f->header = header;
+}
+
+static bool add_chunk(struct fifo_producer *f, struct chunk chunk) {
+  if (f->count == f->room) {
+    uint32_t wanted = f->room == 0 ? 8 : f->room * 2;
+    struct chunk *grown = realloc(f->chunks, wanted * sizeof *grown);
+    if (grown == NULL) return false;
+    f->chunks = grown;
+    f->room = wanted;
+  }
+  f->chunks[f->count++] = chunk;
+  return true;
+}
+
+void fifo_producer_resume(struct fifo_producer *f) {
+  f->head = load(f->header + FIFO_HEAD);
+  f->tail = load(f->header + FIFO_TAIL);
+  f->count = f->tail_chunk = 0;
+  f->corrupted = f->tail - f->head > f->arena->segment->arena_pages * PAGE;
+  for (uint32_t page = load(f->header + FIFO_OLDEST_CHUNK); page != 0 && !f->corrupted;) {
+    const int32_t *entry = in_arena(f->arena, page, 0) ? chunk_entry(f->arena->segment, page) : NULL;
+    const struct chunk *last = f->count == 0 ? NULL : &f->chunks[f->count - 1];
+    uint32_t start = entry == NULL ? 0 : entry[CHUNK_START], order = entry == NULL ? 0 : entry[CHUNK_ORDER];
+    bool follows = last == NULL || start == last->start + (PAGE << last->order);
+    f->corrupted = entry == NULL || (order != 0 && order != LARGE_ORDER) || !in_arena(f->arena, page, order) || !follows ||
+                   f->count >= f->arena->segment->arena_pages || !add_chunk(f, (struct chunk){page, start, order});
+    if (!f->corrupted) page = load(entry + CHUNK_NEXT);
+  }
+  while (!f->corrupted && f->tail_chunk + 1 < f->count && (int32_t)(f->tail - f->chunks[f->tail_chunk + 1].start) >= 0) f->tail_chunk++;
+  if (f->count == 0 && f->tail != 0) f->corrupted = true;
+}
+
+void fifo_producer_forget(struct fifo_producer *f) {
+  free(f->chunks);
+  f->chunks = NULL;
+  f->count = f->room = 0;
+  f->corrupted = true;
 }
 
 void fifo_producer_release(struct fifo_producer *f) {
@@ -266,11 +326,10 @@ static void load_head(struct fifo_producer *f) {
   f->head = head;
   /* A chunk is free only when the consumer is inside the next one: until then it may still follow this one's link. */
   uint32_t gone = 0;
-  while (gone < f->tail_chunk && (int32_t)(head - f->chunks[gone + 1].start) > 0) {
-    arena_release(f->arena, f->chunks[gone].page, f->chunks[gone].order);
-    gone++;
-  }
+  while (gone < f->tail_chunk && (int32_t)(head - f->chunks[gone + 1].start) > 0) gone++;
   if (gone == 0) return;
+  store(f->header + FIFO_OLDEST_CHUNK, f->chunks[gone].page);
+  for (uint32_t i = 0; i < gone; i++) arena_release(f->arena, f->chunks[i].page, f->chunks[i].order);
   f->count -= gone;
   f->tail_chunk -= gone;
   memmove(f->chunks, f->chunks + gone, f->count * sizeof *f->chunks);
@@ -292,26 +351,25 @@ uint32_t fifo_free(struct fifo_producer *f) {
 }
 
 static bool grow(struct fifo_producer *f, size_t need) {
-  if (f->count == f->room) {
-    uint32_t wanted = f->room == 0 ? 8 : f->room * 2;
-    struct chunk *grown = realloc(f->chunks, wanted * sizeof *grown);
-    if (grown == NULL) return false;
-    f->chunks = grown;
-    f->room = wanted;
-  }
   uint32_t order = need > PAGE ? LARGE_ORDER : 0;
   uint32_t page = arena_alloc(f->arena, order);
   if (page == 0 && order > 0) page = arena_alloc(f->arena, order = 0);
   if (page == 0) return false;
   struct chunk *last = f->count == 0 ? NULL : &f->chunks[f->count - 1];
-  uint32_t start = last == NULL ? f->tail : last->start + (PAGE << last->order);
+  uint32_t start = last == NULL ? f->tail : last->start + (PAGE << last->order), before = last == NULL ? 0 : last->page;
+  if (!add_chunk(f, (struct chunk){page, start, order})) {
+    arena_release(f->arena, page, order);
+    return false;
+  }
   int32_t *entry = chunk_entry(f->arena->segment, page);
   entry[CHUNK_NEXT] = 0;
   entry[CHUNK_START] = start;
   entry[CHUNK_ORDER] = order;
-  if (last == NULL) store(f->header + FIFO_FIRST_CHUNK, page);
-  else store(chunk_entry(f->arena->segment, last->page) + CHUNK_NEXT, page);
-  f->chunks[f->count++] = (struct chunk){page, start, order};
+  if (before != 0) store(chunk_entry(f->arena->segment, before) + CHUNK_NEXT, page);
+  else {
+    store(f->header + FIFO_OLDEST_CHUNK, page);
+    store(f->header + FIFO_FIRST_CHUNK, page);
+  }
   return true;
 }
 
@@ -381,6 +439,33 @@ void fifo_consumer_init(struct fifo_consumer *f, struct segment *s, int32_t *hea
   f->end_page = f->first_page + s->arena_pages;
 }
 
+void fifo_consumer_resume(struct fifo_consumer *f) {
+  uint32_t page = load(f->header + FIFO_HEAD_CHUNK);
+  f->head = f->tail = load(f->header + FIFO_HEAD);
+  f->page = f->start = f->bytes = 0;
+  f->corrupted = page == 0 ? f->head != 0 : page < f->first_page || page >= f->end_page;
+  if (page == 0 || f->corrupted) return;
+  const int32_t *entry = chunk_entry(f->segment, page);
+  uint32_t order = entry[CHUNK_ORDER];
+  f->page = page;
+  f->start = entry[CHUNK_START];
+  f->bytes = order <= MAX_CHUNK_ORDER ? PAGE << order : 0;
+  f->corrupted = f->bytes == 0 || page + (1u << order) > f->end_page || f->head - f->start > f->bytes;
+}
+
+uint32_t fifo_level(const int32_t *header) { return (uint32_t)load(header + FIFO_TAIL) - (uint32_t)load(header + FIFO_HEAD); }
+
+/* --- of several processes --- */
+
+bool slot_enter(int32_t *header, int32_t worker) {
+  return __atomic_compare_exchange_n(header + FIFO_OWNER, &(int32_t){worker}, worker | OWNER_BUSY, false, __ATOMIC_SEQ_CST,
+                                     __ATOMIC_SEQ_CST);
+}
+
+void slot_leave(int32_t *header, int32_t worker) { store(header + FIFO_OWNER, worker); }
+
+/* --- bytes --- */
+
 uint32_t fifo_used(struct fifo_consumer *f) {
   uint32_t tail = load(f->header + FIFO_TAIL);
   if (tail - f->head > f->segment->arena_pages * PAGE || tail - f->head < f->tail - f->head) f->corrupted = true;
@@ -427,7 +512,10 @@ size_t fifo_read(struct fifo_consumer *f, void *data, size_t length, bool peek) 
     f->page = before.page;
     f->start = before.start;
     f->bytes = before.bytes;
-  } else if (done > 0) store(f->header + FIFO_HEAD, f->head = head);
+  } else if (done > 0) {
+    f->header[FIFO_HEAD_CHUNK] = f->page;
+    store(f->header + FIFO_HEAD, f->head = head);
+  }
   return done;
 }
 

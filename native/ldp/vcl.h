@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "constants.h"
 
@@ -20,6 +21,8 @@
 int kernel_close(int fd);
 /* A descriptor of the library itself: moved out of the way of the program's, which cannot close it. */
 int internal_fd(int fd);
+/* Of this process, without a system call. */
+pid_t ldp_pid(void);
 
 /* --- segments (segment.c) --- */
 
@@ -48,12 +51,11 @@ struct queue_consumer {
   struct ring io, control;
 };
 
-/* Pages of one side of a segment, in chunks of 4 KB and 64 KB. */
+/* Pages of one side of a segment, in chunks of 4 KB and 64 KB. What is free stands in the segment: several processes may use it. */
 struct arena {
   struct segment *segment;
-  uint32_t side, first_page, next_page, end_page, used;
-  uint32_t *free_small, *free_large;
-  uint32_t small_count, large_count, small_room, large_room;
+  uint32_t first_page, end_page;
+  int32_t *words, *used_pages;
 };
 
 struct chunk {
@@ -94,10 +96,14 @@ bool queue_take_want_room(struct queue_consumer *queue);
 bool queue_arm(struct queue_consumer *queue);
 
 void arena_init(struct arena *arena, struct segment *segment, uint32_t side);
-void arena_free(struct arena *arena);
 
 void fifo_producer_init(struct fifo_producer *fifo, struct arena *arena, int32_t *header);
+/* Gives all chunks back. */
 void fifo_producer_release(struct fifo_producer *fifo);
+/* What is known of it here is void; the chunks stay. */
+void fifo_producer_forget(struct fifo_producer *fifo);
+/* Goes on where another process has stopped. */
+void fifo_producer_resume(struct fifo_producer *fifo);
 size_t fifo_write(struct fifo_producer *fifo, const void *data, size_t length);
 /* Both, visible together, or nothing. */
 bool fifo_write_pair(struct fifo_producer *fifo, const void *head, size_t head_length, const void *data, size_t length);
@@ -110,11 +116,18 @@ bool fifo_raise_event(struct fifo_producer *fifo);
 bool fifo_want_room(struct fifo_producer *fifo, uint32_t threshold);
 
 void fifo_consumer_init(struct fifo_consumer *fifo, struct segment *segment, int32_t *header, uint32_t producer_side);
+void fifo_consumer_resume(struct fifo_consumer *fifo);
 uint32_t fifo_used(struct fifo_consumer *fifo);
+/* Bytes in a FIFO that is another process's. */
+uint32_t fifo_level(const int32_t *header);
 /* `data` NULL: throws them away. */
 size_t fifo_read(struct fifo_consumer *fifo, void *data, size_t length, bool peek);
 void fifo_clear_event(struct fifo_consumer *fifo);
 bool fifo_should_notify(struct fifo_consumer *fifo);
+
+/* Of several processes with the slot, this worker's is the one that may use it, and does until it leaves. `header`: what this side writes. */
+bool slot_enter(int32_t *header, int32_t worker);
+void slot_leave(int32_t *header, int32_t worker);
 
 /* --- sessions (worker.c) --- */
 
@@ -132,6 +145,8 @@ struct segment_end {
   struct session **sessions;
   uint32_t in_use;
   bool deleted;
+  /* For the bytes of sessions that were another process's before: their events come and go elsewhere. */
+  bool borrowed;
   struct segment_end *next;
 };
 
@@ -169,8 +184,15 @@ struct session {
   bool kernel_bound;
   int backlog;
   int32_t context, stack_index, stack_generation;
-  struct segment_end *end;
-  uint32_t slot;
+  /* Where its events come and go, and where its bytes are: the same, until it has been handed to another process on either side. */
+  struct segment_end *end, *memory;
+  uint32_t slot, memory_slot;
+  /* Several processes hold it (share.c): this one is the one that uses it; does right now; has asked to be. */
+  bool shared, owned, inside, claimed;
+  /* What was written is in memory that this process manages. */
+  bool home;
+  int64_t taken_ms;
+  uint64_t inode;
   struct fifo_consumer rx;
   struct fifo_producer tx;
   /* Count events, for edge-triggered watchers. */
@@ -243,7 +265,8 @@ extern unsigned worker_bells_version;
 void worker_empty_bells(void);
 /* The longest sleep, in milliseconds: something must be tried again. -1: no limit. */
 int worker_patience(void);
-/* In the child, and in the parent. */
+/* Around fork: before it, and in the child and in the parent. */
+void worker_before_fork(void);
 void worker_after_fork(void);
 void worker_forked(void);
 /* What makes a program after exec a worker of the same application: it shares the listeners. */
@@ -255,6 +278,52 @@ void worker_ticket(struct ticket *ticket);
 void worker_use_ticket(const struct ticket *ticket);
 /* As the kernel does with the sockets of a process that ends. */
 void worker_close_all(void);
+
+/* --- between worker.c and share.c --- */
+
+extern struct session *worker_sessions;
+int32_t worker_index(void);
+/* The stack is there, and this process is attached to it. */
+bool worker_is_attached(void);
+int worker_socket(void);
+/* A request about a session. `context`: 0, or what the request says there. */
+void worker_request(int type, const struct session *session, int32_t context, int32_t flags);
+void worker_send(const int32_t *message);
+void session_add_name(struct session *session);
+struct segment_end *worker_find_end(const int32_t *message);
+void end_release(struct segment_end *end);
+/* It is in no slot any more. */
+void session_leave_events(struct session *session);
+/* From now on its events come and go there. */
+bool session_enter_events(struct session *session, struct segment_end *end, uint32_t slot);
+
+/* --- sessions of several processes (share.c) --- */
+
+/* The socket on which the stack knows a process to come; -1: there is nothing to hold, or no stack. Every session of `each` is held. */
+int share_make_heir(bool (*each)(const struct session *session));
+/* Before fork; in the parent; in the child, and there for each session. */
+void share_before_fork(void);
+void share_forked(void);
+void share_born(void);
+void share_session_after_fork(struct session *session);
+/* After exec: the socket that this process was born with. */
+void share_use_heir(int socket);
+bool share_is_heir(void);
+/* -1: none. */
+int share_take_heir(void);
+/* The stack knows nothing of what this process was born with. */
+void share_lost(void);
+/* 0: it may be used until share_leave; else an errno, EAGAIN when it has been asked for. `now`: there is something to do. */
+int share_enter(struct session *session, bool now);
+void share_leave(struct session *session);
+/* Waits for what this process has never used to become its own. */
+void share_wait(struct session *session);
+/* Of what another process uses: bytes to read, bytes that are not read by the peer, and room. */
+uint32_t share_readable(const struct session *session);
+uint32_t share_written(const struct session *session);
+uint32_t share_room(const struct session *session);
+void share_close(struct session *session);
+void share_notice(struct session *session, const int32_t *message);
 
 /* --- datagrams (datagram.c) --- */
 
@@ -287,16 +356,21 @@ bool same_endpoint(const struct endpoint *a, const struct endpoint *b);
 
 struct attachment {
   int socket, stack_fd, bell_fd;
-  int app_index;
+  int app_index, worker_index;
   char token[80];
   struct segment segment;
 };
 
+/* As what: a new application; another worker of the application of the attachment; what the stack was told to expect on that socket. */
+enum attach_as { ATTACH_NEW, ATTACH_WORKER, ATTACH_HEIR };
+
 /* A connection to the stack, on which nothing has been asked yet; -1: there is none. */
 int connect_stack(void);
-/* NULL, or why not. `again`: as another worker of the application of `attachment`. `socket`: connected before, or -1. */
-const char *attach(struct attachment *attachment, bool again, int socket);
-/* The next segment that the stack has sent: 1, and fills; 0: none; -1: the stack has gone. */
+/* NULL, or why not. `socket`: connected before, or -1. */
+const char *attach(struct attachment *attachment, enum attach_as as, int socket);
+/* Tells the stack of the socket of a process to come; false when it does not listen. */
+bool send_heir(int socket, int id, int heir);
+/* The next segment that the stack has sent: 1, and fills; 0: none; -1: the stack has gone. Without bells (-1) it is for bytes only. */
 int receive_segment(int socket, int32_t *id, uint32_t *side, int fds[3]);
 
 #endif

@@ -13,6 +13,8 @@
 #include <unistd.h>
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+/* By this thread; by it for a fork. */
+static __thread bool locked, locks_fork;
 static struct attachment attachment;
 static bool attached, gone, was_attached;
 /* Connected right after the fork: a worker that drops its privileges cannot do it later. */
@@ -24,7 +26,7 @@ static struct segment_end *ends;
 static int bells = -1;
 unsigned worker_bells_version;
 /* All that the stack or the application knows of. */
-static struct session *sessions;
+struct session *worker_sessions;
 static int32_t next_context = 1;
 /* Something was raised since the lock was taken; a bell was emptied. */
 static bool raised, rung;
@@ -45,7 +47,10 @@ static uint16_t take_up_port;
 #define BUCKETS 4096
 static struct session *by_name[BUCKETS], *by_context[BUCKETS];
 
-void vcl_lock(void) { pthread_mutex_lock(&mutex); }
+void vcl_lock(void) {
+  pthread_mutex_lock(&mutex);
+  locked = true;
+}
 
 void vcl_tell(void) {
   if (rung && ldp_somebody_sleeps()) {
@@ -60,6 +65,7 @@ void vcl_tell(void) {
 
 void vcl_unlock(void) {
   vcl_tell();
+  locked = false;
   pthread_mutex_unlock(&mutex);
 }
 
@@ -79,9 +85,13 @@ int vcl_ready(void) {
     leave_stack();
     was_attached = false;
   }
-  const char *error = attach(&attachment, was_attached, prepared);
+  bool heir = share_is_heir();
+  const char *error = heir ? attach(&attachment, ATTACH_HEIR, share_take_heir()) : "";
+  if (heir && error != NULL) share_lost();
+  if (error != NULL) error = attach(&attachment, was_attached ? ATTACH_WORKER : ATTACH_NEW, prepared);
+  else if (prepared >= 0) kernel_close(prepared);
   /* The application of the parent, or of the program before exec, may be gone. */
-  if (error != NULL && was_attached) error = attach(&attachment, false, -1);
+  if (error != NULL && was_attached) error = attach(&attachment, ATTACH_NEW, -1);
   prepared = -1;
   if (error != NULL) {
     if (!told) fprintf(stderr, "sluice: %s\n", error);
@@ -97,6 +107,12 @@ int vcl_ready(void) {
   queue_consumer_init(&from_stack, &attachment.segment, 0);
   return 0;
 }
+
+bool worker_is_attached(void) { return attached && !gone; }
+
+int32_t worker_index(void) { return attachment.worker_index; }
+
+int worker_socket(void) { return attachment.socket; }
 
 void worker_ticket(struct ticket *ticket) {
   memset(ticket, 0, sizeof *ticket);
@@ -147,6 +163,18 @@ static void request(int type, const struct session *s, int32_t flags, bool lazy)
   send_message(m, lazy);
 }
 
+void worker_send(const int32_t *message) { send_message(message, false); }
+
+void worker_request(int type, const struct session *s, int32_t context, int32_t flags) {
+  int32_t m[CONTROL_ELEMENT_WORDS] = {0};
+  m[MESSAGE_TYPE] = type;
+  m[MESSAGE_CONTEXT] = context;
+  m[MESSAGE_SESSION] = s->stack_index;
+  m[MESSAGE_GENERATION] = s->stack_generation;
+  m[MESSAGE_FLAGS] = flags;
+  send_message(m, false);
+}
+
 static void send_attribute(const struct session *s, int attribute) {
   int32_t m[CONTROL_ELEMENT_WORDS] = {0};
   m[MESSAGE_TYPE] = REQUEST_ATTRIBUTE;
@@ -178,6 +206,10 @@ static int32_t proto_of(const struct session *s) { return (s->datagram ? PROTO_U
 static void set_name(struct session *s, const int32_t *m) {
   s->stack_index = m[MESSAGE_SESSION];
   s->stack_generation = m[MESSAGE_GENERATION];
+  session_add_name(s);
+}
+
+void session_add_name(struct session *s) {
   struct session **bucket = &by_name[(uint32_t)s->stack_index % BUCKETS];
   s->name_next = *bucket;
   *bucket = s;
@@ -226,16 +258,16 @@ struct session *session_create(int family, bool datagram) {
   s->datagram = datagram;
   s->local.is_v4 = s->remote.is_v4 = family == AF_INET;
   s->stack_index = -1;
-  s->next = sessions;
-  if (sessions != NULL) sessions->previous = s;
-  return sessions = s;
+  s->next = worker_sessions;
+  if (worker_sessions != NULL) worker_sessions->previous = s;
+  return worker_sessions = s;
 }
 
 void session_forget(struct session *s) {
   drop_name(s);
   drop_context(s);
   if (s->previous != NULL) s->previous->next = s->next;
-  else sessions = s->next;
+  else worker_sessions = s->next;
   if (s->next != NULL) s->next->previous = s->previous;
   free(s);
 }
@@ -272,7 +304,7 @@ int session_listen(struct session *s, int backlog) {
 static void take_up_listeners(uint16_t port, bool now) {
   if (!some_passive) return;
   some_passive = false;
-  for (struct session *s = sessions; s != NULL; s = s->next) {
+  for (struct session *s = worker_sessions; s != NULL; s = s->next) {
     if (s->state != SESSION_LISTENING || s->used || s->datagram) continue;
     bool alone = !has_forked && (fcntl(s->fd, F_GETFD) & FD_CLOEXEC) != 0;
     if (s->local.port == port && (now || alone)) session_take_up(s);
@@ -283,7 +315,20 @@ static void take_up_listeners(uint16_t port, bool now) {
   }
 }
 
-void worker_forked(void) { has_forked = true; }
+/* A handler of a signal that came in the middle of something forks alone: its child starts without connections. */
+void worker_before_fork(void) {
+  if (locked) return;
+  vcl_lock();
+  locks_fork = true;
+  share_before_fork();
+}
+
+void worker_forked(void) {
+  share_forked();
+  has_forked = true;
+  if (locks_fork) vcl_unlock();
+  locks_fork = false;
+}
 
 int session_connect(struct session *s) {
   int32_t m[CONTROL_ELEMENT_WORDS] = {0};
@@ -362,7 +407,8 @@ void session_close(struct session *s) {
     drop_waiting(s);
     request(REQUEST_UNLISTEN, s, 0, false);
     session_forget(s);
-  } else if (s->end != NULL) {
+  } else if (s->shared && state == SESSION_READY && s->stack_index >= 0 && !gone) share_close(s);
+  else if (s->end != NULL) {
     bool reset = s->reset_on_close || (!s->datagram && fifo_used(&s->rx) > 0);
     request(REQUEST_CLOSE, s, reset ? MESSAGE_FLAG_RESET : 0, false);
     /* The stack says when both sides are done with the slot. */
@@ -400,14 +446,14 @@ int session_shutdown_write(struct session *s) {
 /* --- bytes --- */
 
 void session_has_read(struct session *s) {
-  if (fifo_should_notify(&s->rx)) queue_send_io(&s->end->to_peer, s->slot << 2 | IO_EVENT_ROOM);
+  if (!s->end->borrowed && fifo_should_notify(&s->rx)) queue_send_io(&s->end->to_peer, s->slot << 2 | IO_EVENT_ROOM);
 }
 
 void session_has_written(struct session *s) {
-  if (fifo_raise_event(&s->tx)) queue_send_io(&s->end->to_peer, s->slot << 2 | IO_EVENT_DATA);
+  if (!s->end->borrowed && fifo_raise_event(&s->tx)) queue_send_io(&s->end->to_peer, s->slot << 2 | IO_EVENT_DATA);
 }
 
-ssize_t session_read(struct session *s, void *data, size_t length, bool peek) {
+static ssize_t read_own(struct session *s, void *data, size_t length, bool peek) {
   if (s->end == NULL) return s->error != 0 ? -s->error : s->state == SESSION_CONNECTING ? -EAGAIN : s->read_closed ? 0 : -ENOTCONN;
   size_t n = fifo_read(&s->rx, data, length, peek);
   if (n > 0) {
@@ -420,13 +466,22 @@ ssize_t session_read(struct session *s, void *data, size_t length, bool peek) {
   return s->read_closed ? 0 : -EAGAIN;
 }
 
+ssize_t session_read(struct session *s, void *data, size_t length, bool peek) {
+  if (!s->shared) return read_own(s, data, length, peek);
+  int error = share_enter(s, share_readable(s) > 0 || s->read_closed);
+  if (error != 0) return -error;
+  ssize_t n = read_own(s, data, length, peek);
+  share_leave(s);
+  return n;
+}
+
 /* A full FIFO is worth writing to again when a quarter of it is free. */
 static bool want_room(struct session *s) { return fifo_want_room(&s->tx, fifo_size(&s->tx) / 4); }
 
 /* There is room, but no memory: nobody tells when there is, so it is tried again. */
 void session_starve(struct session *s) { s->starved = some_starved = true; }
 
-ssize_t session_write(struct session *s, const void *data, size_t length) {
+static ssize_t write_own(struct session *s, const void *data, size_t length) {
   if (s->state == SESSION_CONNECTING) return -EAGAIN;
   if (s->error != 0) return -s->error;
   if (s->write_shut || s->peer_closed) return -EPIPE;
@@ -443,40 +498,63 @@ ssize_t session_write(struct session *s, const void *data, size_t length) {
   return -ECONNRESET;
 }
 
-size_t session_room(struct session *s) {
+ssize_t session_write(struct session *s, const void *data, size_t length) {
+  if (!s->shared) return write_own(s, data, length);
+  int error = share_enter(s, true);
+  if (error != 0) return -error;
+  ssize_t n = write_own(s, data, length);
+  share_leave(s);
+  return n;
+}
+
+static size_t own_room(struct session *s) {
   if (s->end == NULL || s->starved) return 0;
   size_t room = fifo_free(&s->tx);
   return room > 0 || !want_room(s) ? room : fifo_free(&s->tx);
 }
 
-short session_readiness(struct session *s) {
+size_t session_room(struct session *s) {
+  if (!s->shared) return own_room(s);
+  if (share_enter(s, true) != 0) return 0;
+  size_t room = own_room(s);
+  share_leave(s);
+  return room;
+}
+
+static short stream_readiness(struct session *s, bool readable, bool writable) {
   short mask = 0;
+  if (s->error != 0) mask |= POLLERR | POLLHUP | POLLIN | POLLOUT;
+  if (s->read_closed) mask |= POLLIN | POLLRDHUP;
+  if (readable) mask |= POLLIN;
+  if (s->peer_closed) mask |= POLLOUT | POLLHUP;
+  else if (s->read_closed && s->write_shut) mask |= POLLHUP;
+  if (s->write_shut || s->peer_closed || writable) mask |= POLLOUT;
+  return mask;
+}
+
+short session_readiness(struct session *s) {
   if (s->datagram) return datagram_readiness(s);
   if (s->state == SESSION_LISTENING) return s->accept_head != NULL ? POLLIN : 0;
   if (s->state == SESSION_CONNECTING) return 0;
   if (s->state < SESSION_CONNECTING && s->error == 0) return s->inherited ? 0 : POLLOUT | POLLHUP;
-  if (s->error != 0) mask |= POLLERR | POLLHUP | POLLIN | POLLOUT;
-  if (s->read_closed) mask |= POLLIN | POLLRDHUP;
-  if (s->end != NULL && fifo_used(&s->rx) > 0) mask |= POLLIN;
-  if (s->peer_closed) mask |= POLLOUT | POLLHUP;
-  else if (s->read_closed && s->write_shut) mask |= POLLHUP;
-  if (s->write_shut || s->peer_closed) mask |= POLLOUT;
-  else if (session_room(s) > 0) mask |= POLLOUT;
+  if (s->shared && share_enter(s, false) != 0) return stream_readiness(s, share_readable(s) > 0, share_room(s) > 0);
+  bool writable = !s->write_shut && !s->peer_closed && own_room(s) > 0;
+  short mask = stream_readiness(s, s->end != NULL && fifo_used(&s->rx) > 0, writable);
+  if (s->shared) share_leave(s);
   return mask;
 }
 
 /* --- segments --- */
 
 static void end_free(struct segment_end *end) {
-  kernel_close(end->to_peer.ring_fd);
+  if (end->to_peer.ring_fd >= 0) kernel_close(end->to_peer.ring_fd);
   if (end->bell_fd >= 0) kernel_close(end->bell_fd);
-  arena_free(&end->arena);
   segment_detach(&end->segment);
   free(end->sessions);
   free(end);
 }
 
-static void end_release(struct segment_end *end) {
+void end_release(struct segment_end *end) {
   if (!end->deleted || end->in_use > 0) return;
   for (struct segment_end **at = &ends; *at != NULL; at = &(*at)->next) {
     if (*at != end) continue;
@@ -502,13 +580,14 @@ static void fetch_segments(void) {
     if (error != NULL) {
       if (end != NULL) segment_detach(&end->segment);
       free(end);
-      kernel_close(fds[1]);
+      if (fds[1] >= 0) kernel_close(fds[1]);
       if (fds[2] >= 0) kernel_close(fds[2]);
       continue;
     }
     end->id = id;
     end->side = side;
     end->bell_fd = fds[2];
+    end->borrowed = fds[1] < 0;
     arena_init(&end->arena, &end->segment, side);
     queue_producer_init(&end->to_peer, &end->segment, side, fds[1]);
     queue_consumer_init(&end->from_peer, &end->segment, 1 - side);
@@ -519,7 +598,7 @@ static void fetch_segments(void) {
   if (got < 0) stack_gone();
 }
 
-static struct segment_end *find_end(const int32_t *m) {
+struct segment_end *worker_find_end(const int32_t *m) {
   uint32_t side = (m[MESSAGE_FLAGS] & MESSAGE_FLAG_SIDE) != 0;
   for (int attempt = 0; attempt < 2; attempt++) {
     for (struct segment_end *end = ends; end != NULL; end = end->next)
@@ -529,9 +608,31 @@ static struct segment_end *find_end(const int32_t *m) {
   return NULL;
 }
 
+bool session_enter_events(struct session *s, struct segment_end *end, uint32_t slot) {
+  if (end == NULL || end->borrowed || slot >= end->segment.slots || end->sessions[slot] != NULL) return false;
+  s->end = end;
+  s->slot = slot;
+  end->sessions[slot] = s;
+  if (end != s->memory) end->in_use++;
+  return true;
+}
+
+void session_leave_events(struct session *s) {
+  struct segment_end *end = s->end;
+  if (end == NULL) return;
+  if (end->sessions[s->slot] == s) end->sessions[s->slot] = NULL;
+  s->end = NULL;
+  if (end == s->memory) return;
+  end->in_use--;
+  end_release(end);
+}
+
 static bool join(struct session *s, const int32_t *m, struct segment_end *end) {
   uint32_t slot = m[MESSAGE_SLOT];
-  if (slot >= end->segment.slots || end->sessions[slot] != NULL) return false;
+  if (!session_enter_events(s, end, slot)) return false;
+  s->memory = end;
+  s->memory_slot = slot;
+  s->home = s->owned = true;
   drop_context(s);
   set_name(s, m);
   s->local.is_v4 = s->remote.is_v4 = (m[MESSAGE_FLAGS] & MESSAGE_FLAG_V4) != 0;
@@ -539,10 +640,6 @@ static bool join(struct session *s, const int32_t *m, struct segment_end *end) {
   memcpy(s->remote.words, m + MESSAGE_REMOTE, sizeof s->remote.words);
   s->local.port = (uint32_t)m[MESSAGE_PORTS] >> 16;
   s->remote.port = m[MESSAGE_PORTS] & 0xffff;
-  s->end = end;
-  s->slot = slot;
-  end->sessions[slot] = s;
-  end->in_use++;
   fifo_consumer_init(&s->rx, &end->segment, segment_fifo(&end->segment, slot, 1 - end->side), 1 - end->side);
   fifo_producer_init(&s->tx, &end->arena, segment_fifo(&end->segment, slot, end->side));
   s->state = SESSION_READY;
@@ -553,14 +650,26 @@ static bool join(struct session *s, const int32_t *m, struct segment_end *end) {
 }
 
 static void leave_slot(struct session *s) {
-  struct segment_end *end = s->end;
-  if (end == NULL) return;
+  struct segment_end *memory = s->memory;
+  if (memory == NULL) return;
   drop_name(s);
-  fifo_producer_release(&s->tx);
-  end->sessions[s->slot] = NULL;
-  end->in_use--;
-  s->end = NULL;
-  end_release(end);
+  session_leave_events(s);
+  /* What another process has written last is known from the segment only. */
+  if (s->shared && s->home && !gone) fifo_producer_resume(&s->tx);
+  if (s->home && !gone) fifo_producer_release(&s->tx);
+  else fifo_producer_forget(&s->tx);
+  s->memory = NULL;
+  memory->in_use--;
+  end_release(memory);
+}
+
+/* The session is over, and whoever used it last has left what was written in memory of this process. */
+static void give_slot_back(const struct session *s) {
+  int32_t m[CONTROL_ELEMENT_WORDS] = {0};
+  m[MESSAGE_TYPE] = REQUEST_SLOT_DONE;
+  m[MESSAGE_SEGMENT_ID] = s->memory->id;
+  m[MESSAGE_SLOT] = s->memory_slot;
+  send_message(m, true);
 }
 
 /* --- notices --- */
@@ -573,7 +682,7 @@ static void refuse(const int32_t *m) {
   answer[MESSAGE_FLAGS] = MESSAGE_FLAG_RESET;
   send_message(answer, false);
   /* It still occupies its slot until the stack has cleaned it up. */
-  struct segment_end *end = find_end(m);
+  struct segment_end *end = worker_find_end(m);
   struct session *orphan = end == NULL ? NULL : session_create(AF_INET, false);
   if (orphan == NULL) return;
   orphan->fds = 0;
@@ -603,7 +712,7 @@ static void on_connected(const int32_t *m) {
     session_fail(s, error);
     return;
   }
-  struct segment_end *end = find_end(m);
+  struct segment_end *end = worker_find_end(m);
   if (s == NULL) {
     s = find_context(m[MESSAGE_CONTEXT], SESSION_CLOSED);
     if (s != NULL && s->end == NULL) session_forget(s);
@@ -617,7 +726,7 @@ static void on_connected(const int32_t *m) {
 
 static void on_accepted(const int32_t *m) {
   struct session *listener = find_context(m[MESSAGE_CONTEXT], SESSION_LISTENING);
-  struct segment_end *end = find_end(m);
+  struct segment_end *end = worker_find_end(m);
   struct session *s = listener == NULL || end == NULL ? NULL : session_create(listener->family, listener->datagram);
   if (s != NULL) {
     memcpy(s->attributes, listener->attributes, sizeof s->attributes);
@@ -697,14 +806,19 @@ static void on_session(struct session *s, const int32_t *m) {
       if (write(attachment.stack_fd, &one, sizeof one) < 0) break;
       break;
     }
-    case NOTICE_CLEANUP:
+    case NOTICE_CLEANUP: {
+      struct session over = *s;
       leave_slot(s);
+      if (over.shared && over.home && over.memory != NULL) give_slot_back(&over);
       if (s->state == SESSION_CLOSED) session_forget(s);
       else if (s->owner != NULL) {
         datagram_unlink(s);
         session_forget(s);
       }
       break;
+    }
+    default:
+      share_notice(s, m);
   }
 }
 
@@ -720,7 +834,7 @@ static void handle(const int32_t *m) {
       on_bound(m);
       return;
     case NOTICE_DELETE_SEGMENT: {
-      struct segment_end *end = find_end(m);
+      struct segment_end *end = worker_find_end(m);
       if (end == NULL) return;
       end->deleted = true;
       end_release(end);
@@ -738,7 +852,7 @@ static void handle(const int32_t *m) {
 static void stack_gone(void) {
   if (gone) return;
   gone = true;
-  for (struct session *s = sessions, *next; s != NULL; s = next) {
+  for (struct session *s = worker_sessions, *next; s != NULL; s = next) {
     next = s->next;
     leave_slot(s);
     drop_name(s);
@@ -758,7 +872,7 @@ static void stack_gone(void) {
       session_fail(s, ENETDOWN);
     }
   }
-  for (struct session *s = sessions, *next; s != NULL; s = next) {
+  for (struct session *s = worker_sessions, *next; s != NULL; s = next) {
     next = s->next;
     s->peers = s->readable_head = s->readable_tail = s->network = NULL;
     /* Nobody has accepted it, or it was the peer of a datagram socket. */
@@ -772,7 +886,7 @@ static void listen_again(void) {
   try_again_ms = ldp_now_ms() + REATTACH_MS;
   if (vcl_ready() != 0) return;
   lost_listeners = 0;
-  for (struct session *s = sessions; s != NULL; s = s->next) {
+  for (struct session *s = worker_sessions; s != NULL; s = s->next) {
     if (!s->inherited || !s->used) continue;
     s->inherited = false;
     session_listen(s, s->backlog);
@@ -781,7 +895,7 @@ static void listen_again(void) {
 
 static void feed_starved(void) {
   some_starved = false;
-  for (struct session *s = sessions; s != NULL; s = s->next) {
+  for (struct session *s = worker_sessions; s != NULL; s = s->next) {
     if (!s->starved) continue;
     s->starved = false;
     session_raise(s, false, true);
@@ -794,7 +908,7 @@ int worker_drain(void) {
   if (lost_listeners > 0) listen_again();
   if (take_up_ms != 0 && ldp_now_ms() >= take_up_ms) {
     take_up_ms = 0;
-    for (struct session *s = sessions; s != NULL; s = s->next) {
+    for (struct session *s = worker_sessions; s != NULL; s = s->next) {
       if (s->state != SESSION_CONNECTING || s->remote.port != take_up_port) continue;
       take_up_listeners(take_up_port, true);
       break;
@@ -810,6 +924,7 @@ int worker_drain(void) {
     if (write(attachment.stack_fd, &one, sizeof one) < 0) return n;
   }
   for (struct segment_end *end = ends; end != NULL; end = end->next) {
+    if (end->borrowed) continue;
     for (int32_t event; (event = queue_take_io(&end->from_peer)) >= 0; n++) {
       uint32_t slot = (uint32_t)event >> 2;
       struct session *s = slot < end->segment.slots ? end->sessions[slot] : NULL;
@@ -829,7 +944,8 @@ int worker_drain(void) {
 bool worker_arm(void) {
   if (!attached || gone) return true;
   bool empty = queue_arm(&from_stack);
-  for (struct segment_end *end = ends; end != NULL; end = end->next) empty = queue_arm(&end->from_peer) && empty;
+  for (struct segment_end *end = ends; end != NULL; end = end->next)
+    if (!end->borrowed) empty = queue_arm(&end->from_peer) && empty;
   return empty;
 }
 
@@ -874,9 +990,10 @@ static void leave_stack(void) {
 }
 
 void worker_close_all(void) {
-  for (struct session *s = sessions, *next; s != NULL && attached && !gone; s = next) {
+  for (struct session *s = worker_sessions, *next; s != NULL && attached && !gone; s = next) {
     next = s->next;
-    if (s->end != NULL && s->state != SESSION_CLOSED) {
+    if (s->shared && s->state == SESSION_READY && s->stack_index >= 0) share_close(s);
+    else if (s->end != NULL && s->state != SESSION_CLOSED) {
       bool reset = s->reset_on_close || (!s->datagram && fifo_used(&s->rx) > 0);
       request(REQUEST_CLOSE, s, reset ? MESSAGE_FLAG_RESET : 0, false);
     }
@@ -887,19 +1004,20 @@ void worker_close_all(void) {
  * so that a child which only runs another program does not get connections. */
 void worker_after_fork(void) {
   pthread_mutex_init(&mutex, NULL);
+  locked = locks_fork = false;
   raised = some_starved = false;
   lost_listeners = 0;
   ldp_nobody_sleeps();
   ldp_forked();
   has_forked = true;
+  share_born();
   if (!attached) return;
   memset(by_name, 0, sizeof by_name);
   memset(by_context, 0, sizeof by_context);
-  for (struct session *s = sessions, *next; s != NULL; s = next) {
+  for (struct session *s = worker_sessions, *next; s != NULL; s = next) {
     next = s->next;
-    s->end = NULL;
-    s->stack_index = -1;
     s->context = 0;
+    share_session_after_fork(s);
     s->accept_head = s->accept_tail = NULL;
     s->peers = s->readable_head = s->readable_tail = s->network = NULL;
     s->owner = NULL;
@@ -909,11 +1027,11 @@ void worker_after_fork(void) {
       s->inherited = !s->datagram;
       s->used = false;
       if (s->datagram) s->error = ENOTCONN;
-    } else if (s->state >= SESSION_CONNECTING) {
+    } else if (s->state >= SESSION_CONNECTING && s->stack_index < 0) {
       s->state = SESSION_BOUND;
       session_fail(s, ENOTCONN);
     }
   }
   leave_stack();
-  prepared = connect_stack();
+  if (!share_is_heir()) prepared = connect_stack();
 }

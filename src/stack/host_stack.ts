@@ -30,7 +30,7 @@ import { takeCryptoMessage } from './session/crypto_messages.ts';
 import { SessionError, type SessionErrorName, sessionErrorText } from './session/errors.ts';
 import { newMessage } from './session/messages.ts';
 import { AppNamespace, type NamespaceConfig, validNamespaceId } from './session/namespace.ts';
-import { type AddWorkerMessage, type AttachMessage, decodeSapi, encodeSapi } from './session/sapi.ts';
+import { type AddWorkerMessage, type AttachMessage, decodeSapi, encodeSapi, type SapiMessage } from './session/sapi.ts';
 import { DEFAULT_SEGMENT_OPTIONS, SegmentManager, type SegmentOptions } from './session/segment_manager.ts';
 import { SessionLayer } from './session/session_layer.ts';
 import { MAX_FIFO_SIZE, MIN_FIFO_SIZE } from './svm/fifo_producer.ts';
@@ -230,6 +230,7 @@ export class HostStack {
       if (events < 0) this.damaged.add(worker);
       else n += events;
     }
+    if (n > 0) worker.silent = false;
     if (n > 0 && worker.fromApp.control.takeWantRoom()) worker.ring();
     return n;
   }
@@ -271,6 +272,23 @@ export class HostStack {
   }
 
   private appConnection(fd: number, namespace: AppNamespace): void {
+    this.watchApp(fd, namespace, null);
+  }
+
+  /** A worker for a process to come, at the other end of `fd`. */
+  private makeHeir(fd: number, app: Application): AppWorker | null {
+    // Anything else might not be a socket at all.
+    if (peerPid(fd) === 0) {
+      closeDescriptor(fd);
+      return null;
+    }
+    const heir = this.watchApp(fd, app.namespace, app);
+    if (heir !== null) heir.silent = true;
+    return heir;
+  }
+
+  /** `app`: the worker is one of it already; null when it cannot be. */
+  private watchApp(fd: number, namespace: AppNamespace, app: Application | null): AppWorker | null {
     let worker: AppWorker | null = null;
     const id = this.watch(fd, EPOLLIN, () => {
       const received = receivePacket(fd);
@@ -286,19 +304,32 @@ export class HostStack {
       const message = decodeSapi(received.data);
       if (worker === null && message?.type === 'attach') worker = this.attach(fd, id, namespace, message);
       else if (worker === null && message?.type === 'addWorker') worker = this.addWorker(fd, id, namespace, message);
-      else if (worker !== null && message !== null) takeCryptoMessage(worker, message, received.fds);
+      else if (worker !== null && message !== null) takeMessage(worker, message, received.fds);
       // Says that there is an answer to whoever waits for its other end.
       for (const extra of received.fds) closeDescriptor(extra);
     });
+    if (app === null) return null;
+    worker = this.startWorker(fd, id, app);
+    if (worker === null) {
+      this.unwatch(fd, id);
+      closeDescriptor(fd);
+    }
+    return worker;
   }
 
   /** What is there now; that the worker has gone is noticed in its turn. */
   private readSocket(worker: AppWorker): void {
+    let ended = false;
     for (let n = 0; n < PACKETS_PER_READ; n++) {
       const received = receivePacket(worker.socket);
+      if (received.kind === 'closed' && !ended) {
+        // A process that leaves without having read everything: what it has sent comes after the error.
+        ended = true;
+        continue;
+      }
       if (received.kind !== 'packet') return;
       const message = decodeSapi(received.data);
-      if (message !== null) takeCryptoMessage(worker, message, received.fds);
+      if (message !== null) takeMessage(worker, message, received.fds);
       for (const extra of received.fds) closeDescriptor(extra);
     }
   }
@@ -362,6 +393,7 @@ export class HostStack {
       pid: process.pid,
     };
     worker.readSocket = () => this.readSocket(worker);
+    worker.makeHeir = (socket) => this.makeHeir(socket, app);
     worker.fromApp.arm();
     const sent = worker.sendFds(reply, [queue.fd, stackFd, hearFd]);
     for (const each of [queue.fd, hearFd]) closeDescriptor(each);
@@ -422,6 +454,11 @@ export class HostStack {
       flush();
     });
   }
+}
+
+function takeMessage(worker: AppWorker, message: SapiMessage, fds: number[]): void {
+  if (message.type === 'heir' && fds.length > 0) worker.addHeirSocket(message.id, fds.shift()!);
+  else takeCryptoMessage(worker, message, fds);
 }
 
 /** 32 random bits per call, fetched in blocks. */

@@ -14,6 +14,8 @@ const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
 const SO_PEERCRED = 17;
 const MSG_NOSIGNAL = 0x4000;
+/** Whatever the other side does to a socket of which it has had both ends. */
+const MSG_DONTWAIT = 0x40;
 const MSG_CMSG_CLOEXEC = 0x40000000;
 const MSG_CTRUNC = 8;
 const MSG_TRUNC = 0x20;
@@ -81,13 +83,15 @@ export function sendPacket(fd: number, data: Uint8Array, fds: readonly number[] 
     view.setInt32(CONTROL + 12, SCM_RIGHTS, true);
     for (let i = 0; i < fds.length; i++) view.setInt32(CONTROL + 16 + i * 4, fds[i], true);
   }
-  return libc.sendmsg(fd, memory.pointer + BigInt(HEADER), MSG_NOSIGNAL) < 0 ? new SysError('sendmsg', errno()) : null;
+  return libc.sendmsg(fd, memory.pointer + BigInt(HEADER), MSG_NOSIGNAL | MSG_DONTWAIT) < 0
+    ? new SysError('sendmsg', errno())
+    : null;
 }
 
 /** Receives one packet if there is one. */
 export function receivePacket(fd: number): Received {
   writeHeader(MAX_PACKET, CONTROL_SIZE);
-  const n = libc.recvmsg(fd, memory.pointer + BigInt(HEADER), MSG_CMSG_CLOEXEC);
+  const n = libc.recvmsg(fd, memory.pointer + BigInt(HEADER), MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
   if (n < 0) {
     const code = errno();
     if (code === E.AGAIN || code === E.INTR) return { kind: 'again' };

@@ -10,8 +10,8 @@ import { join } from 'node:path';
 import { constantsHeader } from './constants_header.ts';
 
 const SOURCES = [
-  ...['segment.c', 'attach.c', 'worker.c', 'datagram.c'],
-  ...['ldp.c', 'ldp_rules.c', 'ldp_fd.c', 'ldp_io.c', 'ldp_options.c', 'ldp_wait.c', 'ldp_epoll.c'],
+  ...['segment.c', 'attach.c', 'worker.c', 'share.c', 'datagram.c'],
+  ...['ldp.c', 'ldp_rules.c', 'ldp_fd.c', 'ldp_exec.c', 'ldp_stdio.c', 'ldp_io.c', 'ldp_options.c', 'ldp_wait.c', 'ldp_epoll.c'],
 ];
 const HEADERS = ['vcl.h', 'ldp.h'];
 const FLAGS = ['-O2', '-g', '-std=gnu11', '-Wall', '-Wextra', '-Wno-nonnull-compare', '-fPIC', '-shared', '-fvisibility=default'];

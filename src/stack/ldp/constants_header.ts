@@ -29,6 +29,8 @@ export function constantsHeader(): string {
   table('RING', layout.RingWord);
   table('QUEUE', layout.QueueWord);
   table('FIFO', layout.FifoWord);
+  table('ARENA', layout.ArenaWord);
+  define('OWNER_BUSY', layout.OWNER_BUSY);
   table('CHUNK', layout.ChunkWord);
   table('DEQUEUE_NOTIFY', layout.DequeueNotify);
   table('REQUEST', Request);

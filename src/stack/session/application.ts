@@ -3,6 +3,7 @@
  * queue pair in its own segment, one doorbell in each direction.
  */
 import { ringDoorbell } from '../../core/sys/doorbell.ts';
+import { E } from '../../core/sys/libc.ts';
 import { closeDescriptor, sendPacket } from '../../core/sys/unix_socket.ts';
 import { MessageQueueConsumer, MessageQueueProducer } from '../svm/message_queue.ts';
 import type { Segment } from '../svm/segment.ts';
@@ -45,6 +46,8 @@ const UNRESPONSIVE_BEATS = 10;
 /** Messages kept for a worker whose ring is full; above this the worker is beyond help and is detached. */
 const MAX_PENDING = 1 << 20;
 const MAX_PENDING_FOR_ACCEPT = 1 << 14;
+/** That nothing was held for yet. */
+const MAX_HEIR_SOCKETS = 64;
 
 export class AppWorker {
   /** Unique among all workers. */
@@ -60,6 +63,8 @@ export class AppWorker {
   readonly toApp: MessageQueueProducer;
   readonly fromApp: MessageQueueConsumer;
   detached = false;
+  /** Nobody is at the other end of its socket any more, which is noticed in its turn. */
+  hungUp = false;
   /** It has left messages in its queue for a long time although its bell was rung: nothing new is given to it. */
   unresponsive = false;
   sessions = 0;
@@ -71,6 +76,13 @@ export class AppWorker {
   readonly crypto = new CryptoConfigs();
   /** Takes what is in its socket now. */
   readSocket: () => void = () => {};
+  /** It was made for a process that has not said anything yet, nor perhaps ever will: its end is no accident. */
+  silent = false;
+  /** Makes a worker of the process at the other end of a socket. */
+  makeHeir: (socket: number) => AppWorker | null = () => null;
+  /** The stack's ends of sockets of processes to come, and the worker that was made last for one of them. */
+  private readonly heirSockets = new Map<number, number>();
+  private lastHeir: { id: number; worker: AppWorker | null } = { id: -1, worker: null };
   private readonly pending: Int32Array[] = [];
   private lastPosition = 0;
   private staleBeats = 0;
@@ -140,6 +152,21 @@ export class AppWorker {
     return this.crypto.take(id, nameId);
   }
 
+  addHeirSocket(id: number, socket: number): void {
+    if (this.heirSockets.size < MAX_HEIR_SOCKETS && !this.heirSockets.has(id)) this.heirSockets.set(id, socket);
+    else closeDescriptor(socket);
+  }
+
+  /** The worker of a process that is about to be made; null when it has not said how to reach it. */
+  heir(id: number): AppWorker | null {
+    if (this.lastHeir.id === id) return this.lastHeir.worker;
+    if (!this.heirSockets.has(id)) this.readSocket();
+    const socket = this.heirSockets.get(id);
+    this.heirSockets.delete(id);
+    this.lastHeir = { id, worker: socket === undefined ? null : this.makeHeir(socket) };
+    return this.lastHeir.worker;
+  }
+
   /** The worker has made room in its queue. */
   flush(): void {
     let sent = 0;
@@ -149,13 +176,16 @@ export class AppWorker {
 
   /** Sends a message with descriptors over the socket; false when the worker does not read it. */
   sendFds(message: SapiMessage, fds: number[]): boolean {
-    return sendPacket(this.socket, encodeSapi(message), fds) === null;
+    const error = sendPacket(this.socket, encodeSapi(message), fds);
+    if (error !== null && error.errno !== E.AGAIN) this.hungUp = true;
+    return error === null;
   }
 
   /** Lets go of descriptors and memory. */
   dispose(): void {
     this.detached = true;
-    for (const fd of [this.socket, this.ringFd, this.stackFd]) closeDescriptor(fd);
+    for (const fd of [this.socket, this.ringFd, this.stackFd, ...this.heirSockets.values()]) closeDescriptor(fd);
+    this.lastHeir.worker = null;
     this.segment.close();
   }
 }

@@ -25,6 +25,12 @@ export const Request = {
   attribute: 8,
   /** context: of a connect whose answer is no longer wanted. Too late it means nothing: the answer is refused with `close`. */
   cancel: 9,
+  /** context, session: a process that is about to be made (see `sapi.ts`, `heir`) holds the session too. */
+  hold: 10,
+  /** session: of several holders, this one is to be the one that uses it. */
+  claim: 11,
+  /** segmentId, slot: after `cleanup` of a session that was used by others last: its memory is taken back. */
+  slotDone: 12,
 } as const;
 
 /** Stack to application. */
@@ -47,6 +53,14 @@ export const Notice = {
   deleteSegment: 72,
   /** session: a listener whose backlog is full; the next acceptance is waited for. */
   backlogFull: 73,
+  /** session, segmentId, slot, flags, local, remote: the worker is the one that uses the session from now on. What the peer has done follows. */
+  adopted: 74,
+  /** session, segmentId, slot, flags side: from now on events of the session come and go there. Its bytes stay where they are. */
+  moved: 75,
+  /** session: another holder is the one that uses it now. */
+  taken: 76,
+  /** session: another holder has said that no more bytes will be written. */
+  shut: 77,
 } as const;
 
 export const MessageWord = {
@@ -71,7 +85,7 @@ export const MessageWord = {
   value: 5,
 } as const;
 
-export const MessageFlag = { v4: 1, side: 2, v6only: 4, reset: 8, connectionless: 16, passive: 64 } as const;
+export const MessageFlag = { v4: 1, side: 2, v6only: 4, reset: 8, connectionless: 16, shut: 32, passive: 64 } as const;
 export const RETVAL_SHIFT = 8;
 export const PROTO_SHIFT = 16;
 const ALPN_SHIFT = 24;

@@ -4,7 +4,11 @@
  *
  * `attach` and `addWorker` may carry a descriptor, which is closed once they are answered: by `attached` with [message queue segment,
  * eventfd of the stack, the hearing end of the worker's doorbell], or by `refused`. `segment` carries [segment, what rings the peer, the
- * hearing end of the bell that the peer rings]; without the last when the peer is the stack. Closing the socket detaches.
+ * hearing end of the bell that the peer rings]; without the last when the peer is the stack. With the segment alone it is for the bytes of
+ * sessions that were another worker's before. Closing the socket detaches.
+ *
+ * `heir` carries the stack's end of a socket whose other end a process is born with: it is answered by `attached`, there, when the first
+ * session is held for it (`Request.hold`), so that the stack knows of the new process before it runs and hears of its end.
  */
 
 export interface AttachMessage {
@@ -44,6 +48,11 @@ export interface SegmentMessage {
   type: 'segment';
   id: number;
   side: number;
+}
+
+export interface HeirMessage {
+  type: 'heir';
+  id: number;
 }
 
 /** Carries a sealed memfd that holds a `CryptoConfig` as JSON. */
@@ -98,6 +107,7 @@ export type SapiMessage =
   | AttachedMessage
   | RefusedMessage
   | SegmentMessage
+  | HeirMessage
   | CryptoConfigMessage
   | DropCryptoConfigMessage
   | ServerNameMessage
@@ -121,6 +131,7 @@ const SHAPES: Record<SapiMessage['type'], Record<string, FieldType>> = {
   attached: { appIndex: 'number', workerIndex: 'number', token: 'string', generation: 'number', pid: 'number' },
   refused: { code: 'number', reason: 'string' },
   segment: { id: 'number', side: 'number' },
+  heir: { id: 'number' },
   cryptoConfig: { id: 'number', bytes: 'number' },
   dropCryptoConfig: { id: 'number' },
   serverName: { id: 'number', name: 'string' },

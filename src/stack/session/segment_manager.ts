@@ -34,13 +34,20 @@ export class SharedSegment {
   readonly id: number;
   readonly segment: Segment;
   readonly pair: WorkerPair;
+  /** To pass it on. */
+  readonly fd: number;
   inUse = 0;
+  /** By side: workers that have it for the bytes of sessions that were another's before. */
+  readonly borrowers = [new Set<AppWorker>(), new Set<AppWorker>()];
+  /** Slots of sessions that are over, and the workers that are still to take their memory back. */
+  readonly kept = new Map<number, AppWorker[]>();
   private readonly freeSlots: Int32Array;
   private freeCount: number;
 
-  constructor(id: number, segment: Segment, pair: WorkerPair) {
+  constructor(id: number, segment: Segment, fd: number, pair: WorkerPair) {
     this.id = id;
     this.segment = segment;
+    this.fd = fd;
     this.pair = pair;
     this.freeCount = segment.layout.slots;
     this.freeSlots = Int32Array.from({ length: this.freeCount }, (_, i) => this.freeCount - 1 - i);
@@ -55,6 +62,11 @@ export class SharedSegment {
     return (Math.max(this.segment.usedPages(0), this.segment.usedPages(1)) / this.segment.layout.arenaPages) * 100;
   }
 
+  /** The worker that this side was made for: it takes back what was written into its arena. */
+  home(side: number): AppWorker | null {
+    return side === 0 ? this.pair.client : this.pair.server;
+  }
+
   /** A slot whose FIFO headers are clean. `sizes`: of the FIFO of direction 0 and 1. */
   takeSlot(size0: number, size1: number): number {
     const slot = this.freeSlots[--this.freeCount];
@@ -63,7 +75,23 @@ export class SharedSegment {
     this.segment.i32.fill(0, word, word + SLOT_BYTES / 4);
     this.segment.i32[word + FifoWord.size] = size0;
     this.segment.i32[this.segment.fifoWord(slot, 1) + FifoWord.size] = size1;
+    for (const side of [0, 1]) this.segment.i32[this.segment.fifoWord(slot, side) + FifoWord.owner] = this.home(side)?.index ?? 0;
     return slot;
+  }
+
+  /**
+   * Makes `to` the worker whose process may use a side of the slot. False while that of `from` is in the middle of it; `from` null: it is
+   * there no more.
+   */
+  passSlot(slot: number, side: number, from: AppWorker | null, to: AppWorker): boolean {
+    const { i32 } = this.segment;
+    const word = this.segment.fifoWord(slot, side) + FifoWord.owner;
+    if (from === null) Atomics.store(i32, word, to.index);
+    else {
+      let tries = PASS_TRIES;
+      while (Atomics.compareExchange(i32, word, from.index, to.index) !== from.index) if (--tries === 0) return false;
+    }
+    return true;
   }
 
   returnSlot(slot: number): void {
@@ -81,11 +109,14 @@ export interface WorkerPair {
 }
 
 const MAX_WORKERS = 1 << 20;
+/** To copy some kilobytes takes no longer. */
+const PASS_TRIES = 10_000;
 
 export class SegmentManager {
   readonly options: SegmentOptions;
   private readonly generation: number;
   private readonly pairs = new Map<number, WorkerPair>();
+  private readonly byId = new Map<number, SharedSegment>();
   private nextId = 1;
   private readonly message = newMessage();
 
@@ -124,10 +155,43 @@ export class SegmentManager {
     if (pair.segments.length > 1 || pair.client.detached || pair.server?.detached) this.deleteSegment(shared);
   }
 
+  /**
+   * A session whose processes have changed is over: the slot is free when those workers whose arenas have its bytes, as far as they are
+   * there, have taken them back.
+   */
+  returnSlotAfter(shared: SharedSegment, slot: number, homes: readonly AppWorker[]): void {
+    const waiting = homes.filter((worker) => !worker.detached);
+    if (waiting.length === 0) this.returnSlot(shared, slot);
+    else shared.kept.set(slot, waiting);
+  }
+
+  /** The worker has taken its memory back. */
+  slotDone(worker: AppWorker, id: number, slot: number): void {
+    const shared = this.byId.get(id);
+    const waiting = shared?.kept.get(slot);
+    if (shared === undefined || !waiting?.includes(worker)) return;
+    const left = waiting.filter((other) => other !== worker);
+    shared.kept.set(slot, left);
+    if (left.length > 0) return;
+    shared.kept.delete(slot);
+    this.returnSlot(shared, slot);
+  }
+
+  /** Lets `worker` have the bytes of a side, too; false when it does not read its socket. */
+  lend(shared: SharedSegment, side: number, worker: AppWorker): boolean {
+    const borrowers = shared.borrowers[side];
+    if (shared.home(side) === worker || borrowers.has(worker)) return true;
+    if (!worker.sendFds({ type: 'segment', id: shared.id, side }, [shared.fd])) return false;
+    borrowers.add(worker);
+    return true;
+  }
+
   /** A worker has gone: segments without sessions go too, the others when their last session is closed. */
   workerGone(worker: AppWorker): void {
+    for (const shared of this.byId.values()) for (const borrowers of shared.borrowers) borrowers.delete(worker);
     for (const pair of this.pairs.values()) {
       if (pair.client !== worker && pair.server !== worker) continue;
+      for (const shared of [...pair.segments]) for (const slot of [...shared.kept.keys()]) this.slotDone(worker, shared.id, slot);
       for (const shared of [...pair.segments]) if (shared.inUse === 0) this.deleteSegment(shared);
       if (pair.segments.length === 0) this.pairs.delete(pair.key);
     }
@@ -138,8 +202,12 @@ export class SegmentManager {
   }
 
   close(): void {
-    for (const shared of this.all()) shared.segment.close();
+    for (const shared of this.all()) {
+      shared.segment.close();
+      closeDescriptor(shared.fd);
+    }
     this.pairs.clear();
+    this.byId.clear();
   }
 
   private addSegment(pair: WorkerPair): SharedSegment | null {
@@ -156,14 +224,14 @@ export class SegmentManager {
     } catch {
       return null;
     }
-    const shared = new SharedSegment(this.nextId++, made.segment, pair);
-    const sent = sendSegment(shared, made.fd);
-    closeDescriptor(made.fd);
-    if (!sent) {
+    const shared = new SharedSegment(this.nextId++, made.segment, made.fd, pair);
+    if (!sendSegment(shared)) {
       shared.segment.close();
+      closeDescriptor(shared.fd);
       return null;
     }
     pair.segments.push(shared);
+    this.byId.set(shared.id, shared);
     if (pair.server === null) pair.client.stackEnds.push(new StackEnd(shared, pair.client));
     return shared;
   }
@@ -175,8 +243,12 @@ export class SegmentManager {
     this.message[MessageWord.type] = Notice.deleteSegment;
     this.message[MessageWord.segmentId] = shared.id;
     pair.client.send(this.message, true);
+    for (const worker of shared.borrowers[0]) worker.send(this.message, true);
     this.message[MessageWord.flags] = MessageFlag.side;
     pair.server?.send(this.message, true);
+    for (const worker of shared.borrowers[1]) worker.send(this.message, true);
+    this.byId.delete(shared.id);
+    closeDescriptor(shared.fd);
     if (pair.server === null) pair.client.stackEnds = pair.client.stackEnds.filter((end) => end.shared !== shared);
     // A worker whose thread was terminated has it mapped for the rest of its process.
     shared.segment.punchAll();
@@ -189,8 +261,8 @@ export class SegmentManager {
  * Passes a segment to both, with a doorbell of its own in each direction: what one of the two does to it is felt by nobody else.
  * False when there are no descriptors, or one of them does not read its socket.
  */
-function sendSegment(shared: SharedSegment, fd: number): boolean {
-  const { id, pair } = shared;
+function sendSegment(shared: SharedSegment): boolean {
+  const { id, pair, fd } = shared;
   const { client, server } = pair;
   if (server === null) return client.sendFds({ type: 'segment', id, side: 0 }, [fd, client.stackFd]);
   const bells: Doorbell[] = [];

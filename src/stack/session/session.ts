@@ -56,6 +56,11 @@ export class Session {
   alpn = 0;
   appClosed = false;
   transportClosed = false;
+  /** Processes that have it (see `shared_sessions.ts`); null: its worker only. */
+  holders: Set<AppWorker> | null = null;
+  /** The last notice of what the peer has done, and its code; 0: none. */
+  peerNotice = 0;
+  peerCode = 0;
   /** For listeners. */
   accept: ListenerState | null = null;
 }
@@ -127,6 +132,9 @@ export class SessionPool {
     session.alpn = 0;
     session.appClosed = false;
     session.transportClosed = false;
+    session.holders = null;
+    session.peerNotice = 0;
+    session.peerCode = 0;
     this.free.push(session.index);
     this.count--;
   }

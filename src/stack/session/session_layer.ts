@@ -28,6 +28,7 @@ import type { AppNamespace } from './namespace.ts';
 import { RulesTable } from './rules_table.ts';
 import type { SegmentManager } from './segment_manager.ts';
 import { type ListenerWorker, type Session, SessionPool, SessionState } from './session.ts';
+import { SharedSessions } from './shared_sessions.ts';
 import { type SessionHost, type Transport, TransportProto } from './transport.ts';
 import { transportAttributeName } from './transport_attributes.ts';
 import { TransportSessions } from './transport_sessions.ts';
@@ -48,6 +49,9 @@ export class SessionLayer implements SessionHost {
   private networked = false;
   /** Protocols that may meet another one within this stack: TLS in the stack, and in the application over TCP. */
   private readonly across = new Map<number, number>();
+  /** Those that several processes hold. */
+  private readonly shared: SharedSessions;
+  private readonly segments: SegmentManager;
   private readonly ct: CtTransport;
   private readonly global = new Map<number, LookupTables>();
   readonly applications: ReadonlyMap<number, Application>;
@@ -66,6 +70,7 @@ export class SessionLayer implements SessionHost {
   /** `drain` handles what a worker has in its queue: called when an answer depends on messages that were sent lazily. */
   constructor(segments: SegmentManager, applications: Map<number, Application>, drain: (worker: AppWorker) => void) {
     this.applications = applications;
+    this.segments = segments;
     this.ct = new CtTransport(this.pool, segments, (session) => this.removeFromTables(session));
     this.transports.set(TransportProto.ct, this.ct);
     this.transportSessions = new TransportSessions(
@@ -74,6 +79,7 @@ export class SessionLayer implements SessionHost {
       (session) => this.transportOf(session),
       (session) => this.removeFromTables(session),
     );
+    this.shared = new SharedSessions(segments, (session) => (session.fifos === null ? this.ct : this.transportSessions));
     this.drain = drain;
     this.listeners = new Listeners(this, drain);
     this.anyV6 = Endpoint.parse('::', 0)!;
@@ -119,12 +125,13 @@ export class SessionLayer implements SessionHost {
         if (session === null || session.connection === null || session.halfClosed) return;
         if (session.fifos !== null) session.halfClosed = true;
         this.transportOf(session).halfClose(session);
+        this.shared.shut(session, worker);
         return;
       }
       case Request.close: {
         const session = this.owned(worker, message);
-        if (session === null || !isOpen(session)) return;
-        this.closeByApp(session, (message[MessageWord.flags] & MessageFlag.reset) !== 0);
+        if (session === null || !isOpen(session) || this.shared.leave(session, worker)) return;
+        this.closeByApp(session, (message[MessageWord.flags] & MessageFlag.reset) !== 0 || this.shared.hasUnread(session));
         return;
       }
       case Request.cancel: {
@@ -139,6 +146,21 @@ export class SessionLayer implements SessionHost {
         this.transportOf(session).attribute?.(session, name, message[MessageWord.value]);
         return;
       }
+      case Request.hold: {
+        const session = this.owned(worker, message);
+        const heir = worker.heir(message[MessageWord.context]);
+        if (session !== null && heir !== null) this.shared.hold(session, heir);
+        return;
+      }
+      case Request.claim: {
+        const session = this.owned(worker, message);
+        if (session !== null && isOpen(session)) this.shared.claim(session, worker);
+        else this.shared.unknown(worker, message);
+        return;
+      }
+      case Request.slotDone:
+        this.segments.slotDone(worker, message[MessageWord.segmentId], message[MessageWord.slot]);
+        return;
       case Request.unlisten: {
         const listener = this.owned(worker, message);
         if (listener !== null) this.unlisten(listener, worker);
@@ -147,13 +169,14 @@ export class SessionLayer implements SessionHost {
     }
   }
 
-  /** Connects wait for a listener: `retryDeferred` is to be called again in a while. */
+  /** Connects wait for a listener, or claims for a session: `retryDeferred` is to be called again in a while. */
   get hasDeferred(): boolean {
-    return this.deferred.size > 0;
+    return this.deferred.size > 0 || this.shared.waiting;
   }
 
   /** Tries the connects whose listener was full once more, and gives up those that have waited too long. */
   retryDeferred(nowMs: number): void {
+    this.shared.retry();
     for (const listener of this.deferred.listeners) this.retryWaiting(listener);
     this.deferred.expire(nowMs, (session) => this.refuse(session, SessionError.timedOut));
   }
@@ -167,7 +190,9 @@ export class SessionLayer implements SessionHost {
   workerGone(worker: AppWorker): void {
     for (const session of this.pool.all()) {
       if (session.accept !== null) this.unlisten(session, worker);
-      else if (session.worker === worker && isOpen(session)) this.closeByApp(session, true);
+      else if (session.holders !== null && this.shared.leave(session, worker)) continue;
+      else if (session.worker === worker && isOpen(session))
+        this.closeByApp(session, !worker.silent || this.shared.hasUnread(session));
       else if (session.worker === worker) this.forget(session);
     }
   }
@@ -387,7 +412,7 @@ export class SessionLayer implements SessionHost {
     const session = this.pool.get(message[MessageWord.session], message[MessageWord.generation]);
     if (session === null) return null;
     if (session.accept !== null) return session.accept.workers.some((entry) => entry.worker === worker) ? session : null;
-    return session.worker === worker ? session : null;
+    return session.worker === worker || session.holders?.has(worker) ? session : null;
   }
 
   private transportOf(session: Session): Transport {

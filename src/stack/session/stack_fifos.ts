@@ -31,37 +31,55 @@ export class StackEnd {
   }
 }
 
+/** Where the events of a session come and go: where its bytes are, until another process of the application uses it. */
+export interface EventRoute {
+  end: StackEnd;
+  slot: number;
+}
+
 /** The FIFO pair of one session, seen from its transport. */
 export class StackFifos {
   readonly end: StackEnd;
   readonly slot: number;
+  readonly events: EventRoute;
   readonly send: SendFifo;
   readonly receive: ReceiveFifo;
 
   constructor(end: StackEnd, slot: number, session: Session) {
     this.end = end;
     this.slot = slot;
+    this.events = { end, slot };
     end.sessions[slot] = session;
-    this.send = new SendFifo(end, slot);
-    this.receive = new ReceiveFifo(end, slot);
+    this.send = new SendFifo(end, slot, this.events);
+    this.receive = new ReceiveFifo(end, slot, this.events);
+  }
+
+  /** Its events have a way of their own. */
+  get moved(): boolean {
+    return this.events.end !== this.end || this.events.slot !== this.slot;
+  }
+
+  reroute(end: StackEnd, slot: number, session: Session): void {
+    this.events.end.sessions[this.events.slot] = undefined;
+    this.events.end = end;
+    this.events.slot = slot;
+    end.sessions[slot] = session;
   }
 
   /** Gives the memory back. */
   release(): void {
     this.receive.release();
-    this.end.sessions[this.slot] = undefined;
+    this.events.end.sessions[this.events.slot] = undefined;
   }
 }
 
 /** What the application has written and the transport has not let go of. Offset 0 is the first byte that is not acknowledged. */
 export class SendFifo {
-  private readonly end: StackEnd;
-  private readonly slot: number;
+  private readonly events: EventRoute;
   private readonly fifo: FifoConsumer;
 
-  constructor(end: StackEnd, slot: number) {
-    this.end = end;
-    this.slot = slot;
+  constructor(end: StackEnd, slot: number, events: EventRoute) {
+    this.events = events;
     this.fifo = new FifoConsumer(end.shared.segment, end.shared.segment.fifoWord(slot, APP_SIDE), APP_SIDE);
   }
 
@@ -81,7 +99,7 @@ export class SendFifo {
   /** The first `length` bytes are acknowledged; the application hears of it when it waits for room. */
   drop(length: number): void {
     this.fifo.drop(length);
-    if (this.fifo.shouldNotify()) this.end.toApp.sendIo((this.slot << 2) | IoEvent.room);
+    if (this.fifo.shouldNotify()) this.events.end.toApp.sendIo((this.events.slot << 2) | IoEvent.room);
   }
 
   /** The application's event has been taken; call before looking at `length`. */
@@ -96,13 +114,11 @@ export class SendFifo {
 export class ReceiveFifo {
   /** Most bytes it may hold, those that wait out of order included. */
   limit: number;
-  private readonly end: StackEnd;
-  private readonly slot: number;
+  private readonly events: EventRoute;
   private readonly fifo: FifoProducer;
 
-  constructor(end: StackEnd, slot: number) {
-    this.end = end;
-    this.slot = slot;
+  constructor(end: StackEnd, slot: number, events: EventRoute) {
+    this.events = events;
     this.fifo = new FifoProducer(end.arena, end.shared.segment.fifoWord(slot, STACK_SIDE));
     this.limit = this.fifo.capacity;
   }
@@ -128,7 +144,7 @@ export class ReceiveFifo {
   /** The next `length` bytes, all written, are now in order. */
   commit(length: number): void {
     this.fifo.commit(length);
-    if (this.fifo.raiseEvent()) this.end.toApp.sendIo((this.slot << 2) | IoEvent.data);
+    if (this.fifo.raiseEvent()) this.events.end.toApp.sendIo((this.events.slot << 2) | IoEvent.data);
   }
 
   /** Asks for `appReadEvent` when `bytes` are free. True: they are already. */

@@ -8,12 +8,13 @@ import { SessionError } from './errors.ts';
 import { IoEvent, MessageFlag, MessageWord, messageFlags, Notice, newMessage, withAlpn, writeEndpoints } from './messages.ts';
 import type { SegmentManager } from './segment_manager.ts';
 import { type Session, type SessionPool, SessionState } from './session.ts';
-import { StackFifos } from './stack_fifos.ts';
+import { movedMessage, type SessionMover, type SessionPlace } from './shared_sessions.ts';
+import { type StackEnd, StackFifos } from './stack_fifos.ts';
 import type { Transport } from './transport.ts';
 
 const IO_EVENTS_PER_DRAIN = 4096;
 
-export class TransportSessions {
+export class TransportSessions implements SessionMover {
   private readonly pool: SessionPool;
   private readonly segments: SegmentManager;
   private readonly transportOf: (session: Session) => Transport;
@@ -108,6 +109,29 @@ export class TransportSessions {
     this.notify(Notice.disconnected, session);
   }
 
+  placeOf(session: Session): SessionPlace {
+    const { end, slot } = session.fifos!;
+    return { shared: end.shared, slot, side: 0 };
+  }
+
+  reroute(session: Session): boolean {
+    const fifos = session.fifos!;
+    const worker = session.worker!;
+    const before = fifos.moved ? { ...fifos.events } : null;
+    const end = this.endFor(worker);
+    if (end === null) return false;
+    fifos.reroute(end, end.shared.takeSlot(0, 0), session);
+    worker.send(movedMessage(this.message, session, end.shared, fifos.events.slot, 0));
+    if (before !== null) this.segments.returnSlot(before.end.shared, before.slot);
+    if (session.transportClosed) return true;
+    // What its worker before has said is not looked at any more.
+    const transport = this.transportOf(session);
+    fifos.send.clearEvent();
+    transport.appWriteEvent?.(session);
+    transport.appReadEvent?.(session);
+    return true;
+  }
+
   /** Handles the IO events of a worker; returns how many there were, or -1 when its queue is damaged. */
   drain(worker: AppWorker): number {
     let n = 0;
@@ -138,24 +162,37 @@ export class TransportSessions {
 
   private attachFifos(session: Session): boolean {
     const worker = session.worker!;
-    const shared = this.segments.segmentFor(worker, null);
-    const end = shared === null ? undefined : worker.stackEnds.find((candidate) => candidate.shared === shared);
-    if (shared === null || end === undefined) return false;
+    const end = this.endFor(worker);
+    if (end === null) return false;
     const { rxFifoSize, txFifoSize } = worker.app.options;
     // Direction 0 is the application's transmit FIFO.
-    session.fifos = new StackFifos(end, shared.takeSlot(txFifoSize, rxFifoSize), session);
+    session.fifos = new StackFifos(end, end.shared.takeSlot(txFifoSize, rxFifoSize), session);
     return true;
+  }
+
+  private endFor(worker: AppWorker): StackEnd | null {
+    const shared = this.segments.segmentFor(worker, null);
+    return shared === null ? null : (worker.stackEnds.find((candidate) => candidate.shared === shared) ?? null);
   }
 
   private release(session: Session): void {
     const { fifos } = session;
     this.notify(Notice.cleanup, session, true);
+    const homes: AppWorker[] = [];
+    if (fifos !== null && session.holders !== null) {
+      // Other processes were the last to use it: what was written is in the memory of this one.
+      const home = fifos.end.shared.home(0)!;
+      if (home !== session.worker) this.notify(Notice.cleanup, session, true, 0, home);
+      homes.push(home);
+    }
     session.worker!.sessions--;
     if (session.listener?.accept) session.listener.accept.waiting--;
     this.onForgotten(session);
     fifos?.release();
     this.pool.release(session);
-    if (fifos !== null) this.segments.returnSlot(fifos.end.shared, fifos.slot);
+    if (fifos === null) return;
+    if (fifos.moved) this.segments.returnSlot(fifos.events.end.shared, fifos.events.slot);
+    this.segments.returnSlotAfter(fifos.end.shared, fifos.slot, homes);
   }
 
   private announce(type: number, session: Session, context: number): void {
@@ -176,13 +213,17 @@ export class TransportSessions {
     session.worker!.send(message);
   }
 
-  private notify(type: number, session: Session, lazy = false, code = 0): void {
+  private notify(type: number, session: Session, lazy = false, code = 0, worker = session.worker!): void {
     const { message } = this;
+    if (type !== Notice.cleanup) {
+      session.peerNotice = type;
+      session.peerCode = code;
+    }
     message.fill(0);
     message[MessageWord.type] = type;
     message[MessageWord.session] = session.index;
     message[MessageWord.generation] = session.generation;
     message[MessageWord.flags] = messageFlags(0, 0, code);
-    session.worker!.send(message, lazy);
+    worker.send(message, lazy);
   }
 }

@@ -37,6 +37,19 @@ export const HeaderWord = {
   /** Pages in use by side 0 and side 1: each written by its side, advisory. */
   usedPages0: 32,
   usedPages1: 48,
+  /** What the arena of side 0 and side 1 knows, where the processes of a program share it (native/ldp): see ArenaWord. */
+  arena0: 64,
+  arena1: 80,
+} as const;
+
+/** An arena that several processes use: pages that are free are chained through the chunk table. */
+export const ArenaWord = {
+  /** Process that is in it; 0: none. */
+  lock: 0,
+  /** The first page that was never used; 0: all. */
+  nextPage: 1,
+  freeSmall: 2,
+  freeLarge: 3,
 } as const;
 
 /** A ring: producer line, consumer line, then elements. */
@@ -62,6 +75,10 @@ export const FifoWord = {
   hasEvent: 1,
   /** Page of the first chunk, 0 before the first byte. */
   firstChunk: 2,
+  /** For a producer that hands the FIFO on to another process: the first chunk that it has not taken back. */
+  oldestChunk: 3,
+  /** Which worker of this side may use the FIFOs of the slot (in the one that it produces): its index, and OWNER_BUSY while it does. */
+  owner: 4,
   head: 16,
   /** Bits of DequeueNotify that the producer wants to be told of. */
   wantDequeueNotify: 17,
@@ -69,7 +86,10 @@ export const FifoWord = {
   dequeueThreshold: 18,
   /** Capacity in bytes; the consumer may change it, the producer honours it. */
   size: 19,
+  /** For a consumer that hands the FIFO on: the chunk that holds the head. */
+  headChunk: 20,
 } as const;
+export const OWNER_BUSY = 0x4000_0000;
 export const FIFO_HEADER_BYTES = 128;
 export const SLOT_BYTES = 2 * FIFO_HEADER_BYTES;
 

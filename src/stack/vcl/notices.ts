@@ -86,10 +86,15 @@ export class NoticeHandler {
         this.control.ring();
         return;
       case Notice.cleanup: {
-        const { end } = session;
         this.table.dropStackName(session);
-        session.detach();
-        if (end !== null) this.ends.release(end);
+        for (const end of session.detach()) this.ends.release(end);
+        return;
+      }
+      case Notice.moved: {
+        const end = this.endOf(message);
+        if (end === null || session.end === null) return;
+        this.ends.release(session.reroute(end, message[MessageWord.slot]));
+        session.raise(Ready.in | Ready.out);
         return;
       }
     }

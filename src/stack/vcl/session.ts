@@ -85,8 +85,11 @@ export class VclSession {
   /** The stack's name of it. */
   stackIndex = -1;
   stackGeneration = 0;
+  /** Where its events come and go. */
   end: SegmentEnd | null = null;
   slot = -1;
+  /** Where its bytes are: the same, unless another process of the peer uses the session now. */
+  private memory: SegmentEnd | null = null;
   rx: FifoConsumer | null = null;
   tx: FifoProducer | null = null;
   /** Free space from which on the session counts as writable again. */
@@ -107,6 +110,7 @@ export class VclSession {
   attach(end: SegmentEnd, slot: number): void {
     this.end = end;
     this.slot = slot;
+    this.memory = end;
     end.inUse++;
     end.sessions[slot] = this;
     this.rx = new FifoConsumer(end.segment, end.segment.fifoWord(slot, 1 - end.side), 1 - end.side);
@@ -116,16 +120,40 @@ export class VclSession {
     this.rx.clearEvent();
   }
 
-  /** Leaves the slot: both sides are done with it. */
-  detach(): void {
-    const { end } = this;
-    if (end === null) return;
+  /** Another process of the peer uses the session from now on: events take another way. Returns the one that they took. */
+  reroute(end: SegmentEnd, slot: number): SegmentEnd {
+    const before = this.leaveEvents()!;
+    this.end = end;
+    this.slot = slot;
+    end.sessions[slot] = this;
+    if (end !== this.memory) end.inUse++;
+    // What was said the other way is not heard any more, on either side.
+    this.rx!.clearEvent();
+    end.toPeer.sendIo((slot << 2) | IoEvent.data);
+    end.toPeer.sendIo((slot << 2) | IoEvent.room);
+    return before;
+  }
+
+  /** Leaves the slot: both sides are done with it. Returns where it was. */
+  detach(): SegmentEnd[] {
+    const { memory } = this;
+    if (memory === null) return [];
+    const left = [memory, this.leaveEvents()!];
     this.tx!.release();
-    end.sessions[this.slot] = undefined;
-    end.inUse--;
+    memory.inUse--;
+    this.memory = null;
     this.end = null;
     this.rx = null;
     this.tx = null;
+    return left;
+  }
+
+  private leaveEvents(): SegmentEnd | null {
+    const { end, slot } = this;
+    if (end === null) return null;
+    if (end.sessions[slot] === this) end.sessions[slot] = undefined;
+    if (end !== this.memory) end.inUse--;
+    return end;
   }
 
   /** Reads up to `length` bytes; 0 at the end of the stream. */

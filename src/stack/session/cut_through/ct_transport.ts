@@ -5,11 +5,13 @@
  * The client is told that it is connected at the same time as the server is told of the connection, so a server that never accepts
  * looks as it does with a kernel socket: connected, and silent. (VPP waits for the server's reply.)
  */
+import type { AppWorker } from '../application.ts';
 import type { Endpoint } from '../endpoint.ts';
 import { SessionError } from '../errors.ts';
 import { MessageFlag, MessageWord, messageFlags, Notice, newMessage, writeEndpoints } from '../messages.ts';
 import type { SegmentManager, SharedSegment } from '../segment_manager.ts';
 import { type Session, type SessionPool, SessionState } from '../session.ts';
+import { movedMessage, type SessionMover, type SessionPlace } from '../shared_sessions.ts';
 import { type Transport, TransportProto } from '../transport.ts';
 
 /** One half of a cut-through connection hangs on each of its two sessions. */
@@ -18,6 +20,9 @@ class CtConnection {
   readonly server: Session;
   readonly shared: SharedSegment;
   readonly slot: number;
+  /** Where its events go: as its bytes, until another process of one of the applications uses it. */
+  events: SharedSegment;
+  eventSlot: number;
   clientClosed = false;
   serverClosed = false;
 
@@ -26,6 +31,12 @@ class CtConnection {
     this.server = server;
     this.shared = shared;
     this.slot = slot;
+    this.events = shared;
+    this.eventSlot = slot;
+  }
+
+  get moved(): boolean {
+    return this.events !== this.shared || this.eventSlot !== this.slot;
   }
 
   peerOf(session: Session): Session {
@@ -42,7 +53,7 @@ class CtConnection {
   }
 }
 
-export class CtTransport implements Transport {
+export class CtTransport implements Transport, SessionMover {
   readonly proto = TransportProto.ct;
   readonly name = 'ct';
   private readonly sessions: SessionPool;
@@ -123,6 +134,27 @@ export class CtTransport implements Transport {
     }
   }
 
+  placeOf(session: Session): SessionPlace {
+    const { shared, slot, client } = session.connection as CtConnection;
+    return { shared, slot, side: session === client ? 0 : 1 };
+  }
+
+  reroute(session: Session): boolean {
+    const connection = session.connection as CtConnection;
+    const { client, server } = connection;
+    // Nobody is there any more to whom something could be said.
+    if (connection.closedBy(connection.peerOf(session))) return true;
+    const events = this.segments.segmentFor(client.worker!, server.worker!);
+    if (events === null) return false;
+    const before = connection.moved ? { shared: connection.events, slot: connection.eventSlot } : null;
+    connection.events = events;
+    connection.eventSlot = events.takeSlot(0, 0);
+    client.worker!.send(movedMessage(this.message, client, events, connection.eventSlot, 0));
+    server.worker!.send(movedMessage(this.message, server, events, connection.eventSlot, 1));
+    if (before !== null) this.segments.returnSlot(before.shared, before.slot);
+    return true;
+  }
+
   format(session: Session, verbose: number): string {
     const connection = session.connection as CtConnection;
     const side = session === connection.client ? 0 : 1;
@@ -149,10 +181,25 @@ export class CtTransport implements Transport {
     // Both have closed: their queues tell them in order, so the slot can be given to the next session at once.
     this.notify(Notice.cleanup, peer, true);
     this.notify(Notice.cleanup, session, true);
+    const homes = this.otherHomes(connection);
     this.onForgotten(connection.client);
     this.forget(peer);
     this.forget(session);
-    this.segments.returnSlot(connection.shared, connection.slot);
+    if (connection.moved) this.segments.returnSlot(connection.events, connection.eventSlot);
+    this.segments.returnSlotAfter(connection.shared, connection.slot, homes);
+  }
+
+  /** Workers whose session was used by other processes last, told that it is over: what was written is in their memory. */
+  private otherHomes(connection: CtConnection): AppWorker[] {
+    const { client, server, shared } = connection;
+    const homes: AppWorker[] = [];
+    for (const session of [client, server]) {
+      if (session.holders === null) continue;
+      const home = shared.home(session === client ? 0 : 1)!;
+      if (home !== session.worker) this.notify(Notice.cleanup, session, true, home);
+      homes.push(home);
+    }
+    return homes;
   }
 
   private forget(session: Session): void {
@@ -175,12 +222,13 @@ export class CtTransport implements Transport {
     session.worker!.send(message);
   }
 
-  private notify(type: number, session: Session, lazy = false): void {
+  private notify(type: number, session: Session, lazy = false, worker = session.worker!): void {
     const { message } = this;
+    if (type !== Notice.cleanup) session.peerNotice = type;
     message.fill(0);
     message[MessageWord.type] = type;
     message[MessageWord.session] = session.index;
     message[MessageWord.generation] = session.generation;
-    session.worker!.send(message, lazy);
+    worker.send(message, lazy);
   }
 }
