@@ -25,6 +25,12 @@ const uv = ffi.dlopen(null, {
   getppid: { arguments: [], return: 'int32' },
 });
 
+/** Words of uv_loop_t. */
+const BACKEND_FD = 16;
+const PENDING_QUEUE = 18;
+const WATCHER_QUEUE = 22;
+const LOOP_BYTES = 128;
+
 export class UvLoopHook {
   readonly backendFd: number;
   private readonly loop: bigint;
@@ -33,8 +39,13 @@ export class UvLoopHook {
   private readonly idle: bigint;
   private readonly doNothing: bigint;
   private readonly onExit = (): void => this.close();
+  /** The start of uv_loop_t (uv.h, uv/unix.h: the same in all of libuv 1); null when this is another one. */
+  private readonly words: Uint32Array | null;
   private callback: bigint | null = null;
   private closed = false;
+  /** Low words of the addresses that the two queues have in themselves when they are empty. */
+  private readonly emptyPending: number;
+  private readonly emptyWatchers: number;
 
   constructor() {
     const loop = ffi.getCurrentEventLoop();
@@ -44,6 +55,10 @@ export class UvLoopHook {
     this.idle = this.handles.pointer + 1024n;
     this.doNothing = uv.lib.getSymbol('getppid');
     this.backendFd = uv.functions.uv_backend_fd(this.loop);
+    const words = new Uint32Array(ffi.toArrayBuffer(this.loop, LOOP_BYTES, false));
+    this.words = words[BACKEND_FD] === this.backendFd && words[PENDING_QUEUE] !== 0 && words[WATCHER_QUEUE] !== 0 ? words : null;
+    this.emptyPending = Number(BigInt.asUintN(32, this.loop + BigInt(PENDING_QUEUE * 4)));
+    this.emptyWatchers = Number(BigInt.asUintN(32, this.loop + BigInt(WATCHER_QUEUE * 4)));
     uv.functions.uv_check_init(this.loop, this.check);
     uv.functions.uv_idle_init(this.loop, this.idle);
   }
@@ -54,6 +69,12 @@ export class UvLoopHook {
     uv.functions.uv_check_start(this.check, this.callback);
     uv.functions.uv_idle_start(this.idle, this.doNothing);
     process.once('exit', this.onExit);
+  }
+
+  /** Since the loop's last iteration nobody has started to watch a descriptor, which only an iteration tells the kernel. False: not known. */
+  get nothingToRegister(): boolean {
+    const { words } = this;
+    return words !== null && words[PENDING_QUEUE] === this.emptyPending && words[WATCHER_QUEUE] === this.emptyWatchers;
   }
 
   /** How long Node's loop would sleep if it were asked now, in ms; -1: for ever. */
