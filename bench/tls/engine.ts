@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { Slab } from '../../src/core/buffer/slab.ts';
 import { SliceBuffer } from '../../src/core/buffer/slice_buffer.ts';
 import { ClientTls } from '../../src/core/tls/client.ts';
+import { EMPTY_HELLO } from '../../src/core/tls/client_hello.ts';
 import { HANDSHAKE_DONE, type TlsEngine } from '../../src/core/tls/engine.ts';
 import { ServerTls } from '../../src/core/tls/server.ts';
 import type { CommonTlsSettings } from '../../src/core/tls/settings.ts';
@@ -53,7 +54,7 @@ class OurTls {
   /** Sessions of earlier connections are resumed when `name` is theirs. */
   handshake(name: string): { client: TlsEngine; server: TlsEngine } {
     const client = this.client.connect({ serverName: name, alpn: [], verifyNames: [] });
-    const server = this.server.accept({ serverName: name, tickets: [], asksOcsp: false });
+    const server = this.server.accept({ ...EMPTY_HELLO, serverName: name });
     client.setInput(slab.address, 0);
     for (let i = 0; i < 4; i++) {
       const a = client.handshake();

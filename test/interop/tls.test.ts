@@ -4,7 +4,7 @@ import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import type { TLSSocket } from 'node:tls';
 import { promisify } from 'node:util';
@@ -112,6 +112,30 @@ describe('listeners with TLS', () => {
     });
   });
   after(() => proxy.stop());
+
+  test('tickets of TLS 1.3, the response and close_notify are sent as one', async () => {
+    const chunks: number[] = [];
+    const relay = createServer((near) => {
+      const far = connect(proxy.port('plain_http'), '127.0.0.1');
+      far.on('data', (data) => {
+        chunks.push(data.length);
+        near.write(data);
+      });
+      far.on('end', () => near.end());
+      near.pipe(far);
+      // The client leaves when it has all; what the relay still writes to either side may be refused.
+      for (const side of [near, far]) side.on('error', () => side.destroy());
+    }).listen(0, '127.0.0.1');
+    await once(relay, 'listening');
+    const socket = await tlsConnect((relay.address() as AddressInfo).port, { minVersion: 'TLSv1.3' });
+    let tickets = 0;
+    socket.on('session', () => tickets++);
+    socket.write('GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n');
+    assert.match((await readToEnd(socket)).toString(), /over tls$/);
+    relay.close();
+    assert.equal(tickets, 2);
+    assert.equal(chunks.length, 2, `the handshake's flight and the rest came as ${chunks}`);
+  });
 
   test('curl, TLS 1.3 and 1.2, verifies the certificate and negotiates http/1.1', async () => {
     const port = proxy.port('plain_http');

@@ -45,6 +45,7 @@ export class ClientTls {
 
 class ClientContext implements EngineOwner {
   readonly isServer = false;
+  readonly seesPeerCertificate = true;
   readonly settings: ClientTlsSettings;
   readonly context: SslContext;
   readonly ticketKeys = null;

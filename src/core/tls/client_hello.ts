@@ -18,6 +18,8 @@ export interface ClientHello {
   tickets: readonly Uint8Array[];
   /** The client takes an OCSP response with the certificate. */
   asksOcsp: boolean;
+  /** It asks for short records (RFC 6066 4). */
+  limitsFragments: boolean;
   /** Bytes of the connection that were looked at. */
   bytesProcessed: number;
   /** Why it is not TLS. */
@@ -32,6 +34,7 @@ const MAX_RECORD = 16_384;
 const MAX_EMPTY_RECORDS = 32;
 const MESSAGE_HEADER = 4;
 const SERVER_NAME = 0;
+const MAX_FRAGMENT_LENGTH = 1;
 const STATUS_REQUEST = 5;
 const STATUS_TYPE_OCSP = 1;
 const ALPN = 16;
@@ -42,22 +45,24 @@ const PRE_SHARED_KEY = 41;
 export function parseClientHello(bytes: Uint8Array): ClientHello {
   const message = joinRecords(bytes);
   if (typeof message === 'string') return notTls(message, bytes.length);
-  if (message.body === null) return { ...EMPTY, status: ClientHelloStatus.NeedMore, bytesProcessed: bytes.length };
+  if (message.body === null) return { ...EMPTY_HELLO, status: ClientHelloStatus.NeedMore, bytesProcessed: bytes.length };
   return parseBody(new Reader(message.body), message.consumed);
 }
 
-const EMPTY: ClientHello = {
+/** What no hello says. */
+export const EMPTY_HELLO: ClientHello = {
   status: ClientHelloStatus.NeedMore,
   serverName: '',
   applicationProtocols: null,
   tickets: [],
   asksOcsp: false,
+  limitsFragments: false,
   bytesProcessed: 0,
   reason: '',
 };
 
 function notTls(reason: string, bytesProcessed: number): ClientHello {
-  return { ...EMPTY, status: ClientHelloStatus.NotTls, bytesProcessed, reason };
+  return { ...EMPTY_HELLO, status: ClientHelloStatus.NotTls, bytesProcessed, reason };
 }
 
 /** The body of the first handshake message; null while it is not complete; text when this is not TLS. */
@@ -109,16 +114,20 @@ function parseBody(hello: Reader, bytesProcessed: number): ClientHello {
   ) {
     return notTls('malformed client hello', bytesProcessed);
   }
-  const result: ClientHello = { ...EMPTY, status: ClientHelloStatus.Ok, bytesProcessed };
+  const result: ClientHello = { ...EMPTY_HELLO, status: ClientHelloStatus.Ok, bytesProcessed };
   if (hello.left === 0) return result;
   const extensions = hello.vector16();
   if (hello.failed || hello.left !== 0) return notTls('malformed extensions', bytesProcessed);
-  const seen = new Set<number>();
+  seen.length = 0;
   while (extensions.left > 0) {
     const type = extensions.u16();
+    if (!WANTED.has(type)) {
+      extensions.skip(extensions.u16());
+      if (extensions.failed || isRepeated(type)) return notTls('malformed extensions', bytesProcessed);
+      continue;
+    }
     const body = extensions.vector16();
-    if (extensions.failed || seen.has(type)) return notTls('malformed extensions', bytesProcessed);
-    seen.add(type);
+    if (extensions.failed || isRepeated(type)) return notTls('malformed extensions', bytesProcessed);
     if (type === SERVER_NAME) {
       const name = parseServerName(body);
       if (name === null) return notTls('malformed server name', bytesProcessed);
@@ -127,6 +136,8 @@ function parseBody(hello: Reader, bytesProcessed: number): ClientHello {
       result.applicationProtocols = parseAlpn(body);
     } else if (type === STATUS_REQUEST) {
       result.asksOcsp = body.u8() === STATUS_TYPE_OCSP;
+    } else if (type === MAX_FRAGMENT_LENGTH) {
+      result.limitsFragments = true;
     } else if (type === SESSION_TICKET) {
       if (body.left > 0) result.tickets = [...result.tickets, body.rest];
     } else if (type === PRE_SHARED_KEY) {
@@ -135,6 +146,26 @@ function parseBody(hello: Reader, bytesProcessed: number): ClientHello {
     }
   }
   return result;
+}
+
+/** Extensions of the hello that is read. */
+const seen: number[] = [];
+const WANTED: ReadonlySet<number> = new Set([
+  SERVER_NAME,
+  MAX_FRAGMENT_LENGTH,
+  STATUS_REQUEST,
+  ALPN,
+  SESSION_TICKET,
+  PRE_SHARED_KEY,
+]);
+/** No client sends as many. */
+const MAX_EXTENSIONS = 256;
+
+/** Also for one too many. */
+function isRepeated(type: number): boolean {
+  if (seen.length === MAX_EXTENSIONS || seen.includes(type)) return true;
+  seen.push(type);
+  return false;
 }
 
 /** One host_name entry of 1 to 255 bytes without NUL; null otherwise. */
@@ -165,14 +196,17 @@ function parseAlpn(body: Reader): string[] | null {
 class Reader {
   failed = false;
   private readonly bytes: Uint8Array;
-  private at = 0;
+  private at: number;
+  private readonly end: number;
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array, start = 0, end: number = bytes.length) {
     this.bytes = bytes;
+    this.at = start;
+    this.end = end;
   }
 
   get left(): number {
-    return this.bytes.length - this.at;
+    return this.end - this.at;
   }
 
   u8(): number {
@@ -202,7 +236,7 @@ class Reader {
 
   /** What is left, where it lies. */
   get rest(): Uint8Array {
-    return this.at === 0 ? this.bytes : this.bytes.subarray(this.at);
+    return this.bytes.subarray(this.at, this.end);
   }
 
   /** What is left, a character per byte. */
@@ -215,14 +249,14 @@ class Reader {
       this.fail();
       length = 0;
     }
-    const part = new Reader(this.bytes.subarray(this.at, this.at + length));
+    const part = new Reader(this.bytes, this.at, this.at + length);
     this.at += length;
     return part;
   }
 
   private fail(): number {
     this.failed = true;
-    this.at = this.bytes.length;
+    this.at = this.end;
     return 0;
   }
 }

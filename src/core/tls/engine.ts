@@ -41,6 +41,8 @@ const RECORD_OVERHEAD = 256;
 export const MAX_WRITE = BLOCK_SIZE - RECORD_OVERHEAD;
 const SSL_CTRL_SET_TLSEXT_HOSTNAME = 55;
 
+const TLS1_3 = 'TLSv1.3';
+
 let bios: SharedBios | null = null;
 
 function sharedBios(): SharedBios {
@@ -52,6 +54,8 @@ function sharedBios(): SharedBios {
 export interface EngineOwner {
   readonly context: SslContext;
   readonly isServer: boolean;
+  /** Peers are asked for certificates. */
+  readonly seesPeerCertificate: boolean;
   readonly validation: ValidationSettings | null;
   readonly alpn: readonly string[];
   readonly ticketKeys: TicketKeys | null;
@@ -79,6 +83,8 @@ export class TlsEngine implements CallbackTarget {
   staple: StapleAction | null = null;
   /** Why this handshake is not to be; '' when it may be. */
   refusal = '';
+  /** False: the peer did not ask for short records. */
+  mayLimitFragments = true;
   /** Where `read` and `write` put their bytes. */
   offset = 0;
   private readonly bios: SharedBios;
@@ -88,6 +94,7 @@ export class TlsEngine implements CallbackTarget {
   private held = 0;
   private verifyDetails = '';
   private broken = false;
+  private saidClose = false;
 
   constructor(owner: EngineOwner, info: TlsInfo, verifyNames: readonly string[] = []) {
     this.owner = owner;
@@ -137,8 +144,8 @@ export class TlsEngine implements CallbackTarget {
     this.bios.resetOutput();
     const result = this.asksTicketKeys ? this.handshakeWithTicketKeys() : ssl.SSL_do_handshake(this.pointer);
     if (result === 1) {
-      this.info.complete(this.pointer, this.owner.isServer, this.owner.context.certificates);
-      this.maxWrite = this.maxFragment();
+      this.info.complete(this.pointer, this.owner);
+      if (this.mayLimitFragments) this.maxWrite = this.maxFragment();
       if (this.info.sessionReused && this.owner.validation !== null) this.info.peerCertificateValidated = true;
       return HANDSHAKE_DONE;
     }
@@ -210,18 +217,24 @@ export class TlsEngine implements CallbackTarget {
     shared.resetOutput();
   }
 
+  /** What the last call of `handshake` on the accepting side wants sent are tickets and nothing else. */
+  get finishedWithTickets(): boolean {
+    return this.owner.isServer && this.info.version === TLS1_3;
+  }
+
   /** Says close_notify; `takeOutput` has it. */
   closeNotify(): void {
     if (this.pointer === 0n || this.broken || !this.info.handshakeComplete) return;
     setCallbackTarget(this);
     this.bios.resetOutput();
     if (ssl.SSL_shutdown(this.pointer) < 0) ssl.ERR_clear_error();
+    else this.saidClose = true;
   }
 
   free(): void {
     if (this.pointer === 0n) return;
     // A session outlives a connection that just ended (RFC 4346 7.2.1), though not one that failed.
-    if (!this.broken) ssl.SSL_set_shutdown(this.pointer, SHUTDOWN_BOTH);
+    if (!this.broken && !this.saidClose) ssl.SSL_set_shutdown(this.pointer, SHUTDOWN_BOTH);
     ssl.SSL_free(this.pointer);
     this.pointer = 0n;
   }

@@ -22,6 +22,8 @@ export interface HelloFacts {
   /** Null: unknown. */
   readonly tickets: readonly Uint8Array[] | null;
   readonly asksOcsp: boolean;
+  /** It asks for short records; undefined: unknown. */
+  readonly limitsFragments?: boolean;
 }
 
 export class ServerTls {
@@ -63,6 +65,7 @@ export class ServerTls {
 
   private engine(context: ServerContext, hello: HelloFacts, info: TlsInfo): TlsEngine {
     const engine = new TlsEngine(context, info);
+    engine.mayLimitFragments = hello.limitsFragments !== false;
     if (this.ticketKeys !== null) {
       context.refreshTicketKey();
       engine.asksTicketKeys = hello.tickets === null || !this.ticketKeys.sealed(hello.tickets);
@@ -73,6 +76,7 @@ export class ServerTls {
 
 class ServerContext implements EngineOwner {
   readonly isServer = true;
+  readonly seesPeerCertificate: boolean;
   readonly context: SslContext;
   readonly validation: ValidationSettings | null;
   readonly alpn: readonly string[];
@@ -85,6 +89,7 @@ class ServerContext implements EngineOwner {
     this.context = context;
     this.candidates = candidates;
     this.validation = settings.validation;
+    this.seesPeerCertificate = settings.validation !== null || settings.requireClientCertificate;
     this.alpn = settings.alpn;
     this.ticketKeys = ticketKeys;
     this.keyLog = settings.keyLog;

@@ -32,6 +32,8 @@ export class TicketKeys {
   private readonly constants = new NativeConstants();
   private readonly configured: readonly TicketKey[];
   private readonly derived = new Map<number, TicketKey>();
+  private today = -1;
+  private keysOfToday: readonly TicketKey[] = [];
   private readonly nowMs: () => number;
   /** Fetched once: to look it up by name costs as much as a ticket. */
   private readonly cipher: bigint;
@@ -77,7 +79,11 @@ export class TicketKeys {
   private current(): readonly TicketKey[] {
     if (this.configured.length > 0) return this.configured;
     const day = Math.floor(this.nowMs() / ROTATION_MS);
-    return [this.derive(day), this.derive(day - 1)];
+    if (day !== this.today) {
+      this.today = day;
+      this.keysOfToday = [this.derive(day), this.derive(day - 1)];
+    }
+    return this.keysOfToday;
   }
 
   private derive(day: number): TicketKey {

@@ -341,6 +341,7 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
     }
     this.state = 'closing';
     this.closeAfterFlush = delay ? 2 : 1;
+    if (!delay) this.transport?.closeWhenFlushed?.();
     this.readBuffer.clear();
     // Reading goes on (and is dropped), so that the peer's FIN or reset is noticed.
     this.updateReading();

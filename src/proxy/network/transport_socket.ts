@@ -21,6 +21,8 @@ export interface TransportSocket extends IoHandle {
   readonly connectedMs: number;
   /** Accepting side, once, after `setCallbacks`: `data` was read already (and is moved from), `ended`: FIN followed it. */
   start(data: SliceBuffer | null, ended: boolean): void;
+  /** Its owner closes it as soon as what was written is sent, and writes nothing more. */
+  closeWhenFlushed?(): void;
   /** Turns plain text into TLS after everything written so far; false when it cannot, or is TLS already. */
   startSecureTransport(): boolean;
 }

@@ -3,8 +3,9 @@
  *
  * Ciphertext is decrypted from the slices it was received in; plaintext of one turn is encrypted at its end, small slices of it gathered
  * into one record, big ones from where they lie. The handshake goes on whether or not the connection wants to read. The end of the
- * connection below counts as the end of the stream, with or without close_notify, as in Envoy. Closing says close_notify, and the
- * handle below lives until the kernel has it.
+ * connection below counts as the end of the stream, with or without close_notify, as in Envoy. Closing says close_notify, with the last
+ * bytes where they are known to be that, and the handle below lives until the kernel has it. Tickets of TLS 1.3 wait for the first write, as
+ * BoringSSL's: a client has a use for them after this connection.
  */
 
 import { BLOCK_SIZE, type Slab } from '../../../../core/buffer/slab.ts';
@@ -72,6 +73,11 @@ export class TlsSocket extends HandleWrapper implements TransportSocket, IoHandl
   private unreported = 0;
   private controlBytes = 0;
   private stapleCounted = false;
+  /** Of `out`: tickets that wait for company. */
+  private heldBytes = 0;
+  /** The owner closes when everything is sent. */
+  private closeAnnounced = false;
+  private closeSaid = false;
   private lingering = false;
   private lingerTimer: Timer | null = null;
 
@@ -149,6 +155,11 @@ export class TlsSocket extends HandleWrapper implements TransportSocket, IoHandl
     if (this.secure) this.queueFlush();
   }
 
+  closeWhenFlushed(): void {
+    this.closeAnnounced = true;
+    if (this.secure) this.queueFlush();
+  }
+
   close(reset = false): void {
     if (!this.isOpen) return;
     this.isOpen = false;
@@ -158,7 +169,7 @@ export class TlsSocket extends HandleWrapper implements TransportSocket, IoHandl
     this.plain?.clear();
     const { engine } = this;
     if (engine !== null) {
-      if (!reset && !this.finSent && this.handle.isOpen) {
+      if (!reset && !this.finSent && !this.closeSaid && this.handle.isOpen) {
         engine.closeNotify();
         engine.takeOutput(this.out);
         if (this.out.length > 0) this.handle.write(this.out);
@@ -287,7 +298,10 @@ export class TlsSocket extends HandleWrapper implements TransportSocket, IoHandl
       this.stapleCounted = true;
       this.stats.countStaple(engine.staple);
     }
-    this.sendControl(engine);
+    if (result === HANDSHAKE_DONE && engine.finishedWithTickets) {
+      engine.takeOutput(this.out);
+      this.heldBytes = this.out.length;
+    } else this.sendControl(engine);
     if (result === WANT_INPUT || !this.isOpen) return;
     if (result !== HANDSHAKE_DONE) {
       this.fail(engine);
@@ -327,7 +341,8 @@ export class TlsSocket extends HandleWrapper implements TransportSocket, IoHandl
   private sendControl(engine: TlsEngine): void {
     const { out } = this;
     engine.takeOutput(out);
-    if (out.length === 0) return;
+    if (out.length === this.heldBytes) return;
+    this.heldBytes = 0;
     if (this.secure) this.controlBytes += out.length;
     this.handle.write(out);
     if (this.controlBytes > MAX_CONTROL_BYTES && this.isOpen) {
@@ -358,13 +373,19 @@ export class TlsSocket extends HandleWrapper implements TransportSocket, IoHandl
     this.flushQueued = false;
     const { engine } = this;
     if (engine === null || !this.isOpen || this.finSent) return;
-    const { plain } = this;
+    const { out, plain } = this;
     if (plain !== null && plain.length > 0 && !this.encrypt(engine, plain)) return;
+    if ((this.finWanted || this.closeAnnounced) && !this.closeSaid) {
+      this.closeSaid = true;
+      engine.closeNotify();
+      engine.takeOutput(out);
+    }
+    if (out.length > this.heldBytes) {
+      this.heldBytes = 0;
+      this.handle.write(out);
+    }
     if (!this.finWanted) return;
     this.finSent = true;
-    engine.closeNotify();
-    engine.takeOutput(this.out);
-    if (this.out.length > 0) this.handle.write(this.out);
     this.handle.shutdownWrite();
   }
 
@@ -392,7 +413,6 @@ export class TlsSocket extends HandleWrapper implements TransportSocket, IoHandl
       this.unreported += length;
       out.push(engine.offset, record);
     }
-    this.handle.write(out);
     return true;
   }
 
