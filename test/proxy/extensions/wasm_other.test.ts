@@ -1,5 +1,4 @@
 /** Wasm where no HTTP filter is: network filter, access logger, service at bootstrap. */
-import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { bootstrap, cluster, http, listener, route, tcpProxy } from '../../interop/support/config.ts';
 import { dial, type RawUpstream, rawUpstream } from '../../interop/support/raw.ts';
@@ -7,6 +6,7 @@ import { type HttpUpstream, httpUpstream } from '../../interop/support/upstreams
 import { httpRequest, type Json, type ProxyProcess, startProxy, until } from '../../support/proxy_process.ts';
 import { buildC, needsClang } from '../../wasm/support/c_module.ts';
 import { plugin, ROUTER, wasmFilter } from './http_filters/wasm_support.ts';
+import { testChangedBytes } from './tcp_module.ts';
 
 const skip = needsClang();
 const TYPES = 'type.googleapis.com/envoy.extensions.';
@@ -74,32 +74,7 @@ describe('Wasm beside HTTP filters', { skip }, () => {
     await raw.close();
   });
 
-  test('bytes in both directions, changed', async () => {
-    const client = await dial(proxy.port('tcp'));
-    client.send('hello');
-    await client.until(() => client.text === '>HELLO<');
-    assert.match(proxy.log, /new connection=0/);
-    assert.match(proxy.log, /downstream=0:hello/);
-    assert.match(proxy.log, /upstream=0:>HELLO/);
-    client.destroy();
-    await until(
-      () => /downstream close=2[\s\S]*done=0[\s\S]*log=0[\s\S]*delete=0/.test(proxy.log),
-      () => proxy.log,
-    );
-  });
-
-  test('bytes that the module holds back are shown again with those that follow', async () => {
-    const client = await dial(proxy.port('tcp'));
-    client.send('wait?');
-    await until(() => proxy.log.includes('downstream=0:wait?'), 'the module to see the bytes');
-    client.send('more');
-    await client.until(() => client.text === '>WAIT?MORE<');
-    client.send('tail~');
-    await until(() => proxy.log.includes('upstream=0:>TAIL~'), 'the module to see the answer');
-    client.send('x');
-    await client.until(() => client.text === '>WAIT?MORE<>TAIL~>X<');
-    client.destroy();
-  });
+  testChangedBytes(() => proxy);
 
   test('the module closes the connection', async () => {
     const client = await dial(proxy.port('tcp'));

@@ -9,6 +9,7 @@ import { type Json, type ProxyProcess, startProxy, until } from '../../../suppor
 import { buildC, needsClang } from '../../../wasm/support/c_module.ts';
 import { prelude, wat } from '../../../wasm/support/wat.ts';
 import { plugin } from '../http_filters/wasm_support.ts';
+import { testChangedBytes } from '../tcp_module.ts';
 
 const skip = needsClang();
 const networkWasm = (config: Json): Json => ({
@@ -89,32 +90,7 @@ describe('connections through a module in a thread of its own', { skip }, () => 
     echo.close();
   });
 
-  test('bytes in both directions, changed; the end of the connection is told', async () => {
-    const client = await dial(proxy.port('tcp'));
-    client.send('hello');
-    await client.until(() => client.text === '>HELLO<');
-    assert.match(proxy.log, /new connection=0/);
-    assert.match(proxy.log, /downstream=0:hello/);
-    assert.match(proxy.log, /upstream=0:>HELLO/);
-    client.destroy();
-    await until(
-      () => /downstream close=2[\s\S]*done=0[\s\S]*log=0[\s\S]*delete=0/.test(proxy.log),
-      () => proxy.log,
-    );
-  });
-
-  test('bytes that the module holds back are shown again with those that follow', async () => {
-    const client = await dial(proxy.port('tcp'));
-    client.send('wait?');
-    await until(() => proxy.log.includes('downstream=0:wait?'), 'the module to see the bytes');
-    client.send('more');
-    await client.until(() => client.text === '>WAIT?MORE<');
-    client.send('tail~');
-    await until(() => proxy.log.includes('upstream=0:>TAIL~'), 'the module to see the answer');
-    client.send('x');
-    await client.until(() => client.text === '>WAIT?MORE<>TAIL~>X<');
-    client.destroy();
-  });
+  testChangedBytes(() => proxy);
 
   test('two modules in a row, each in its thread: in order', async () => {
     const client = await dial(proxy.port('two'));
