@@ -7,6 +7,8 @@
  *
  * A *slice* is (offset, length) inside one block together with one reference on that block. Whoever holds a slice either passes
  * it on or calls `release(offset)`. What must outlive its slice is copied, on purpose.
+ *
+ * Behind the blocks there may be address space for windows: memory of others, seen under positions of the slab (`slab_windows.ts`).
  */
 import { NativeMemory } from '../sys/memory.ts';
 
@@ -14,6 +16,13 @@ export const BLOCK_SHIFT = 14;
 export const BLOCK_SIZE = 1 << BLOCK_SHIFT;
 /** 65,536 blocks, the most that a 16-bit provided-buffer id can name: 1 GiB of address space. */
 export const MAX_BLOCKS = 1 << 16;
+/** Together with `MAX_BLOCKS`: positions stay below 2^31, small integers of the engine. */
+export const MAX_WINDOW_BLOCKS = MAX_BLOCKS - 1;
+
+/** Told when nobody holds a block of a window any more (see `slab_windows.ts`). */
+export interface WindowKeeper {
+  onBlockFree(block: number): void;
+}
 
 export class Slab {
   readonly memory: NativeMemory;
@@ -22,6 +31,12 @@ export class Slab {
   readonly view: DataView<ArrayBuffer>;
   readonly address: number;
   readonly blocks: number;
+  readonly windowBlocks: number;
+  /** Bytes from here on lie in windows. */
+  readonly windowStart: number;
+  windowKeeper: WindowKeeper | null = null;
+  /** Of the blocks of windows, those that somebody holds a reference on. */
+  windowBlocksInUse = 0;
   private readonly references: Int32Array;
   private readonly free: Int32Array;
   private freeCount = 0;
@@ -30,14 +45,16 @@ export class Slab {
   private tail = -1;
   private tailUsed = 0;
 
-  /** Reserves `blocks` blocks of address space (at most 65,536). */
-  constructor(blocks: number = MAX_BLOCKS) {
+  /** Reserves `blocks` blocks of address space (at most 65,536), and as much for windows as `windowBlocks` says. */
+  constructor(blocks: number = MAX_BLOCKS, windowBlocks = 0) {
     this.blocks = blocks;
-    this.memory = NativeMemory.map(blocks * BLOCK_SIZE, { noReserve: true });
+    this.windowBlocks = windowBlocks;
+    this.windowStart = blocks * BLOCK_SIZE;
+    this.memory = NativeMemory.map((blocks + windowBlocks) * BLOCK_SIZE, { noReserve: true });
     this.u8 = this.memory.u8;
     this.view = new DataView(this.memory.buffer);
     this.address = this.memory.address;
-    this.references = new Int32Array(blocks);
+    this.references = new Int32Array(blocks + windowBlocks);
     this.free = new Int32Array(blocks);
   }
 
@@ -91,8 +108,10 @@ export class Slab {
   release(offset: number): void {
     const block = offset >> BLOCK_SHIFT;
     const left = --this.references[block];
-    if (left === 0) this.free[this.freeCount++] = block;
-    else if (left < 0) throw new Error(`slab: block ${block} released more often than retained`);
+    if (left === 0) {
+      if (block < this.blocks) this.free[this.freeCount++] = block;
+      else this.windowKeeper!.onBlockFree(block);
+    } else if (left < 0) throw new Error(`slab: block ${block} released more often than retained`);
   }
 
   /** The number of references on the block of `offset`. */

@@ -228,6 +228,26 @@ export class SliceBuffer {
     if (this.isAbove) this.checkBelow();
   }
 
+  /**
+   * Copies what lies in windows of the slab, where others can change it: for whoever looks at the bytes, or keeps them for later (their
+   * sender may need the room to go on).
+   */
+  makePrivate(): void {
+    const { windowStart, windowBlocks } = this.slab;
+    if (windowBlocks === 0) return;
+    const { cells, head } = this;
+    const end = head + 2 * this.count;
+    for (let i = head; i < end; i += 2) if (cells[i] >= windowStart) cells[i] = this.copied(cells[i], cells[i + 1]);
+  }
+
+  private copied(from: number, length: number): number {
+    const { slab } = this;
+    const offset = slab.allocate();
+    slab.copy(offset, from, length);
+    slab.release(from);
+    return offset;
+  }
+
   clear(): void {
     if (this.length > 0) this.drain(this.length);
   }

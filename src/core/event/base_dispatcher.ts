@@ -9,7 +9,7 @@
  *
  * A callback that throws does not end the thread: the error goes to `onError`, and the turn goes on.
  */
-import { Slab } from '../buffer/slab.ts';
+import { MAX_WINDOW_BLOCKS, Slab } from '../buffer/slab.ts';
 import { UvLoopHook } from '../sys/uv.ts';
 import { Batch } from './batch.ts';
 import type { DeferredDeletable, Dispatcher, FileEvent, FileTriggerType, SchedulableCallback, Timer } from './dispatcher.ts';
@@ -116,7 +116,7 @@ export abstract class BaseDispatcher implements Dispatcher {
 
   protected constructor(options: DispatcherOptions) {
     this.name = options.name;
-    this.slab = new Slab(options.slabBlocks);
+    this.slab = new Slab(options.slabBlocks, MAX_WINDOW_BLOCKS);
     this.onError = options.onError ?? ((error) => console.error(error));
     this.watchdog = options.watchdog;
     this.nowMs = performance.now();
@@ -186,7 +186,7 @@ export abstract class BaseDispatcher implements Dispatcher {
 
   /** Slab blocks that connections and messages hold, without those that only wait to be received into. 0 when all is quiet. */
   get blocksHeld(): number {
-    return this.slab.blocksInUse - this.blocksProvided;
+    return this.slab.blocksInUse + this.slab.windowBlocksInUse - this.blocksProvided;
   }
 
   /** Blocks that the kernel holds to receive into. */

@@ -11,6 +11,7 @@ const PROT_READ = 1;
 const PROT_WRITE = 2;
 const MAP_SHARED = 1;
 const MAP_PRIVATE = 2;
+const MAP_FIXED = 0x10;
 const MAP_ANONYMOUS = 0x20;
 const MAP_NORESERVE = 0x4000;
 const MAP_POPULATE = 0x8000;
@@ -64,6 +65,24 @@ export class NativeMemory {
   /** Gives whole pages of [offset, offset + length) back to the kernel; they read as zero afterwards. */
   release(offset: number, length: number): void {
     libc.madvise(this.pointer + BigInt(offset), BigInt(length), MADV_DONTNEED);
+  }
+
+  /**
+   * Shows [fileOffset, fileOffset + length) of a file at `offset` of this memory: as it is now and will be, but for pages that are written
+   * to here, which become private copies until `release`. False when the kernel refuses.
+   */
+  overlay(offset: number, length: number, fd: number, fileOffset: number): boolean {
+    const flags = MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE;
+    const at = this.pointer + BigInt(offset);
+    return libc.mmap(at, BigInt(length), PROT_READ | PROT_WRITE, flags, fd, BigInt(fileOffset)) !== MAP_FAILED;
+  }
+
+  /** Ends an `overlay`: the pages are private zeroes. */
+  removeOverlay(offset: number, length: number): void {
+    const flags = MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE | MAP_ANONYMOUS;
+    const at = this.pointer + BigInt(offset);
+    const result = libc.mmap(at, BigInt(length), PROT_READ | PROT_WRITE, flags, -1, 0n);
+    if (result === MAP_FAILED) throw new SysError('mmap', errno(), 'overlay');
   }
 
   /** Unmaps. The caller vouches that no view of `buffer` is used again. */

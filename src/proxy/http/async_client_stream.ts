@@ -168,6 +168,7 @@ export class AsyncStream implements StreamDecoderFilterCallbacks, LocalReplyCont
       return;
     }
     if (endStream) this.remoteClosed = true;
+    data.makePrivate();
     this.callbacks?.onData(data, endStream);
     data.clear();
     if (endStream) this.endIfClosed();

@@ -170,4 +170,6 @@ export interface CodecTransport {
   /** Takes all slices of `data`. */
   write(data: SliceBuffer): void;
   readDisable(disable: boolean): void;
+  /** See `Connection`: so much body comes next. */
+  opaqueAhead?(bytes: number): void;
 }

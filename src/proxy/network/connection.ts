@@ -151,6 +151,11 @@ export interface Connection {
   /** Counted: reads are delivered only when every `true` was answered by a `false`. */
   readDisable(disable: boolean): void;
   readonly readEnabled: boolean;
+  /**
+   * For the filter that reads, when it has taken all there is: so many of the bytes that come next it passes on unseen (see `IoHandle`). Such
+   * bytes are not kept for later, but as `makePrivate` of their buffer. Replaces what was said before.
+   */
+  opaqueAhead(bytes: number): void;
   /** Default false: the peer's FIN closes both directions. With true it reaches filters as endStream. */
   enableHalfClose(enable: boolean): void;
   close(type: ConnectionCloseType, details?: string): void;

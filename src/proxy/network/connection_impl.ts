@@ -253,7 +253,10 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
       data.clear();
       return;
     }
-    if (this.writeFilters !== null && !this.offerToWriteFilters(0, data, endStream)) return;
+    if (this.writeFilters !== null) {
+      data.makePrivate();
+      if (!this.offerToWriteFilters(0, data, endStream)) return;
+    }
     this.send(data, endStream);
   }
 
@@ -311,6 +314,11 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
     if (--this.disableCount > 0) return;
     if (this.readBuffer.length > 0 || (this.readEnd && !this.readEndDelivered)) this.scheduleRedelivery();
     this.updateReading();
+  }
+
+  opaqueAhead(bytes: number): void {
+    // Other filters look at everything.
+    if (this.filters.length === 1 && this.readBuffer.length === 0) this.handle.opaqueAhead?.(bytes);
   }
 
   enableHalfClose(enable: boolean): void {

@@ -35,6 +35,11 @@ export interface IoHandle {
   /** Starts or stops delivering reads. Off at the start. Bytes that the kernel already handed over wait inside, bounded. */
   setReading(enabled: boolean): void;
   /**
+   * So many of the bytes that come next (counted from what was delivered last) are passed on unseen, so that their sender may change them
+   * meanwhile: a handle that can do so delivers them where they lie. Replaces what was said before.
+   */
+  opaqueAhead?(bytes: number): void;
+  /**
    * Takes all slices of `data`. Sent in order, batched at the end of the turn. `pendingBytes` grows until `onWritten`.
    * Must not be called after `shutdownWrite`.
    */

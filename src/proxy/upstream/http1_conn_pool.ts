@@ -70,6 +70,10 @@ export class Http1Client extends ActiveClient implements ReadFilter, CodecTransp
     this.connection.write(data, false);
   }
 
+  opaqueAhead(bytes: number): void {
+    this.connection.opaqueAhead(bytes);
+  }
+
   readDisable(disable: boolean): void {
     if (disable) this.readDisables++;
     else if (this.readDisables > 0) this.readDisables--;

@@ -20,7 +20,11 @@ export class FifoConsumer {
   private readonly firstPage: number;
   private readonly endPage: number;
   private readonly maxUsed: number;
+  /** Bytes before the head are still in use here: reading alone does not give their room back (see `fifo_loans.ts`). */
+  lent = false;
   private head = 0;
+  /** The head as the producer knows it. */
+  private published = 0;
   private tail = 0;
   /** The chunk that holds the head: page 0 before the first. Checked when entered, never read again. */
   private page = 0;
@@ -62,7 +66,7 @@ export class FifoConsumer {
     if (inFirst + length <= this.bytes) {
       this.copyOut(target, offset, this.page * PAGE + inFirst, length);
       this.head = (head + length) | 0;
-      Atomics.store(this.i32, this.word + FifoWord.head, this.head);
+      if (!this.lent) this.publish(this.head);
       return length;
     }
     let done = 0;
@@ -78,7 +82,7 @@ export class FifoConsumer {
       head = (head + n) | 0;
     }
     this.head = head;
-    Atomics.store(this.i32, this.word + FifoWord.head, head);
+    if (!this.lent) this.publish(head);
     return done;
   }
 
@@ -146,7 +150,7 @@ export class FifoConsumer {
       left -= step;
     }
     this.head = head;
-    Atomics.store(this.i32, this.word + FifoWord.head, head);
+    if (!this.lent) this.publish(head);
     return n - left;
   }
 
@@ -164,7 +168,7 @@ export class FifoConsumer {
     const flags = this.word + FifoWord.wantDequeueNotify;
     const wanted = Atomics.load(this.i32, flags);
     if (wanted === 0) return false;
-    const used = this.used;
+    const used = (this.used + ((this.head - this.published) >>> 0)) >>> 0;
     let due = 0;
     if ((wanted & DequeueNotify.Room) !== 0) {
       const size = this.i32[this.word + FifoWord.size];
@@ -173,6 +177,45 @@ export class FifoConsumer {
     }
     if ((wanted & DequeueNotify.Empty) !== 0 && used === 0) due |= DequeueNotify.Empty;
     return due !== 0 && (Atomics.and(this.i32, flags, ~due) & due) !== 0;
+  }
+
+  /** Bytes that lie in one piece at the head; 0: none are readable. Where: see the `run` properties. */
+  nextRun(): number {
+    const available = this.used;
+    if (available === 0) return 0;
+    if ((this.head - this.start) >>> 0 >= this.bytes && !this.enterNext(this.head)) return 0;
+    return Math.min(this.bytes - ((this.head - this.start) >>> 0), available);
+  }
+
+  /** Of the head, after `nextRun`: its place in the producer's arena. */
+  get runOffset(): number {
+    return (this.page - this.firstPage) * PAGE + ((this.head - this.start) >>> 0);
+  }
+
+  /** Of the chunk that holds the head: its place in the producer's arena, and its size. */
+  get runChunkOffset(): number {
+    return (this.page - this.firstPage) * PAGE;
+  }
+
+  get runChunkBytes(): number {
+    return this.bytes;
+  }
+
+  /** Where the head is in the stream, as a free-running number. */
+  get position(): number {
+    return this.head;
+  }
+
+  /** Passes over `length` bytes of the run. */
+  take(length: number): void {
+    this.head = (this.head + length) | 0;
+    if (!this.lent) this.publish(this.head);
+  }
+
+  /** Gives the room before `position` back. */
+  publish(position: number): void {
+    this.published = position;
+    Atomics.store(this.i32, this.word + FifoWord.head, position);
   }
 
   /** Asks the producer to keep at most `bytes` in the FIFO. */

@@ -2,6 +2,7 @@
  * What comes over a worker's socket before the message that first mentions it: the segments that it shares with peers, and what TLS
  * handshakes settled.
  */
+import type { SlabWindows } from '../../core/buffer/slab_windows.ts';
 import { closeDescriptor, receivePacket } from '../../core/sys/unix_socket.ts';
 import { decodeSapi, type TlsDetailsMessage } from '../session/sapi.ts';
 import { SegmentEnd } from './shared_segment.ts';
@@ -14,6 +15,8 @@ const MAX_DETAILS = 4096;
 export class SegmentEnds {
   /** What every wake-up looks at. */
   list: SegmentEnd[] = [];
+  /** Where peers' memory is shown, when it is read by reference. */
+  windows: SlabWindows | null = null;
   private readonly byKey = new Map<number, SegmentEnd>();
   private readonly details = new Map<number, { generation: number; details: TlsDetails }>();
   private readonly socket: number;
@@ -66,7 +69,7 @@ export class SegmentEnds {
         for (const fd of received.fds) closeDescriptor(fd);
         continue;
       }
-      const end = SegmentEnd.attach(message.id, message.side, received.fds);
+      const end = SegmentEnd.attach(message.id, message.side, received.fds, this.windows);
       if (typeof end === 'string') continue;
       this.byKey.set(keyOf(end.id, end.side), end);
       this.list.push(end);

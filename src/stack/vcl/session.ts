@@ -8,6 +8,7 @@ import { ADDRESSED_HEADER, type AddressedHeader, DATAGRAM_HEADER } from '../sess
 import { Endpoint } from '../session/endpoint.ts';
 import { IoEvent } from '../session/messages.ts';
 import { FifoConsumer } from '../svm/fifo_consumer.ts';
+import { FifoLoans } from '../svm/fifo_loans.ts';
 import { FifoProducer } from '../svm/fifo_producer.ts';
 import { DequeueNotify } from '../svm/layout.ts';
 import type { DatagramEndpoint } from './datagram.ts';
@@ -28,6 +29,11 @@ export const Ready = { in: 1, out: 4, err: 8, hup: 16, rdhup: 0x2000 } as const;
 /** Who wants to know at once, in the thread's event loop, that something happened to a session. */
 export interface SessionObserver {
   onSessionEvent(session: VclSession, events: number): void;
+}
+
+/** Who reads by reference: told when something was given back, and to call `settleLoans` soon. */
+export interface LoanKeeper {
+  loanReturned(session: VclSession): void;
 }
 
 /** Who collects readiness (an epoll set). */
@@ -92,6 +98,7 @@ export class VclSession {
   private memory: SegmentEnd | null = null;
   rx: FifoConsumer | null = null;
   tx: FifoProducer | null = null;
+  private loans: FifoLoans | null = null;
   /** Free space from which on the session counts as writable again. */
   writeThreshold = 1;
 
@@ -139,6 +146,7 @@ export class VclSession {
     const { memory } = this;
     if (memory === null) return [];
     const left = [memory, this.leaveEvents()!];
+    this.endLoans();
     this.tx!.release();
     memory.inUse--;
     this.memory = null;
@@ -192,6 +200,39 @@ export class VclSession {
     if (rx === null) return;
     rx.drop(length);
     if (rx.shouldNotify()) this.end!.toPeer.sendIo((this.slot << 2) | IoEvent.room);
+  }
+
+  /**
+   * Reads by reference: lends up to `length` bytes as one slice of the slab that the worker has windows of. Its length, and where it lies in
+   * `loanOffset`; 0 when the next bytes have to be copied (`read`), or there are none. The peer's room comes back when the slice is released.
+   */
+  lend(length: number, keeper: LoanKeeper): number {
+    let { loans } = this;
+    if (loans === null) {
+      const window = this.memory?.window ?? null;
+      if (this.rx === null || window === null || this.state === VclState.closed) return 0;
+      loans = this.loans = new FifoLoans(this.rx, window, () => keeper.loanReturned(this));
+    }
+    return loans.lend(length);
+  }
+
+  /** Of the slice that `lend` gave out last. */
+  get loanOffset(): number {
+    return this.loans!.offset;
+  }
+
+  /** Gives the peer the room of loans that came back. */
+  settleLoans(): void {
+    const { loans, rx } = this;
+    if (loans === null) return;
+    loans.settle();
+    if (rx!.shouldNotify()) this.end!.toPeer.sendIo((this.slot << 2) | IoEvent.room);
+  }
+
+  /** Nothing is read any more: what is still on loan becomes a copy, and the peer may use its memory again. */
+  endLoans(): void {
+    this.loans?.end();
+    this.loans = null;
   }
 
   /** Writes up to `length` bytes and tells the peer. A short count means that the FIFO is full: a `Ready.out` event follows. */

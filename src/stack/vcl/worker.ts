@@ -6,6 +6,7 @@
  * (`wait`: spin for a while if asked to, then poll(2)). Doorbells are armed only before sleeping, so a busy worker costs its peers no
  * system calls; an idle one uses no CPU.
  */
+import type { SlabWindows } from '../../core/buffer/slab_windows.ts';
 import { E } from '../../core/sys/libc.ts';
 import { closeDescriptor } from '../../core/sys/unix_socket.ts';
 import { IoEvent, MessageFlag, newMessage, Request } from '../session/messages.ts';
@@ -130,6 +131,11 @@ export class VclWorker {
     return !this.detached && heartbeatTimeoutMs > 0 && this.attachment.segment.silentSeconds * 1000 >= heartbeatTimeoutMs;
   }
 
+  /** Sessions can be read by reference (`VclSession.lend`) from now on: those on segments that come later. */
+  useWindows(windows: SlabWindows): void {
+    this.ends.windows = windows;
+  }
+
   // --- sessions ---
 
   createSession(proto: number): VclSession {
@@ -223,6 +229,7 @@ export class VclWorker {
     this.memory.forget(session);
     this.table.remove(session);
     session.datagrams?.close();
+    session.endLoans();
     if (state === VclState.listening) {
       for (const waiting of session.acceptQueue) this.close(waiting, true);
       session.acceptQueue.length = 0;

@@ -40,6 +40,31 @@ export async function httpUpstream(handler: RequestListener = echo, port = 0, ho
   };
 }
 
+/** The bytes of `/bytes/N` and `/chunked/N`: no two places of a block look alike. */
+export function testBytes(length: number): Buffer {
+  const all = Buffer.alloc(length);
+  for (let i = 0; i < length; i++) all[i] = (i * 31 + (i >> 11) * 7 + (i >> 19)) & 0xff;
+  return all;
+}
+
+/** As `echo`, and `/bytes/N` with a length, `/chunked/N` in chunks. */
+export const bytes: RequestListener = (request, response) => {
+  const [, kind, length] = request.url!.split('/');
+  if (kind !== 'bytes' && kind !== 'chunked') {
+    echo(request, response);
+    return;
+  }
+  request.resume();
+  const all = testBytes(Number(length));
+  if (kind === 'bytes') {
+    response.writeHead(200, { 'content-length': all.length }).end(all);
+    return;
+  }
+  response.writeHead(200);
+  for (let at = 0, n = 1; at < all.length; at += n, n = (n * 3) % 100_003) response.write(all.subarray(at, at + n));
+  response.end();
+};
+
 /** Answers with what it got: method, path, headers, trailers, length and hash of the body. */
 export const echo: RequestListener = (request, response) => {
   const hash = createHash('sha256');

@@ -238,6 +238,8 @@ export class FilterManager implements FilterChainFactoryCallbacks {
       if (entry.endStream) return;
       this.callState |= endStream ? CallState.DecodeData | CallState.LastDataFrame : CallState.DecodeData;
       entry.endStream = endStream && callbacks.requestTrailers === null;
+      // All but the last, the router, may look at it.
+      if (i + 1 < filters.length) data.makePrivate();
       const status = entry.filter.decodeData(data, entry.endStream);
       this.callState &= ~(CallState.DecodeData | CallState.LastDataFrame);
       if (this.destroyed) return;
@@ -354,6 +356,7 @@ export class FilterManager implements FilterChainFactoryCallbacks {
       if (entry.endStream) return;
       this.callState |= endStream ? CallState.EncodeData | CallState.LastDataFrame : CallState.EncodeData;
       entry.endStream = endStream && callbacks.responseTrailers === null;
+      data.makePrivate();
       const status = entry.filter.encodeData(data, entry.endStream);
       this.callState &= ~(CallState.EncodeData | CallState.LastDataFrame);
       if (this.destroyed || this.encoderChainAborted) return;

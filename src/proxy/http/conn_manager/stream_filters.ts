@@ -163,7 +163,9 @@ export abstract class ActiveStreamFilterBase {
 
   bufferData(data: SliceBuffer): void {
     const buffer = this.createBuffer();
-    if (buffer !== data) buffer.move(data);
+    if (buffer === data) return;
+    data.makePrivate();
+    buffer.move(data);
   }
 
   /** Resumes iteration: delivers what was held back, in order. */

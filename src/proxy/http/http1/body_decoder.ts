@@ -18,6 +18,9 @@ export type BodyKind = (typeof BodyKind)[keyof typeof BodyKind];
 const Chunk = { Size: 0, Extension: 1, SizeLf: 2, Data: 3, DataCr: 4, DataLf: 5, Trailers: 6 } as const;
 type Chunk = (typeof Chunk)[keyof typeof Chunk];
 
+/** With so much payload to come, the transport is told that it is opaque. */
+export const LONG_BODY_BYTES = 32 * 1024;
+
 const MAX_SIZE_DIGITS = 16;
 /** Above 2^53 - 1 a size is no exact number. */
 const MAX_SIZE_BEFORE_DIGIT = 2 ** 49 - 1;
@@ -46,6 +49,12 @@ export class BodyDecoder {
     this.digits = 0;
     this.extensionBytes = 0;
     this.failedInTrailers = false;
+  }
+
+  /** Payload that follows without anything between. */
+  get payloadAhead(): number {
+    if (this.kind === BodyKind.Chunked) return this.chunk === Chunk.Data ? this.remaining : 0;
+    return this.kind === BodyKind.UntilClose ? LONG_BODY_BYTES * 64 : this.remaining;
   }
 
   /** Moves payload from `data` to the end of `out`. COMPLETE: `data` begins with what follows the message. */

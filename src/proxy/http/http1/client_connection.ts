@@ -16,7 +16,7 @@ import {
   type StreamResetReason,
 } from '../codec.ts';
 import { HeaderMap } from '../header_map.ts';
-import { BodyDecoder, BodyKind } from './body_decoder.ts';
+import { BodyDecoder, BodyKind, LONG_BODY_BYTES } from './body_decoder.ts';
 import { COMPLETE, CONNECTION_CLOSE, CONNECTION_KEEP_ALIVE, FAILED, HeadParser, INCOMPLETE, MessageKind } from './head_parser.ts';
 import { HeadReader } from './head_reader.ts';
 import { Http1RequestEncoder } from './request_encoder.ts';
@@ -29,6 +29,7 @@ type Phase = (typeof Phase)[keyof typeof Phase];
 export class Http1ClientConnection implements ClientConnection {
   readonly slab: Slab;
   readonly settings: Http1Settings;
+  private readonly transport: CodecTransport;
   private readonly parser: HeadParser;
   private readonly reader: HeadReader;
   private readonly bodyDecoder: BodyDecoder;
@@ -47,6 +48,7 @@ export class Http1ClientConnection implements ClientConnection {
   constructor(transport: CodecTransport, slab: Slab, settings: Http1Settings, stats: Http1Stats) {
     this.slab = slab;
     this.settings = settings;
+    this.transport = transport;
     this.headers = new HeaderMap(slab);
     this.parser = new HeadParser(settings, stats, this.headers);
     this.reader = new HeadReader(this.parser, slab, settings.maxHeadersKb * 1024);
@@ -96,7 +98,14 @@ export class Http1ClientConnection implements ClientConnection {
       const error = this.phase === Phase.Head ? this.readHead(data) : this.readBody(data);
       if (error !== null) return error;
     }
+    if (this.phase === Phase.Body) this.announceBody();
     return null;
+  }
+
+  /** What follows is read by nobody on the way. */
+  private announceBody(): void {
+    const ahead = this.bodyDecoder.payloadAhead;
+    if (ahead >= LONG_BODY_BYTES) this.transport.opaqueAhead?.(ahead);
   }
 
   onConnectionClosed(reason: StreamResetReason, transportFailureReason: string): boolean {

@@ -17,7 +17,7 @@ import {
   type ServerConnectionCallbacks,
 } from '../codec.ts';
 import { HeaderMap } from '../header_map.ts';
-import { BodyDecoder, BodyKind } from './body_decoder.ts';
+import { BodyDecoder, BodyKind, LONG_BODY_BYTES } from './body_decoder.ts';
 import { CR, LF } from './bytes.ts';
 import { CONNECTION_CLOSE, CONNECTION_KEEP_ALIVE, FAILED, HeadParser, INCOMPLETE, MessageKind } from './head_parser.ts';
 import { HeadReader } from './head_reader.ts';
@@ -155,7 +155,14 @@ export class Http1ServerConnection implements ServerConnection {
           return null;
       }
     }
+    if (this.phase === Phase.Body) this.announceBody();
     return null;
+  }
+
+  /** What follows is read by nobody on the way. */
+  private announceBody(): void {
+    const ahead = this.bodyDecoder.payloadAhead;
+    if (ahead >= LONG_BODY_BYTES) this.transport.opaqueAhead?.(ahead);
   }
 
   onConnectionClosed(): boolean {

@@ -183,6 +183,8 @@ export class Router implements StreamDecoderFilter, LoadBalancerContext, Downstr
     }
     if (this.upstream.active) {
       if (buffering) {
+        // It is kept until the response begins.
+        data.makePrivate();
         const copy = (this.copy ??= new SliceBuffer(this.callbacks.dispatcher.slab));
         shareSlices(data, copy);
         this.callbacks.addDecodedData(data, true);

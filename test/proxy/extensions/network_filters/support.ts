@@ -103,6 +103,8 @@ export class FakeConnection implements Connection {
 
   drain(): void {}
 
+  opaqueAhead(): void {}
+
   enableHalfClose(enable: boolean): void {
     this.halfClose = enable;
   }

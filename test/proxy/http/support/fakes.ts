@@ -150,6 +150,8 @@ export class FakeConnection implements Connection {
     for (const filter of this.filters) filter.onDrain?.();
   }
 
+  opaqueAhead(): void {}
+
   enableHalfClose(): void {}
 
   close(type: ConnectionCloseType, details = ''): void {

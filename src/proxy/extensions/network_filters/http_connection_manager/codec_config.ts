@@ -62,6 +62,10 @@ class CodecSlot implements CodecTransport, ServerConnectionCallbacks {
   readDisable(disable: boolean): void {
     this.connection?.readDisable(disable);
   }
+
+  opaqueAhead(bytes: number): void {
+    this.connection?.opaqueAhead(bytes);
+  }
 }
 
 export function codecFactory(config: HttpConnectionManager, context: FactoryContext, scope: Scope): CodecFactory {

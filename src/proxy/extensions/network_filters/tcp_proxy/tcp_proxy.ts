@@ -36,6 +36,10 @@ import { PER_CONNECTION_CLUSTER } from './per_connection_cluster.ts';
 import { pickRoute, retryDelayMs, type TcpProxySettings, type TcpRoute } from './settings.ts';
 import { UpstreamDrainer } from './upstream_drainer.ts';
 
+/** After a read of this size more of the kind may follow: nothing of it is looked at here. */
+const LONG_READ_BYTES = 8192;
+const OPAQUE_BYTES = 2 ** 20;
+
 export class TcpProxyFilter implements ReadFilter, ConnectionCallbacks, TcpPoolCallbacks, LoadBalancerContext, DeferredDeletable {
   private readonly settings: TcpProxySettings;
   private readonly upstreamSide: UpstreamSide;
@@ -111,6 +115,7 @@ export class TcpProxyFilter implements ReadFilter, ConnectionCallbacks, TcpPoolC
     info.lastUpstreamTxByteMs = now;
     info.upstreamWireBytesSent += length;
     this.upstream.connection.write(data, endStream);
+    if (length >= LONG_READ_BYTES) this.connection.opaqueAhead(OPAQUE_BYTES);
     return FilterStatus.StopIteration;
   }
 
@@ -231,6 +236,7 @@ export class TcpProxyFilter implements ReadFilter, ConnectionCallbacks, TcpPoolC
       this.txBuffered += length;
       this.settings.stats.downstreamCxTxBytesBuffered.add(length);
       this.connection.write(data, endStream);
+      if (length >= LONG_READ_BYTES) this.upstream?.connection.opaqueAhead(OPAQUE_BYTES);
     } else {
       data.clear();
     }

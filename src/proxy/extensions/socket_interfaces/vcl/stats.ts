@@ -14,6 +14,8 @@ export const VCL_COUNTERS = [
   'cx_error',
   'listen_failed',
   'rx_bytes',
+  /** Of them, those that were read by reference. */
+  'rx_bytes_by_reference',
   'tx_bytes',
   /** Writes that found the FIFO full. */
   'tx_blocked',

@@ -1,6 +1,7 @@
 /**
  * A connection on the host stack (Envoy: contrib/vcl, VclIoHandle). Bytes are copied once between the thread's slab and the session's
- * FIFOs; no call into the kernel is made for them unless the peer sleeps and has to be woken.
+ * FIFOs; no call into the kernel is made for them unless the peer sleeps and has to be woken. Long bodies, of which the reader has said that
+ * they are opaque to it, are not copied out of the FIFO: they are passed on as slices of its memory (Envoy's `VCL_RX_ZC`).
  *
  * Reads happen when the queue says that there is something, in bounded portions; writes at the end of the turn. What the FIFO does not take
  * waits until the peer has read a quarter of it.
@@ -9,24 +10,26 @@ import { BLOCK_SIZE } from '../../../../core/buffer/slab.ts';
 import { SliceBuffer } from '../../../../core/buffer/slice_buffer.ts';
 import type { SchedulableCallback, Timer } from '../../../../core/event/dispatcher.ts';
 import { E } from '../../../../core/sys/libc.ts';
-import { Ready, type SessionObserver, type VclSession, VclState } from '../../../../stack/vcl/session.ts';
+import { type LoanKeeper, Ready, type SessionObserver, type VclSession, VclState } from '../../../../stack/vcl/session.ts';
 import type { Address } from '../../../network/address.ts';
 import type { IoHandle, IoHandleCallbacks } from '../../../network/io_handle.ts';
 import { fromEndpoint, toEndpoint } from './address.ts';
 import { getSessionOption, setSessionOption } from './socket_options.ts';
-import type { Flushable, VclThread } from './vcl_thread.ts';
+import type { Flushable, Readable, Settleable, VclThread } from './vcl_thread.ts';
 
 /** Blocks read from one session before others get their turn. */
 const MAX_READS = 8;
-/** Turns without a read after which a session reads a block, whatever others have read: nobody waits for ever. */
-const MAX_PUT_OFF = 16;
 /** Fewer bytes than this share a block with others. */
 const SMALL_READ = 4096;
 /** Several slices of together at most this are joined: one copy into the FIFO. */
 const MAX_JOINED_BYTES = 2048;
 const NO_MEMORY_RETRY_MS = 5;
+/** Fewer bytes are copied: a block that is lent costs as much as this many bytes. */
+const MIN_LOAN = 8192;
+/** Lent at once, before they are passed on. */
+const MAX_LOAN = 128 * 1024;
 
-export class VclSocket implements IoHandle, SessionObserver, Flushable {
+export class VclSocket implements IoHandle, SessionObserver, Flushable, Readable, Settleable, LoanKeeper {
   readonly fd = -1;
   readonly interfaceName = 'vcl';
   isOpen = true;
@@ -40,8 +43,10 @@ export class VclSocket implements IoHandle, SessionObserver, Flushable {
   private failed = false;
   private finWanted = false;
   private flushQueued = false;
-  /** Turns that ended before this session could read. */
-  private putOff = 0;
+  /** It waits for its turn to read. */
+  private readQueued = false;
+  /** So many of the bytes to come are passed on unseen. */
+  private opaque = 0;
   private counted: boolean;
   private unsent: SliceBuffer | null = null;
   private delivery: SchedulableCallback | null = null;
@@ -76,6 +81,18 @@ export class VclSocket implements IoHandle, SessionObserver, Flushable {
     if (enabled && !this.connecting && (this.session.readable > 0 || this.session.readClosed || this.session.error !== 0)) {
       this.readSoon();
     }
+  }
+
+  opaqueAhead(bytes: number): void {
+    this.opaque = bytes;
+  }
+
+  loanReturned(): void {
+    this.thread.settleLater(this);
+  }
+
+  settleNow(): void {
+    if (this.isOpen) this.session.settleLoans();
   }
 
   write(data: SliceBuffer): void {
@@ -174,23 +191,25 @@ export class VclSocket implements IoHandle, SessionObserver, Flushable {
     this.delivery.scheduleCallbackCurrentIteration();
   }
 
-  private readNextTurn(): void {
-    this.delivery ??= this.thread.dispatcher.createSchedulableCallback(() => {
-      if (this.isOpen && this.reading && !this.failed) this.read();
-    });
-    this.delivery.scheduleCallbackNextIteration();
+  readNow(): void {
+    this.readQueued = false;
+    if (this.isOpen && this.reading && !this.failed) this.read(true);
   }
 
-  private read(): void {
+  /** `served`: it has waited for this turn, and reads something whatever others have read. */
+  private read(served = false): void {
+    if (this.readQueued) return;
     const { session } = this;
     const { slab } = this.thread.dispatcher;
-    const overdue = this.putOff >= MAX_PUT_OFF && !this.thread.mayRead;
-    const reads = overdue ? 1 : MAX_READS;
-    for (let i = 0; i < reads && (overdue || this.thread.mayRead); i++) {
+    for (let i = 0; i < MAX_READS && ((served && i === 0) || this.thread.mayRead); i++) {
       const readable = session.readable;
       if (readable === 0) {
         this.readEnd();
         return;
+      }
+      if (this.opaque >= MIN_LOAN && readable >= MIN_LOAN && this.borrow(readable)) {
+        if (!this.isOpen || !this.reading) return;
+        continue;
       }
       if (slab.mustStopReading) {
         this.retryWithMemory();
@@ -204,7 +223,7 @@ export class VclSocket implements IoHandle, SessionObserver, Flushable {
         if (n < 0 && n !== -E.AGAIN) this.fail(-n);
         return;
       }
-      this.putOff = 0;
+      this.opaque = n < this.opaque ? this.opaque - n : 0;
       this.thread.noteRead(n);
       const callbacks = this.callbacks!;
       callbacks.onRead(offset, n);
@@ -212,8 +231,29 @@ export class VclSocket implements IoHandle, SessionObserver, Flushable {
       callbacks.onReadBatch();
       if (!this.isOpen || !this.reading) return;
     }
-    this.putOff++;
-    this.readNextTurn();
+    this.readQueued = true;
+    this.thread.readLater(this);
+  }
+
+  /** Passes bytes on where they lie. False when there are none that can be. */
+  private borrow(readable: number): boolean {
+    const { session } = this;
+    const wanted = Math.min(readable, this.opaque, MAX_LOAN);
+    const callbacks = this.callbacks!;
+    let lent = 0;
+    while (lent < wanted) {
+      const n = session.lend(wanted - lent, this);
+      if (n === 0) break;
+      lent += n;
+      callbacks.onRead(session.loanOffset, n);
+      if (!this.isOpen) return true;
+    }
+    if (lent === 0) return false;
+    this.opaque -= lent;
+    this.thread.noteRead(lent);
+    this.thread.stats.rx_bytes_by_reference.add(lent);
+    callbacks.onReadBatch();
+    return true;
   }
 
   private readEnd(): void {

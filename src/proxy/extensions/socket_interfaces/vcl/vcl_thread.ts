@@ -6,6 +6,7 @@
  * connection ends with an error; this thread then registers again, as soon as the main thread has attached to the next stack, and its
  * listeners come back.
  */
+import { SlabWindows } from '../../../../core/buffer/slab_windows.ts';
 import {
   type Dispatcher,
   FileReadyType,
@@ -43,6 +44,16 @@ export interface Flushable {
   flushNow(): void;
 }
 
+/** What has more to read than fits into one turn. */
+export interface Readable {
+  readNow(): void;
+}
+
+/** What has room to give back to its peer at the end of the turn. */
+export interface Settleable {
+  settleNow(): void;
+}
+
 export class VclThread implements EventLoop {
   readonly eventsPerRun = EVENTS_PER_WAKE;
   readonly dispatcher: Dispatcher;
@@ -63,9 +74,16 @@ export class VclThread implements EventLoop {
   private readonly resetRead = (): void => {
     this.readBytes = 0;
   };
+  /** Who waits for a turn to read, in order. */
+  private readonly readers: Readable[] = [];
+  private readonly readersTurn: SchedulableCallback;
   private flushes: Flushable[] = [];
   private flushesSpare: Flushable[] = [];
   private readonly flushAll = (): void => this.flush();
+  private settles: Settleable[] = [];
+  private settlesSpare: Settleable[] = [];
+  private flushing = false;
+  private readonly settleAll = (): void => this.settle();
 
   constructor(dispatcher: Dispatcher, stats: VclStats, log: SocketInterfaceLog, state: VclState | null) {
     this.dispatcher = dispatcher;
@@ -74,6 +92,7 @@ export class VclThread implements EventLoop {
     this.ticket = state?.ticket ?? null;
     this.retry = dispatcher.createTimer(() => this.register());
     this.runSoon = dispatcher.createSchedulableCallback(() => this.run());
+    this.readersTurn = dispatcher.createSchedulableCallback(() => this.serveReaders());
   }
 
   /** This thread's worker, registered now if it is the first use. Throws SysError while there is no stack. */
@@ -120,10 +139,35 @@ export class VclThread implements EventLoop {
     this.stats.rx_bytes.add(bytes);
   }
 
+  /** Calls `readNow` in the next turn, or in one of those that follow: who came first is served first. */
+  readLater(socket: Readable): void {
+    this.readers.push(socket);
+    this.readersTurn.scheduleCallbackNextIteration();
+  }
+
+  private serveReaders(): void {
+    const { readers } = this;
+    // One of them reads in each turn, whatever others have read: nobody waits for ever.
+    let served = 0;
+    const waiting = readers.length;
+    try {
+      while (served < waiting && (served === 0 || this.mayRead)) readers[served++].readNow();
+    } finally {
+      readers.splice(0, served);
+      if (readers.length > 0) this.readersTurn.scheduleCallbackNextIteration();
+    }
+  }
+
   /** Calls `flushNow` once at the end of this turn. */
   flushLater(socket: Flushable): void {
     if (this.flushes.length === 0) this.dispatcher.atEndOfTurn(this.flushAll);
     this.flushes.push(socket);
+  }
+
+  /** Calls `settleNow` once at the end of this turn. */
+  settleLater(socket: Settleable): void {
+    if (this.settles.length === 0 && !this.flushing) this.dispatcher.atEndOfTurn(this.settleAll);
+    this.settles.push(socket);
   }
 
   // --- EventLoop ---
@@ -143,18 +187,31 @@ export class VclThread implements EventLoop {
     this.flushes = this.flushesSpare;
     const worker = this.current;
     worker?.holdBells();
+    this.flushing = true;
     try {
       for (let i = 0; i < batch.length; i++) batch[i].flushNow();
     } finally {
+      // What has been written was, perhaps, read by reference.
+      this.settle();
+      this.flushing = false;
       worker?.releaseBells();
       batch.length = 0;
       this.flushesSpare = batch;
     }
   }
 
+  private settle(): void {
+    const batch = this.settles;
+    this.settles = this.settlesSpare;
+    for (let i = 0; i < batch.length; i++) batch[i].settleNow();
+    batch.length = 0;
+    this.settlesSpare = batch;
+  }
+
   private adopt(worker: VclWorker): void {
     this.current = worker;
     this.retryMs = RETRY_MS;
+    worker.useWindows(SlabWindows.of(this.dispatcher.slab));
     this.stats.attached.inc();
     this.stats.workers_attached.inc();
     worker.onDetached = () => this.onDetached(worker);
