@@ -129,7 +129,7 @@ bool fifo_should_notify(struct fifo_consumer *fifo);
 bool slot_enter(int32_t *header, int32_t worker);
 void slot_leave(int32_t *header, int32_t worker);
 
-/* --- sessions (worker.c) --- */
+/* --- sessions (worker.c, session_io.c) --- */
 
 enum session_state { SESSION_CREATED, SESSION_BOUND, SESSION_LISTENING, SESSION_CONNECTING, SESSION_READY, SESSION_CLOSED };
 
@@ -279,7 +279,7 @@ void worker_use_ticket(const struct ticket *ticket);
 /* As the kernel does with the sockets of a process that ends. */
 void worker_close_all(void);
 
-/* --- between worker.c and share.c --- */
+/* --- between worker.c, ends.c and share.c --- */
 
 extern struct session *worker_sessions;
 int32_t worker_index(void);
@@ -291,7 +291,11 @@ void worker_request(int type, const struct session *session, int32_t context, in
 void worker_send(const int32_t *message);
 void session_add_name(struct session *session);
 struct segment_end *worker_find_end(const int32_t *message);
+extern struct segment_end *worker_ends;
 void end_release(struct segment_end *end);
+void end_free(struct segment_end *end);
+void worker_add_bell(int fd, void *what);
+void worker_stack_gone(void);
 /* It is in no slot any more. */
 void session_leave_events(struct session *session);
 /* From now on its events come and go there. */

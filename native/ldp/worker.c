@@ -21,7 +21,6 @@ static bool attached, gone, was_attached;
 static int prepared = -1;
 static struct queue_producer to_stack;
 static struct queue_consumer from_stack;
-static struct segment_end *ends;
 /* Holds the bells of the stack and of all segments. */
 static int bells = -1;
 unsigned worker_bells_version;
@@ -72,7 +71,7 @@ void vcl_unlock(void) {
 static void leave_stack(void);
 static void leave_slot(struct session *s);
 
-static void add_bell(int fd, void *what) {
+void worker_add_bell(int fd, void *what) {
   struct epoll_event event = {.events = EPOLLIN, .data.ptr = what};
   kernel_epoll_ctl(bells, EPOLL_CTL_ADD, fd, &event);
 }
@@ -102,7 +101,7 @@ int vcl_ready(void) {
   gone = told = false;
   bells = internal_fd(epoll_create1(EPOLL_CLOEXEC));
   worker_bells_version++;
-  add_bell(attachment.bell_fd, NULL);
+  worker_add_bell(attachment.bell_fd, NULL);
   queue_producer_init(&to_stack, &attachment.segment, 1, attachment.stack_fd);
   queue_consumer_init(&from_stack, &attachment.segment, 0);
   return 0;
@@ -443,170 +442,10 @@ int session_shutdown_write(struct session *s) {
   return 0;
 }
 
-/* --- bytes --- */
-
-void session_has_read(struct session *s) {
-  if (!s->end->borrowed && fifo_should_notify(&s->rx)) queue_send_io(&s->end->to_peer, s->slot << 2 | IO_EVENT_ROOM);
-}
-
-void session_has_written(struct session *s) {
-  if (!s->end->borrowed && fifo_raise_event(&s->tx)) queue_send_io(&s->end->to_peer, s->slot << 2 | IO_EVENT_DATA);
-}
-
-static ssize_t read_own(struct session *s, void *data, size_t length, bool peek) {
-  if (s->end == NULL) return s->error != 0 ? -s->error : s->state == SESSION_CONNECTING ? -EAGAIN : s->read_closed ? 0 : -ENOTCONN;
-  size_t n = fifo_read(&s->rx, data, length, peek);
-  if (n > 0) {
-    if (!peek) session_has_read(s);
-    return n;
-  }
-  if (length == 0) return 0;
-  if (s->rx.corrupted) session_fail(s, ECONNRESET);
-  if (s->error != 0) return -s->error;
-  return s->read_closed ? 0 : -EAGAIN;
-}
-
-ssize_t session_read(struct session *s, void *data, size_t length, bool peek) {
-  if (!s->shared) return read_own(s, data, length, peek);
-  int error = share_enter(s, share_readable(s) > 0 || s->read_closed);
-  if (error != 0) return -error;
-  ssize_t n = read_own(s, data, length, peek);
-  share_leave(s);
-  return n;
-}
-
-/* A full FIFO is worth writing to again when a quarter of it is free. */
-static bool want_room(struct session *s) { return fifo_want_room(&s->tx, fifo_size(&s->tx) / 4); }
-
 /* There is room, but no memory: nobody tells when there is, so it is tried again. */
 void session_starve(struct session *s) { s->starved = some_starved = true; }
 
-static ssize_t write_own(struct session *s, const void *data, size_t length) {
-  if (s->state == SESSION_CONNECTING) return -EAGAIN;
-  if (s->error != 0) return -s->error;
-  if (s->write_shut || s->peer_closed) return -EPIPE;
-  if (s->end == NULL) return -ENOTCONN;
-  size_t n = fifo_write(&s->tx, data, length);
-  if (n < length && want_room(s)) {
-    n += fifo_write(&s->tx, (const char *)data + n, length - n);
-    if (n == 0) session_starve(s);
-  }
-  if (n > 0) session_has_written(s);
-  if (n > 0 || length == 0) return n;
-  if (!s->tx.corrupted) return -EAGAIN;
-  session_fail(s, ECONNRESET);
-  return -ECONNRESET;
-}
-
-ssize_t session_write(struct session *s, const void *data, size_t length) {
-  if (!s->shared) return write_own(s, data, length);
-  int error = share_enter(s, true);
-  if (error != 0) return -error;
-  ssize_t n = write_own(s, data, length);
-  share_leave(s);
-  return n;
-}
-
-static size_t own_room(struct session *s) {
-  if (s->end == NULL || s->starved) return 0;
-  size_t room = fifo_free(&s->tx);
-  return room > 0 || !want_room(s) ? room : fifo_free(&s->tx);
-}
-
-size_t session_room(struct session *s) {
-  if (!s->shared) return own_room(s);
-  if (share_enter(s, true) != 0) return 0;
-  size_t room = own_room(s);
-  share_leave(s);
-  return room;
-}
-
-static short stream_readiness(struct session *s, bool readable, bool writable) {
-  short mask = 0;
-  if (s->error != 0) mask |= POLLERR | POLLHUP | POLLIN | POLLOUT;
-  if (s->read_closed) mask |= POLLIN | POLLRDHUP;
-  if (readable) mask |= POLLIN;
-  if (s->peer_closed) mask |= POLLOUT | POLLHUP;
-  else if (s->read_closed && s->write_shut) mask |= POLLHUP;
-  if (s->write_shut || s->peer_closed || writable) mask |= POLLOUT;
-  return mask;
-}
-
-short session_readiness(struct session *s) {
-  if (s->datagram) return datagram_readiness(s);
-  if (s->state == SESSION_LISTENING) return s->accept_head != NULL ? POLLIN : 0;
-  if (s->state == SESSION_CONNECTING) return 0;
-  if (s->state < SESSION_CONNECTING && s->error == 0) return s->inherited ? 0 : POLLOUT | POLLHUP;
-  if (s->shared && share_enter(s, false) != 0) return stream_readiness(s, share_readable(s) > 0, share_room(s) > 0);
-  bool writable = !s->write_shut && !s->peer_closed && own_room(s) > 0;
-  short mask = stream_readiness(s, s->end != NULL && fifo_used(&s->rx) > 0, writable);
-  if (s->shared) share_leave(s);
-  return mask;
-}
-
-/* --- segments --- */
-
-static void end_free(struct segment_end *end) {
-  if (end->to_peer.ring_fd >= 0) kernel_close(end->to_peer.ring_fd);
-  if (end->bell_fd >= 0) kernel_close(end->bell_fd);
-  segment_detach(&end->segment);
-  free(end->sessions);
-  free(end);
-}
-
-void end_release(struct segment_end *end) {
-  if (!end->deleted || end->in_use > 0) return;
-  for (struct segment_end **at = &ends; *at != NULL; at = &(*at)->next) {
-    if (*at != end) continue;
-    *at = end->next;
-    break;
-  }
-  end_free(end);
-}
-
-static void stack_gone(void);
-
-/* Takes the segments that have come over the socket: they were sent before the message that mentions them. */
-static void fetch_segments(void) {
-  int fds[3], got;
-  int32_t id;
-  uint32_t side;
-  while ((got = receive_segment(attachment.socket, &id, &side, fds)) > 0) {
-    struct segment_end *end = calloc(1, sizeof *end);
-    const char *error = end == NULL ? "no memory" : segment_attach(&end->segment, fds[0]);
-    if (error == NULL && end->segment.kind != SEGMENT_KIND_FIFO) error = "segment has the wrong kind";
-    if (error == NULL && (end->sessions = calloc(end->segment.slots, sizeof *end->sessions)) == NULL) error = "no memory";
-    kernel_close(fds[0]);
-    if (error != NULL) {
-      if (end != NULL) segment_detach(&end->segment);
-      free(end);
-      if (fds[1] >= 0) kernel_close(fds[1]);
-      if (fds[2] >= 0) kernel_close(fds[2]);
-      continue;
-    }
-    end->id = id;
-    end->side = side;
-    end->bell_fd = fds[2];
-    end->borrowed = fds[1] < 0;
-    arena_init(&end->arena, &end->segment, side);
-    queue_producer_init(&end->to_peer, &end->segment, side, fds[1]);
-    queue_consumer_init(&end->from_peer, &end->segment, 1 - side);
-    end->next = ends;
-    ends = end;
-    if (end->bell_fd >= 0) add_bell(end->bell_fd, end);
-  }
-  if (got < 0) stack_gone();
-}
-
-struct segment_end *worker_find_end(const int32_t *m) {
-  uint32_t side = (m[MESSAGE_FLAGS] & MESSAGE_FLAG_SIDE) != 0;
-  for (int attempt = 0; attempt < 2; attempt++) {
-    for (struct segment_end *end = ends; end != NULL; end = end->next)
-      if (end->id == m[MESSAGE_SEGMENT_ID] && end->side == side) return end;
-    if (attempt == 0) fetch_segments();
-  }
-  return NULL;
-}
+/* --- slots --- */
 
 bool session_enter_events(struct session *s, struct segment_end *end, uint32_t slot) {
   if (end == NULL || end->borrowed || slot >= end->segment.slots || end->sessions[slot] != NULL) return false;
@@ -849,7 +688,7 @@ static void handle(const int32_t *m) {
 }
 
 /* Every session is over. Listeners come back with the stack; for the rest the next call attaches again. */
-static void stack_gone(void) {
+void worker_stack_gone(void) {
   if (gone) return;
   gone = true;
   for (struct session *s = worker_sessions, *next; s != NULL; s = next) {
@@ -923,7 +762,7 @@ int worker_drain(void) {
     uint64_t one = 1;
     if (write(attachment.stack_fd, &one, sizeof one) < 0) return n;
   }
-  for (struct segment_end *end = ends; end != NULL; end = end->next) {
+  for (struct segment_end *end = worker_ends; end != NULL; end = end->next) {
     if (end->borrowed) continue;
     for (int32_t event; (event = queue_take_io(&end->from_peer)) >= 0; n++) {
       uint32_t slot = (uint32_t)event >> 2;
@@ -944,7 +783,7 @@ int worker_drain(void) {
 bool worker_arm(void) {
   if (!attached || gone) return true;
   bool empty = queue_arm(&from_stack);
-  for (struct segment_end *end = ends; end != NULL; end = end->next)
+  for (struct segment_end *end = worker_ends; end != NULL; end = end->next)
     if (!end->borrowed) empty = queue_arm(&end->from_peer) && empty;
   return empty;
 }
@@ -964,7 +803,7 @@ void worker_empty_bells(void) {
   for (int i = 0; i < n; i++) {
     struct segment_end *end = events[i].data.ptr;
     ssize_t got = read(end == NULL ? attachment.bell_fd : end->bell_fd, sink, sizeof sink);
-    if (end == NULL && got == 0) stack_gone();
+    if (end == NULL && got == 0) worker_stack_gone();
     /* A peer has gone; the stack says so too. */
     else if (end != NULL && got == 0) kernel_epoll_ctl(bells, EPOLL_CTL_DEL, end->bell_fd, NULL);
   }
@@ -980,9 +819,9 @@ static void leave_stack(void) {
   kernel_close(attachment.stack_fd);
   kernel_close(attachment.bell_fd);
   segment_detach(&attachment.segment);
-  while (ends != NULL) {
-    struct segment_end *end = ends;
-    ends = end->next;
+  while (worker_ends != NULL) {
+    struct segment_end *end = worker_ends;
+    worker_ends = end->next;
     end_free(end);
   }
   kernel_close(bells);

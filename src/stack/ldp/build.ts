@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { constantsHeader } from './constants_header.ts';
 
 const SOURCES = [
-  ...['segment.c', 'attach.c', 'worker.c', 'share.c', 'datagram.c'],
+  ...['segment.c', 'attach.c', 'worker.c', 'ends.c', 'session_io.c', 'share.c', 'datagram.c'],
   ...['ldp.c', 'ldp_rules.c', 'ldp_fd.c', 'ldp_exec.c', 'ldp_stdio.c', 'ldp_io.c', 'ldp_options.c', 'ldp_wait.c', 'ldp_epoll.c'],
 ];
 const HEADERS = ['vcl.h', 'ldp.h'];

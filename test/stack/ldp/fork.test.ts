@@ -1,6 +1,6 @@
 /** Connections across fork and exec: servers that fork for each, programs started on a connection, PostgreSQL, and what dies in between. */
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { chmodSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
@@ -10,6 +10,7 @@ import { buffer } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { attach, type VclNet } from '../../../src/stack/index.ts';
+import { cannotMakeNamespace } from '../link/namespace.ts';
 import { LdpStack, missing, noCompiler } from './support.ts';
 
 const PROGRAM = fileURLToPath(new URL('./programs/forks.py', import.meta.url));
@@ -221,4 +222,41 @@ describe('connections of several processes', { skip: noCompiler || missing('pyth
       await ended;
     }
   });
+});
+
+const namespaceReason = cannotMakeNamespace();
+
+test('a server that forks, and programs it runs, reached from a network by the kernel', {
+  skip: noCompiler || missing('python3', 'socat') || namespaceReason || false,
+  timeout: 60_000,
+}, async () => {
+  const space = `slt-fork-${process.pid}`;
+  execFileSync('ip', ['netns', 'add', space]);
+  const device = { kind: 'tun', name: 'slf%d', addresses: ['10.74.0.2/24'], hostAddresses: ['10.74.0.1/24'], netns: space };
+  const ldp = await LdpStack.create({ network: { devices: [device] } });
+  try {
+    ldp.start('python3', [PROGRAM, 'serve', '7301'], { ...ldp.env, HOST: '10.74.0.2' });
+    ldp.start('socat', ['TCP-LISTEN:7302,fork,bind=10.74.0.2', 'EXEC:/bin/cat,nofork']);
+    for (const port of [7301, 7302]) {
+      await ldp.listening(port);
+      const { status, out } = await ldp.output(
+        'ip',
+        ['netns', 'exec', space, 'env', 'HOST=10.74.0.2', 'python3', PROGRAM, 'clients', String(port), '12'],
+        process.env,
+      );
+      assert.equal(status, 0);
+      assert.equal(out, 'same\n'.repeat(12));
+    }
+    for (;;) {
+      const { sessions, listeners } = JSON.parse((await ldp.stack.command('show session', { json: true })).text) as {
+        sessions: number;
+        listeners: number;
+      };
+      if (sessions === listeners) break;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  } finally {
+    await ldp.close();
+    execFileSync('ip', ['netns', 'del', space]);
+  }
 });

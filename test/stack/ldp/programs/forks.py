@@ -1,8 +1,8 @@
 """Programs of several processes with one connection: the first argument says which, the second is a port."""
-import hashlib, os, socket, socketserver, subprocess, sys
+import os, socket, socketserver, subprocess, sys, threading
 
 what, port, *rest = sys.argv[1:]
-here = ('127.0.0.1', int(port))
+here = (os.environ.get('HOST', '127.0.0.1'), int(port))
 
 def echo(c):
     while data := c.recv(65536):
@@ -76,6 +76,20 @@ elif what == 'two':
         print('shut')
     os.wait()
     os.wait()
+elif what == 'clients':
+    # Of an echo server: so many at once.
+    def client(i):
+        data, got = os.urandom(200000 + i), b''
+        s = socket.create_connection(here)
+        writer = threading.Thread(target=lambda: (s.sendall(data), s.shutdown(socket.SHUT_WR)))
+        writer.start()
+        while piece := s.recv(65536):
+            got += piece
+        writer.join()
+        os.write(1, b'same\n' if got == data else b'different\n')
+    clients = [threading.Thread(target=client, args=(i,)) for i in range(int(rest[0]))]
+    for c in clients: c.start()
+    for c in clients: c.join()
 elif what == 'pass':
     listener = socket.create_server(here)
     s = socket.create_connection(here)
