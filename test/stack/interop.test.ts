@@ -239,8 +239,15 @@ test('1,000 clients of ours at once to a server of the kernel', { skip: lacks('p
 test('nothing is left: no packets, no connection that is not in TIME-WAIT', { skip: namespaceReason ?? false }, async () => {
   const ask = async (command: string): Promise<Record<string, number>> =>
     JSON.parse((await stack.command(command, { json: true })).text) as Record<string, number>;
-  while ((await ask('show session')).sessions > 0) await new Promise((resolve) => setImmediate(resolve));
-  while ((await ask('show buffers')).inUse > 0) await new Promise((resolve) => setImmediate(resolve));
+  const none = async (command: string, key: string, details: string): Promise<void> => {
+    const deadline = performance.now() + 60_000;
+    while ((await ask(command))[key] > 0) {
+      if (performance.now() > deadline) assert.fail((await stack.command(details)).text);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  };
+  await none('show session', 'sessions', 'show session verbose 2');
+  await none('show buffers', 'inUse', 'show buffers');
   const stats = await ask('show tcp stats');
   assert.equal(stats.inChecksumErrors, 0);
 });

@@ -11,6 +11,7 @@ import type { LineBuffer } from '../../core/buffer/line_buffer.ts';
 import { BLOCK_SIZE, type Slab } from '../../core/buffer/slab.ts';
 import { H, HEADER_NAMES, headerId, headerIdOfBytes } from './header_names.ts';
 import { copyBytes, copyText, equalsText, isFieldName, latin1, writeText } from './header_text.ts';
+import { MASK_WORDS, nameStartsOf } from './known_headers.ts';
 
 const STRIDE = 6;
 const NAME_START = 1;
@@ -31,7 +32,7 @@ const COMMA = 44;
 
 /** Ids up to this one are no lines of their own: pseudo headers, and `host`, which codecs write from `:authority`. */
 const LAST_PSEUDO = H.host;
-const WORDS = (HEADER_NAMES.length + 31) >> 5;
+const WORDS = MASK_WORDS;
 const NAME_LENGTHS = Uint8Array.from(HEADER_NAMES, (name) => name.length);
 
 /**
@@ -700,27 +701,4 @@ export class HeaderMap {
     const m = this.metaAt + i * STRIDE;
     return (this.values[i] = latin1(this.slab.u8, this.meta[m + VALUE_START], this.meta[m + VALUE_LENGTH]));
   }
-}
-
-const nameStarts = new WeakMap<Slab, Int32Array>();
-
-/** The known names are written once into a block of each slab, which stays: from there they are copied words at a time. */
-function nameStartsOf(slab: Slab): Int32Array {
-  let starts = nameStarts.get(slab);
-  if (starts !== undefined) return starts;
-  starts = new Int32Array(HEADER_NAMES.length);
-  let at = slab.allocatePermanent();
-  for (let id = 1; id < HEADER_NAMES.length; id++) {
-    starts[id] = at;
-    at = writeText(slab.u8, HEADER_NAMES[id], at);
-  }
-  nameStarts.set(slab, starts);
-  return starts;
-}
-
-/** A mask of known headers for `mayHaveAny`. */
-export function headerMask(ids: readonly number[]): Int32Array {
-  const mask = new Int32Array(WORDS);
-  for (const id of ids) mask[id >> 5] |= 1 << (id & 31);
-  return mask;
 }

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { Slab } from '../../../src/core/buffer/slab.ts';
-import { HeaderMap, headerMask } from '../../../src/proxy/http/header_map.ts';
+import { HeaderMap } from '../../../src/proxy/http/header_map.ts';
 import { H, HEADER_NAMES, headerId, headerIdAt, headerIdOfBytes } from '../../../src/proxy/http/header_names.ts';
+import { headerMask } from '../../../src/proxy/http/known_headers.ts';
 
 const slab = new Slab(64);
 

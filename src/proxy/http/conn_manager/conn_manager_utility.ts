@@ -7,8 +7,9 @@
  */
 import { type Address, ipAddress } from '../../network/address.ts';
 import type { Connection } from '../../network/connection.ts';
-import { type HeaderMap, headerMask } from '../header_map.ts';
+import type { HeaderMap } from '../header_map.ts';
 import { H } from '../header_names.ts';
+import { headerMask } from '../known_headers.ts';
 import { type ClientCertDetails, clientCertElement, mutateClientCert } from './client_cert.ts';
 import type { ConnectionManagerConfig } from './conn_manager_config.ts';
 import { appendIdText, headerEquals, headerEqualsIgnoreCase } from './header_bytes.ts';

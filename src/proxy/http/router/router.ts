@@ -29,8 +29,9 @@ import {
   type StreamDecoderFilter,
   type StreamDecoderFilterCallbacks,
 } from '../filter.ts';
-import { type HeaderMap, headerMask } from '../header_map.ts';
+import type { HeaderMap } from '../header_map.ts';
 import { H } from '../header_names.ts';
+import { headerMask } from '../known_headers.ts';
 import { createRetryState, type RetryState, RetryStatus } from '../retry_state.ts';
 import type { DirectResponseEntry, Route, RouteEntry } from '../route/route.ts';
 import type { RouterConfig } from './router_config.ts';

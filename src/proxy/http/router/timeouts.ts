@@ -5,8 +5,8 @@
 
 import { decimal } from '../conn_manager/header_bytes.ts';
 import type { HeaderMap } from '../header_map.ts';
-import { headerMask } from '../header_map.ts';
 import { H } from '../header_names.ts';
+import { headerMask } from '../known_headers.ts';
 import type { RouteEntry } from '../route/route.ts';
 
 const TIMEOUT_HEADERS = headerMask([
