@@ -130,17 +130,18 @@ export class Listeners {
   /** The next of the listener's workers, round robin; null when too many connections wait already, or their queues are full. */
   chooseWorker(listener: Session): ListenerState['workers'][number] | null {
     const accept = listener.accept!;
-    if (accept.waiting >= accept.backlog) {
-      // Acceptances are sent lazily: they may be waiting in the queues.
-      for (const entry of [...accept.workers]) this.drain(entry.worker);
-      if (listener.accept !== accept || accept.waiting >= accept.backlog) return null;
-    }
+    if (!this.belowBacklog(listener)) return null;
     for (let i = 0; i < accept.workers.length; i++) {
       accept.next = (accept.next + 1) % accept.workers.length;
       const entry = accept.workers[accept.next];
-      if (!entry.passive && !entry.worker.overloaded) return entry;
+      if (takesConnections(entry)) return entry;
     }
     return null;
+  }
+
+  /** `chooseWorker` would find one. */
+  hasRoom(listener: Session): boolean {
+    return this.belowBacklog(listener) && listener.accept!.workers.some(takesConnections);
   }
 
   /** Some listener of that application, for rules that redirect to it. */
@@ -150,6 +151,14 @@ export class Listeners {
       if (session.accept !== null && session.proto === proto && session.worker!.app.index === appIndex) return session;
     }
     return null;
+  }
+
+  private belowBacklog(listener: Session): boolean {
+    const accept = listener.accept!;
+    if (accept.waiting < accept.backlog) return true;
+    // Acceptances are sent lazily: they may be waiting in the queues.
+    for (const entry of [...accept.workers]) this.drain(entry.worker);
+    return listener.accept === accept && accept.waiting < accept.backlog;
   }
 
   /** Further workers of the same application share the listener. */
@@ -200,4 +209,8 @@ export class Listeners {
     } else this.host.countError(code);
     worker.send(message);
   }
+}
+
+function takesConnections(entry: ListenerWorker): boolean {
+  return !entry.passive && !entry.worker.overloaded;
 }

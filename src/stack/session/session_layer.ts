@@ -207,6 +207,10 @@ export class SessionLayer implements SessionHost {
     return index < 0 ? null : this.pool.at(index);
   }
 
+  mayAccept(listener: Session): boolean {
+    return this.listeners.hasRoom(listener);
+  }
+
   acceptNotify(
     listener: Session,
     connection: unknown,

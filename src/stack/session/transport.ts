@@ -71,6 +71,8 @@ export interface Transport {
 export interface SessionHost {
   /** Exact, then any-address listener at `local`; -1: the RST is yours. Rules are applied. */
   findListener(proto: number, fib: number, local: Endpoint, remote: Endpoint): Session | null;
+  /** `listener` has room for a connection, and somebody to take it: ask before a handshake ends. It may be gone afterwards. */
+  mayAccept(listener: Session): boolean;
   /**
    * A connection to `listener` is established, for `worker` or the next of its workers. Null: no memory, or nobody to take it; close the
    * connection. `alpn` as in `Session`.

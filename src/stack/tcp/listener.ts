@@ -1,6 +1,7 @@
 /**
  * A listener with a real backlog: half-open connections up to `synBacklog`, established ones that wait for accept up to `acceptBacklog`.
- * When the first is full, SYN cookies; when the second is full, the handshake's last segment is not taken and the peer repeats it.
+ * When the first is full, SYN cookies; when the second is full, the handshake's last segment is not taken and the peer repeats it. Who
+ * takes connections at once (`onAccept`) has a queue of its own, and says itself whether there is room in it (`mayAccept`).
  */
 import type { IpAddress } from '../ip/address.ts';
 import type { TcpApp, TcpConnection } from './connection.ts';
@@ -15,6 +16,8 @@ export interface TcpListenOptions {
   backlog?: number;
   /** Takes each connection at once; its result becomes the connection's application. Without it, poll `accept`. */
   onAccept?: (connection: TcpConnection) => TcpApp | null;
+  /** Beside `onAccept`: whether it would take a connection now. It may close the listener. */
+  mayAccept?: (local: IpAddress, remote: IpAddress, remotePort: number) => boolean;
 }
 
 export class TcpListener {
@@ -24,6 +27,7 @@ export class TcpListener {
   readonly fib: number;
   readonly acceptBacklog: number;
   readonly onAccept: ((connection: TcpConnection) => TcpApp | null) | null;
+  readonly mayAccept: ((local: IpAddress, remote: IpAddress, remotePort: number) => boolean) | null;
   readonly queue: TcpConnection[] = [];
   /** Connections in SYN-RECEIVED. */
   halfOpen = 0;
@@ -36,6 +40,7 @@ export class TcpListener {
     this.fib = options.fib ?? 0;
     this.acceptBacklog = options.backlog ?? tcp.config.acceptBacklog;
     this.onAccept = options.onAccept ?? null;
+    this.mayAccept = options.mayAccept ?? null;
   }
 
   /** The next established connection; null when none waits. */
@@ -45,8 +50,10 @@ export class TcpListener {
     return connection;
   }
 
-  get acceptFull(): boolean {
-    return this.onAccept === null && this.queue.length >= this.acceptBacklog;
+  /** There is room for an established connection with that peer, and the listener is still there. */
+  hasRoom(local: IpAddress, remote: IpAddress, remotePort: number): boolean {
+    if (this.onAccept === null) return this.queue.length < this.acceptBacklog;
+    return this.mayAccept === null || (this.mayAccept(local, remote, remotePort) && !this.closed);
   }
 
   /** Stops listening; connections that nobody accepted are reset. */
@@ -60,8 +67,8 @@ export class TcpListener {
     }
   }
 
-  mayEstablish(_connection: TcpConnection): boolean {
-    if (!this.acceptFull) return true;
+  mayEstablish(connection: TcpConnection): boolean {
+    if (this.hasRoom(connection.local, connection.remote, connection.remotePort)) return true;
     this.tcp.stats.listenOverflows++;
     return false;
   }

@@ -31,6 +31,8 @@ export class TcpTransport implements Transport {
   private readonly nowUs: () => number;
   private readonly listeners = new Map<Session, TcpListener[]>();
   private readonly app: TcpApp;
+  private readonly here = new Endpoint();
+  private readonly there = new Endpoint();
 
   constructor(options: TcpTransportOptions) {
     this.tcp = options.tcp;
@@ -53,7 +55,14 @@ export class TcpTransport implements Transport {
     if (!local.isV4 && local.isUnspecified && listener.accept?.v6only === false) addresses.push(new IpAddress(true, 0));
     const made: TcpListener[] = [];
     for (const address of addresses) {
-      const one = this.tcp.listen({ address, port: local.port, fib, onAccept: (c) => this.accept(c) });
+      const { port } = local;
+      const one = this.tcp.listen({
+        address,
+        port,
+        fib,
+        onAccept: (c) => this.accept(c),
+        mayAccept: (here, there, therePort) => this.mayAccept(fib, here, port, there, therePort),
+      });
       if (typeof one !== 'string') made.push(one);
       else if (made.length === 0) return SessionError.portInUse;
     }
@@ -148,6 +157,14 @@ export class TcpTransport implements Transport {
 
   private connectionOf(session: Session): TcpConnection | null {
     return session.connection instanceof TcpConnection ? session.connection : null;
+  }
+
+  /** While the application's backlog is full handshakes wait, as with the kernel. Whom nobody listens for is refused by `accept`. */
+  private mayAccept(fib: number, local: IpAddress, localPort: number, remote: IpAddress, remotePort: number): boolean {
+    setEndpoint(this.here, local, localPort);
+    setEndpoint(this.there, remote, remotePort);
+    const listener = this.host.findListener(this.proto, fib, this.here, this.there);
+    return listener === null || this.host.mayAccept(listener);
   }
 
   private accept(c: TcpConnection): TcpApp | null {

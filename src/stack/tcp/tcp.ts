@@ -324,7 +324,7 @@ export class Tcp {
 
   private synArrives(listener: TcpListener, packet: Packet, seg: TcpRepr): void {
     const { local, remote } = this.addresses(packet);
-    if (listener.acceptFull) {
+    if (!listener.hasRoom(local, remote, seg.sourcePort)) {
       this.stats.listenDrops++;
       return;
     }
@@ -428,7 +428,7 @@ export class Tcp {
       if (this.stats.synCookiesSent > 0) this.stats.synCookiesFailed++;
       return false;
     }
-    if (listener.acceptFull) {
+    if (!listener.hasRoom(local, remote, seg.sourcePort)) {
       this.stats.listenOverflows++;
       return true;
     }

@@ -246,6 +246,11 @@ export class TlsTransport implements Transport, SessionHost, TlsConnectionOwner 
     return this.host.findListener(this.proto, fib, local, remote);
   }
 
+  /** Of its own limits: `acceptNotify` refuses. The application's backlog counts when the handshake is done. */
+  mayAccept(): boolean {
+    return true;
+  }
+
   acceptNotify(listener: Session, below: unknown, local: Endpoint, remote: Endpoint): Session | null {
     if (this.below === null || !this.mayHandshake(listener)) return null;
     const connection = new TlsConnection(this, listener.crypto!, null, listener);

@@ -152,10 +152,14 @@ describe('connections of several processes', { skip: noCompiler || missing('pyth
     for (let i = 0; i < 3; i++) {
       // Once the other side ends ncat does not wait for its program.
       const socket = connectTo(port);
-      socket.write(`line ${i}\n`);
-      assert.equal(String((await once(socket, 'data'))[0]), `got line ${i}\n`);
-      // It does not leave by closing.
+      // It does not leave by closing: that may be noticed together with what it has sent.
       socket.on('error', () => {});
+      const answered = new Promise<Buffer>((resolve, reject) => {
+        socket.once('data', resolve);
+        socket.once('close', () => reject(new Error('no answer')));
+      });
+      socket.write(`line ${i}\n`);
+      assert.equal(String(await answered), `got line ${i}\n`);
       socket.end();
     }
     await idle();

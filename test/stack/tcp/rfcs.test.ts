@@ -2,13 +2,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { IpAddress } from '../../../src/stack/ip/address.ts';
+import type { TcpConnection } from '../../../src/stack/tcp/connection.ts';
 import { initialSequenceNumber } from '../../../src/stack/tcp/isn.ts';
 import { RttEstimator } from '../../../src/stack/tcp/rtt.ts';
 import { TcpState } from '../../../src/stack/tcp/state.ts';
 import { put16, put32 } from '../../../src/stack/wire/bytes.ts';
 import { finishChecksum, sumBytes } from '../../../src/stack/wire/checksum.ts';
 import { emitIpv4, newIpv4Repr } from '../../../src/stack/wire/ipv4.ts';
-import { Script } from './script.ts';
+import { PEER, Script } from './script.ts';
 
 const FULL = { mss: 1460, windowScale: 7, sackPermitted: true } as const;
 const fast = { noDelay: true, delayedAckMs: 0 } as const;
@@ -313,6 +314,48 @@ test('a full accept queue keeps the handshake open until there is room', () => {
   const c = listener.accept()!;
   assert.equal(c.remotePort, 2);
   assert.equal(c.received.length, 10);
+});
+
+test('a listener whose owner has no room keeps the handshake open; one that it closes meanwhile resets it', () => {
+  const s = new Script();
+  const taken: TcpConnection[] = [];
+  let mayAccept = (): boolean => true;
+  const listener = s.tcp.listen({
+    address: IpAddress.parse('0.0.0.0')!,
+    port: 80,
+    onAccept: (c) => {
+      taken.push(c);
+      return {};
+    },
+    mayAccept: (_local, remote, remotePort) => {
+      assert.ok(remote.equals(PEER) && remotePort > 0);
+      return mayAccept();
+    },
+  });
+  assert.ok(typeof listener !== 'string');
+  const syn = (port: number): void => {
+    s.in({ flags: 'S', seq: 0, port });
+    s.iss = s.out()[0].repr.seq;
+  };
+  syn(1);
+  mayAccept = () => false;
+  s.in({ flags: 'PA', seq: 1, ack: 1, data: 10, port: 1 });
+  assert.deepEqual([s.out().length, taken.length, s.tcp.stats.listenOverflows], [0, 0, 1]);
+  s.in({ flags: 'S', seq: 0, port: 2 });
+  assert.deepEqual([s.out().length, s.tcp.stats.listenDrops, s.tcp.connections.size], [0, 1, 1]);
+  mayAccept = () => true;
+  s.in({ flags: 'PA', seq: 1, ack: 1, data: 10, port: 1 });
+  assert.deepEqual([taken.length, taken[0].received.length], [1, 10]);
+  s.pass(500);
+  s.out();
+  syn(3);
+  mayAccept = () => {
+    listener.close();
+    return true;
+  };
+  s.in({ flags: 'A', seq: 1, ack: 1, port: 3 });
+  assert.ok(s.out().some((o) => o.flags.includes('R')));
+  assert.deepEqual([taken.length, s.tcp.connections.size], [1, 1]);
 });
 
 // MAY-2 SHLD-4
