@@ -52,11 +52,12 @@ async function held(): Promise<number> {
   return (stats['listenOverflows'] ?? 0) + (stats['listenDrops'] ?? 0);
 }
 
-test('connections beyond the backlog wait for it, with what they have sent', { skip, timeout: 60_000 }, async () => {
+test('connections beyond the backlog wait for it, with what they have sent', { skip, timeout: 60_000 }, async (t) => {
   const listener = vcl.sessionCreate(vcl.TransportProto.tcp);
   assert.equal(vcl.sessionBind(listener, { ip: '10.78.0.2', port: 80 }), 0);
   assert.equal(vcl.sessionListen(listener, BACKLOG), 0);
   const program = spawn('ip', ['netns', 'exec', space, 'python3', '-c', PROGRAM], { stdio: ['ignore', 'pipe', 'inherit'] });
+  t.after(() => program.kill('SIGKILL'));
   let said = '';
   program.stdout.on('data', (part: Buffer) => {
     said += part.toString();
