@@ -24,6 +24,8 @@ interface Sample {
 }
 
 const CONNECTIONS = 64;
+/** As many bodies of 1 MB on their way fit the caches. */
+const FEW_CONNECTIONS = 16;
 const PATHS = [
   ['small', '/small'],
   ['1 MB', '/1m'],
@@ -48,23 +50,30 @@ export async function run(options: BenchOptions): Promise<Row[]> {
   for (const [name, path] of PATHS) {
     rows.push(...report(`all local, ${name}`, name === '1 MB', await measure(local, path, options)));
   }
+  const few = await measure(local, '/1m', options, FEW_CONNECTIONS);
+  rows.push(...report(`all local, 1 MB, ${FEW_CONNECTIONS} connections`, true, few));
   rows.push(...(await iperfRows(options)));
   return rows;
 }
 
-async function measure(setups: Setup[], path: string, options: BenchOptions): Promise<Map<Way, Sample[]>> {
+async function measure(
+  setups: Setup[],
+  path: string,
+  options: BenchOptions,
+  connections = CONNECTIONS,
+): Promise<Map<Way, Sample[]>> {
   const samples = new Map<Way, Sample[]>(setups.map(({ way }) => [way, []]));
   const cpu = (pids: number[]): number =>
     pids.reduce((sum, pid) => {
       const { user, sys } = cpuOf(pid);
       return sum + user + sys;
     }, 0);
-  for (const setup of setups) await load(setup, path, options.warmUpSeconds);
+  for (const setup of setups) await load(setup, path, connections, options.warmUpSeconds);
   for (let round = 0; round < options.rounds; round++) {
     for (let i = 0; i < setups.length; i++) {
       const setup = setups[(i + round) % setups.length];
       const before = cpu(setup.pids);
-      const result = await load(setup, path, options.seconds);
+      const result = await load(setup, path, connections, options.seconds);
       const used = cpu(setup.pids) - before;
       if (result.errors > 0) throw new Error(`${setup.way} ${path}: ${result.errors} errors`);
       samples.get(setup.way)!.push({
@@ -78,10 +87,10 @@ async function measure(setups: Setup[], path: string, options: BenchOptions): Pr
   return samples;
 }
 
-function load({ port, way, allLocal }: Setup, path: string, seconds: number): Promise<WrkResult> {
+function load({ port, way, allLocal }: Setup, path: string, connections: number, seconds: number): Promise<WrkResult> {
   return allLocal
-    ? ownClient(port, path, CONNECTIONS, seconds, way === 'cut-through')
-    : wrk(`http://127.0.0.1:${port}${path}`, CONNECTIONS, seconds);
+    ? ownClient(port, path, connections, seconds, way === 'cut-through')
+    : wrk(`http://127.0.0.1:${port}${path}`, connections, seconds);
 }
 
 function report(name: string, big: boolean, samples: Map<Way, Sample[]>): Row[] {
