@@ -47,9 +47,9 @@ export class SegmentEnds {
     return found?.generation === generation ? found.details : null;
   }
 
-  /** Lets go of an end that the stack has deleted, once no session is in it. */
+  /** Lets go of an end that the stack has deleted, once no session is in it; once, as its descriptors' numbers are soon another's. */
   release(end: SegmentEnd): void {
-    if (!end.deleted || end.inUse > 0) return;
+    if (!end.deleted || end.inUse > 0 || !this.list.includes(end)) return;
     this.byKey.delete(keyOf(end.id, end.side));
     this.list = this.list.filter((other) => other !== end);
     this.dispose(end);

@@ -145,7 +145,7 @@ export class VclSession {
   detach(): SegmentEnd[] {
     const { memory } = this;
     if (memory === null) return [];
-    const left = [memory, this.leaveEvents()!];
+    const events = this.leaveEvents()!;
     this.endLoans();
     this.tx!.release();
     memory.inUse--;
@@ -153,7 +153,7 @@ export class VclSession {
     this.end = null;
     this.rx = null;
     this.tx = null;
-    return left;
+    return events === memory ? [memory] : [memory, events];
   }
 
   private leaveEvents(): SegmentEnd | null {
