@@ -17,12 +17,13 @@ import { applyClusterDefaults } from './cluster_defaults.ts';
 import { watchdogSettings } from './guard_dog.ts';
 import type { LoadedConfiguration } from './load_configuration.ts';
 import { localInfo } from './local_info.ts';
+import { randomSource } from './random.ts';
 import { SecretManager } from './secret_manager.ts';
 import type { ServerOptions } from './server_options.ts';
 import { scriptInit } from './server_scripts.ts';
 import { checkSocketInterfaces } from './socket_interfaces.ts';
 import { statsTags } from './stats_config.ts';
-import { randomSource, statsRejects, WorkerRuntime } from './worker_runtime.ts';
+import { statsRejects, WorkerRuntime } from './worker_runtime.ts';
 
 export interface BuiltConfiguration {
   bootstrap: Bootstrap;

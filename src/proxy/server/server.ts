@@ -24,6 +24,8 @@ import { type BuiltConfiguration, buildConfiguration } from './build_configurati
 import { GuardDog, watchdogSettings } from './guard_dog.ts';
 import { type LoadedConfiguration, loadConfiguration, loadSecretFile, locate } from './load_configuration.ts';
 import { localInfo } from './local_info.ts';
+import { MainUpstream } from './main_upstream.ts';
+import { randomSource } from './random.ts';
 import { reportError } from './report_error.ts';
 import type { SecretManager } from './secret_manager.ts';
 import { adminContext } from './server_admin.ts';
@@ -32,8 +34,7 @@ import { ServerScripts } from './server_scripts.ts';
 import { ServerStats } from './server_stats.ts';
 import { MainSocketInterfaces } from './socket_interfaces.ts';
 import { WorkerPool } from './worker_pool.ts';
-import type { WorkerInit } from './worker_protocol.ts';
-import { randomSource } from './worker_runtime.ts';
+import type { ToWorker, WorkerInit } from './worker_protocol.ts';
 
 /**
  * V8 as a proxy wants it; before the workers start.
@@ -101,6 +102,7 @@ export class Server {
   private admin: AdminServer | null = null;
   private accessLogs: AccessLogManagerImpl | null = null;
   private flushTimer: NodeJS.Timeout | null = null;
+  private mainUpstream: MainUpstream | null = null;
   private resolveEnded: (status: number) => void = () => {};
   private quitting = false;
   private terminations = 0;
@@ -131,7 +133,7 @@ export class Server {
       this.end(1);
     });
     this.socketInterfaces = new MainSocketInterfaces(bootstrap, { scope: this.store, log: sink.logger('io') }, (name, state) =>
-      this.pool.post({ type: 'socketInterface', name, state }),
+      this.tell({ type: 'socketInterface', name, state }),
     );
     this.scripts = new ServerScripts(built.scripts, options.configPath, this.store, sink.logger('filter'));
     this.guardDog = new GuardDog(options.concurrency, this.store.scope('server.'), watchdogSettings(bootstrap), (name, ms) =>
@@ -148,7 +150,7 @@ export class Server {
     await this.baseId.acquire();
     this.state = 'INITIALIZING';
     await this.startAdmin();
-    await this.discovery.start((update) => this.pool.post({ type: 'hosts', update }));
+    await this.discovery.start((update) => this.tell({ type: 'hosts', update }));
     await this.socketInterfaces.start();
     this.listeners = await bindListeners(this.plans, this.options.concurrency, (options) =>
       this.socketInterfaces.reserve(options),
@@ -161,7 +163,7 @@ export class Server {
       scope: this.store,
       logger: this.sink.logger('secret'),
       load: loadSecretFile,
-      post: (secrets) => this.pool.post({ type: 'secrets', secrets }),
+      post: (secrets) => this.tell({ type: 'secrets', secrets }),
     });
     this.runtime.onUpdate = (runtime) => this.pool.post({ type: 'runtime', runtime });
     this.runtime.watchDisk((reason) => this.log.warn(`runtime: ${reason}`));
@@ -175,6 +177,30 @@ export class Server {
     this.state = 'LIVE';
     this.stats.live(Date.now() - this.startMs);
     this.log.info(`all dependencies initialized. starting workers`);
+  }
+
+  /** Main's own connections to clusters; from now on main's event loop runs on a dispatcher. */
+  upstream(): MainUpstream {
+    this.mainUpstream ??= new MainUpstream({
+      bootstrap: this.loaded.bootstrap,
+      backend: this.backend,
+      store: this.store,
+      runtime: this.runtime,
+      sink: this.sink,
+      localInfo: localInfo(this.loaded.bootstrap, this.options),
+      concurrency: this.options.concurrency,
+      shared: this.discovery.shared,
+      hosts: this.discovery.current(),
+      secrets: this.secrets.current(),
+      socketInterfaces: this.socketInterfaces.states(),
+    });
+    return this.mainUpstream;
+  }
+
+  /** Tells all workers, and main's own clusters. */
+  private tell(message: ToWorker): void {
+    this.pool.post(message);
+    this.mainUpstream?.onMessage(message);
   }
 
   /** Before stats are looked at; with `stats_flush_on_admin` this is what flushes them. */
@@ -295,6 +321,7 @@ export class Server {
     // A worker that hangs must not keep the process.
     const forced = setTimeout(() => process.exit(status), 5000);
     void this.pool.exit().then(async () => {
+      await this.mainUpstream?.close();
       await this.socketInterfaces.close();
       clearTimeout(forced);
       this.admin?.close();

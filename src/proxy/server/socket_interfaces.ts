@@ -58,7 +58,10 @@ export function checkSocketInterfaces(
   });
 }
 
-export function workerSocketInterfaces(init: WorkerInit, context: WorkerContext): SocketInterfaces {
+export function workerSocketInterfaces(
+  init: Pick<WorkerInit, 'backend' | 'bootstrap' | 'socketInterfaces'>,
+  context: WorkerContext,
+): SocketInterfaces {
   const kernel = init.backend === 'io_uring' ? new IoUringSocketInterface() : new EpollSocketInterface();
   const extensions = new Map(
     [...loadedInterfaces(init.bootstrap)].map(([name, { factory, config, path }]) => {

@@ -2,7 +2,6 @@
  * One worker's whole proxy: dispatcher, stats, clusters, listeners. Built the same way on every worker, and once on the main thread
  * (without sockets) to check a configuration.
  */
-import { randomBytes } from 'node:crypto';
 import type { BaseDispatcher } from '../../core/event/base_dispatcher.ts';
 import { createDispatcher } from '../../core/event/create_dispatcher.ts';
 import { LogSink } from '../../core/log/logger.ts';
@@ -29,6 +28,7 @@ import { ThreadLocalClusterManager } from '../upstream/cluster_manager.ts';
 import type { PlainBindConfig, PlainCluster } from '../upstream/cluster_types.ts';
 import { DrainManager } from './drain_manager.ts';
 import type { FactoryContext } from './factory_context.ts';
+import { randomSource } from './random.ts';
 import { workerSocketInterfaces } from './socket_interfaces.ts';
 import type { WorkerInit } from './worker_protocol.ts';
 
@@ -193,21 +193,4 @@ export function statsRejects(bootstrap: Bootstrap): (name: string) => boolean {
 function joinPath(base: string, path: string): string {
   if (path === '') return base;
   return path.startsWith('static_resources') ? path : `${base}.${path}`;
-}
-
-/** xorshift128 seeded by the system: uniform 32-bit numbers, not for secrets. */
-export function randomSource(): () => number {
-  const state = new Uint32Array(randomBytes(16).buffer.slice(0, 16));
-  if (state.every((word) => word === 0)) state[0] = 1;
-  return () => {
-    let t = state[3];
-    const s = state[0];
-    state[3] = state[2];
-    state[2] = state[1];
-    state[1] = s;
-    t ^= t << 11;
-    t ^= t >>> 8;
-    state[0] = t ^ s ^ (s >>> 19);
-    return state[0];
-  };
 }

@@ -42,7 +42,8 @@ export class ClusterDiscovery {
     const environment = {
       schedule: options.schedule ?? scheduleUnref,
       random: options.random ?? Math.random,
-      hostStats: new HostStatsTable(options.workers),
+      // Main may have connections too.
+      hostStats: new HostStatsTable(options.workers + 1),
       warn: options.warn ?? (() => {}),
     };
     const makeResolver = options.createDnsResolver ?? createDnsResolver;
