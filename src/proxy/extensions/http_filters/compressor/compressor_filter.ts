@@ -3,17 +3,10 @@
  * there, later ones wait in a lane, so that order and back pressure are kept and no other stream waits.
  */
 import { SliceBuffer } from '../../../../core/buffer/slice_buffer.ts';
-import {
-  FilterDataStatus,
-  FilterHeadersStatus,
-  FilterTrailersStatus,
-  type StreamDecoderFilter,
-  type StreamDecoderFilterCallbacks,
-  type StreamEncoderFilter,
-  type StreamEncoderFilterCallbacks,
-} from '../../../http/filter.ts';
+import { FilterDataStatus, FilterHeadersStatus, FilterTrailersStatus } from '../../../http/filter.ts';
 import type { HeaderMap } from '../../../http/header_map.ts';
 import { H } from '../../../http/header_names.ts';
+import { PassThroughFilter } from '../../../http/pass_through_filter.ts';
 import { BodyView } from '../../../typescript/body_view.ts';
 import { HeadersView } from '../../../typescript/headers_view.ts';
 import { Lane, type LaneSide } from '../../../typescript/lane.ts';
@@ -25,12 +18,10 @@ import type { Compression } from './library.ts';
 const FILTER_STATE = 'envoy.filters.http.compressor';
 const CODED = new Set(['gzip', 'x-gzip', 'deflate', 'compress', 'x-compress', 'br', 'zstd']);
 
-export class CompressorFilter implements StreamDecoderFilter, StreamEncoderFilter, LaneSide {
+export class CompressorFilter extends PassThroughFilter implements LaneSide {
   readonly config: CompressorConfig;
   readonly headers = new HeadersView('response headers');
   readonly trailers = new HeadersView('response trailers');
-  private decoder!: StreamDecoderFilterCallbacks;
-  private encoder!: StreamEncoderFilterCallbacks;
   private acceptEncoding: string | undefined;
   private registered = false;
   private compression: Compression | null = null;
@@ -39,20 +30,13 @@ export class CompressorFilter implements StreamDecoderFilter, StreamEncoderFilte
   private token = 0;
 
   constructor(config: CompressorConfig) {
+    super();
     this.config = config;
-  }
-
-  setDecoderFilterCallbacks(callbacks: StreamDecoderFilterCallbacks): void {
-    this.decoder = callbacks;
-  }
-
-  setEncoderFilterCallbacks(callbacks: StreamEncoderFilterCallbacks): void {
-    this.encoder = callbacks;
   }
 
   // The request: what the client accepts.
 
-  decodeHeaders(headers: HeaderMap): FilterHeadersStatus {
+  override decodeHeaders(headers: HeaderMap): FilterHeadersStatus {
     this.acceptEncoding = headers.getId(H['accept-encoding']);
     const route = this.decoder.perFilterConfig<CompressorRouteConfig>();
     if (route?.disabled === true) return FilterHeadersStatus.Continue;
@@ -71,21 +55,9 @@ export class CompressorFilter implements StreamDecoderFilter, StreamEncoderFilte
     return FilterHeadersStatus.Continue;
   }
 
-  decodeData(_data: SliceBuffer): FilterDataStatus {
-    return FilterDataStatus.Continue;
-  }
-
-  decodeTrailers(): FilterTrailersStatus {
-    return FilterTrailersStatus.Continue;
-  }
-
   // The response.
 
-  encode1xxHeaders(): FilterHeadersStatus {
-    return FilterHeadersStatus.Continue;
-  }
-
-  encodeHeaders(headers: HeaderMap, endStream: boolean): FilterHeadersStatus {
+  override encodeHeaders(headers: HeaderMap, endStream: boolean): FilterHeadersStatus {
     const { stats, library } = this.config;
     if (!this.registered) return FilterHeadersStatus.Continue;
     const longEnough = this.config.enabled && this.isLongEnough(headers);
@@ -103,7 +75,7 @@ export class CompressorFilter implements StreamDecoderFilter, StreamEncoderFilte
     return FilterHeadersStatus.Continue;
   }
 
-  encodeData(data: SliceBuffer, endStream: boolean): FilterDataStatus {
+  override encodeData(data: SliceBuffer, endStream: boolean): FilterDataStatus {
     if (this.compression === null) return FilterDataStatus.Continue;
     const lane = this.laneOf();
     if (lane.busy) lane.enqueue(data, endStream);
@@ -111,7 +83,7 @@ export class CompressorFilter implements StreamDecoderFilter, StreamEncoderFilte
     return FilterDataStatus.StopIterationNoBuffer;
   }
 
-  encodeTrailers(): FilterTrailersStatus {
+  override encodeTrailers(): FilterTrailersStatus {
     if (this.compression === null) return FilterTrailersStatus.Continue;
     const lane = this.laneOf();
     if (lane.busy) lane.enqueueTrailers();
@@ -122,7 +94,7 @@ export class CompressorFilter implements StreamDecoderFilter, StreamEncoderFilte
     return FilterTrailersStatus.StopIteration;
   }
 
-  onDestroy(): void {
+  override onDestroy(): void {
     this.token++;
     this.compression?.destroy();
     this.compression = null;

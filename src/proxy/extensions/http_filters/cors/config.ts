@@ -4,19 +4,12 @@
  *
  * Left out: the deprecated `cors` fields of routes and virtual hosts, which are refused.
  */
-import type { SliceBuffer } from '../../../../core/buffer/slice_buffer.ts';
 import type { Counter, Scope } from '../../../../core/stats/stats.ts';
 import { compileStringMatcher, type StringMatcher, type StringMatcherConfig } from '../../../common/matchers.ts';
-import {
-  FilterDataStatus,
-  FilterHeadersStatus,
-  FilterTrailersStatus,
-  type StreamDecoderFilter,
-  type StreamDecoderFilterCallbacks,
-  type StreamEncoderFilter,
-} from '../../../http/filter.ts';
+import { FilterHeadersStatus } from '../../../http/filter.ts';
 import { HeaderMap } from '../../../http/header_map.ts';
 import { H } from '../../../http/header_names.ts';
+import { PassThroughFilter } from '../../../http/pass_through_filter.ts';
 import type { FractionalPercent, Runtime } from '../../../runtime/runtime.ts';
 import type { FactoryContext, HttpFilterConfigFactory, TypedConfig } from '../../../server/factory_context.ts';
 
@@ -92,27 +85,21 @@ class CorsPolicy {
   }
 }
 
-class CorsFilter implements StreamDecoderFilter, StreamEncoderFilter {
+class CorsFilter extends PassThroughFilter {
   private readonly stats: CorsStats;
-  private callbacks!: StreamDecoderFilterCallbacks;
   private policies: readonly CorsPolicy[] = [];
   /** Of a request whose origin is allowed. */
   private origin = '';
 
   constructor(stats: CorsStats) {
+    super();
     this.stats = stats;
   }
 
-  setDecoderFilterCallbacks(callbacks: StreamDecoderFilterCallbacks): void {
-    this.callbacks = callbacks;
-  }
-
-  setEncoderFilterCallbacks(): void {}
-
-  decodeHeaders(headers: HeaderMap): FilterHeadersStatus {
+  override decodeHeaders(headers: HeaderMap): FilterHeadersStatus {
     const origin = headers.getId(H.origin);
     if (origin === undefined || origin === '') return FilterHeadersStatus.Continue;
-    this.policies = this.callbacks.perFilterConfigs<CorsPolicy>();
+    this.policies = this.decoder.perFilterConfigs<CorsPolicy>();
     const [policy] = this.policies;
     if (policy === undefined) return FilterHeadersStatus.Continue;
     const enabled = policy.isEnabled();
@@ -161,27 +148,15 @@ class CorsFilter implements StreamDecoderFilter, StreamEncoderFilter {
   }
 
   private newHeaders(): HeaderMap {
-    return HeaderMap.of(this.callbacks.dispatcher.slab, [[':status', '200']]);
+    return HeaderMap.of(this.decoder.dispatcher.slab, [[':status', '200']]);
   }
 
   private answer(headers: HeaderMap): FilterHeadersStatus {
-    this.callbacks.encodeHeaders(headers, true, 'cors_response');
+    this.decoder.encodeHeaders(headers, true, 'cors_response');
     return FilterHeadersStatus.StopIteration;
   }
 
-  decodeData(_data: SliceBuffer): FilterDataStatus {
-    return FilterDataStatus.Continue;
-  }
-
-  decodeTrailers(): FilterTrailersStatus {
-    return FilterTrailersStatus.Continue;
-  }
-
-  encode1xxHeaders(): FilterHeadersStatus {
-    return FilterHeadersStatus.Continue;
-  }
-
-  encodeHeaders(headers: HeaderMap): FilterHeadersStatus {
+  override encodeHeaders(headers: HeaderMap): FilterHeadersStatus {
     if (this.origin === '') return FilterHeadersStatus.Continue;
     headers.set('access-control-allow-origin', this.origin);
     if (this.find('allowCredentials') === true) headers.set('access-control-allow-credentials', 'true');
@@ -189,16 +164,6 @@ class CorsFilter implements StreamDecoderFilter, StreamEncoderFilter {
     if (exposed !== undefined) headers.set('access-control-expose-headers', exposed);
     return FilterHeadersStatus.Continue;
   }
-
-  encodeData(_data: SliceBuffer): FilterDataStatus {
-    return FilterDataStatus.Continue;
-  }
-
-  encodeTrailers(): FilterTrailersStatus {
-    return FilterTrailersStatus.Continue;
-  }
-
-  onDestroy(): void {}
 
   reset(): void {
     this.policies = [];

@@ -4,17 +4,10 @@
  */
 import type { SliceBuffer } from '../../../../core/buffer/slice_buffer.ts';
 import { isGrpcRequest } from '../../../http/conn_manager/conn_manager_utility.ts';
-import {
-  FilterDataStatus,
-  FilterHeadersStatus,
-  FilterTrailersStatus,
-  type StreamDecoderFilter,
-  type StreamDecoderFilterCallbacks,
-  type StreamEncoderFilter,
-  type StreamEncoderFilterCallbacks,
-} from '../../../http/filter.ts';
+import { FilterDataStatus, FilterHeadersStatus, FilterTrailersStatus } from '../../../http/filter.ts';
 import type { HeaderMap } from '../../../http/header_map.ts';
 import { H } from '../../../http/header_names.ts';
+import { PassThroughFilter } from '../../../http/pass_through_filter.ts';
 import type { HttpFilterConfigFactory } from '../../../server/factory_context.ts';
 
 export const factory: HttpFilterConfigFactory = {
@@ -24,49 +17,27 @@ export const factory: HttpFilterConfigFactory = {
   create: () => (callbacks) => callbacks.addStreamFilter(new GrpcHttp1Bridge()),
 };
 
-class GrpcHttp1Bridge implements StreamDecoderFilter, StreamEncoderFilter {
-  private decoder!: StreamDecoderFilterCallbacks;
-  private encoder!: StreamEncoderFilterCallbacks;
+class GrpcHttp1Bridge extends PassThroughFilter {
   private bridging = false;
   private responseHeaders: HeaderMap | null = null;
 
-  setDecoderFilterCallbacks(callbacks: StreamDecoderFilterCallbacks): void {
-    this.decoder = callbacks;
-  }
-
-  setEncoderFilterCallbacks(callbacks: StreamEncoderFilterCallbacks): void {
-    this.encoder = callbacks;
-  }
-
-  decodeHeaders(headers: HeaderMap): FilterHeadersStatus {
+  override decodeHeaders(headers: HeaderMap): FilterHeadersStatus {
     const protocol = this.decoder.streamInfo.protocol;
     this.bridging = (protocol === 'HTTP/1.1' || protocol === 'HTTP/1.0') && isGrpcRequest(headers);
     return FilterHeadersStatus.Continue;
   }
 
-  decodeData(): FilterDataStatus {
-    return FilterDataStatus.Continue;
-  }
-
-  decodeTrailers(): FilterTrailersStatus {
-    return FilterTrailersStatus.Continue;
-  }
-
-  encode1xxHeaders(): FilterHeadersStatus {
-    return FilterHeadersStatus.Continue;
-  }
-
-  encodeHeaders(headers: HeaderMap, endStream: boolean): FilterHeadersStatus {
+  override encodeHeaders(headers: HeaderMap, endStream: boolean): FilterHeadersStatus {
     if (!this.bridging || endStream) return FilterHeadersStatus.Continue;
     this.responseHeaders = headers;
     return FilterHeadersStatus.StopIteration;
   }
 
-  encodeData(_data: SliceBuffer, endStream: boolean): FilterDataStatus {
+  override encodeData(_data: SliceBuffer, endStream: boolean): FilterDataStatus {
     return !this.bridging || endStream ? FilterDataStatus.Continue : FilterDataStatus.StopIterationAndBuffer;
   }
 
-  encodeTrailers(trailers: HeaderMap): FilterTrailersStatus {
+  override encodeTrailers(trailers: HeaderMap): FilterTrailersStatus {
     const headers = this.responseHeaders;
     if (!this.bridging || headers === null) return FilterTrailersStatus.Continue;
     const status = trailers.getId(H['grpc-status']);
@@ -81,7 +52,7 @@ class GrpcHttp1Bridge implements StreamDecoderFilter, StreamEncoderFilter {
     return FilterTrailersStatus.Continue;
   }
 
-  onDestroy(): void {
+  override onDestroy(): void {
     this.responseHeaders = null;
   }
 

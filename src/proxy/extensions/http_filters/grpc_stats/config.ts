@@ -8,17 +8,10 @@
 import type { SliceBuffer } from '../../../../core/buffer/slice_buffer.ts';
 import type { Counter, Scope } from '../../../../core/stats/stats.ts';
 import { isGrpcRequest } from '../../../http/conn_manager/conn_manager_utility.ts';
-import {
-  FilterDataStatus,
-  FilterHeadersStatus,
-  FilterTrailersStatus,
-  type StreamDecoderFilter,
-  type StreamDecoderFilterCallbacks,
-  type StreamEncoderFilter,
-  type StreamEncoderFilterCallbacks,
-} from '../../../http/filter.ts';
+import { FilterDataStatus, FilterHeadersStatus, FilterTrailersStatus } from '../../../http/filter.ts';
 import type { HeaderMap } from '../../../http/header_map.ts';
 import { H } from '../../../http/header_names.ts';
+import { PassThroughFilter } from '../../../http/pass_through_filter.ts';
 import type { FactoryContext, HttpFilterConfigFactory, TypedConfig } from '../../../server/factory_context.ts';
 
 interface Plain {
@@ -128,9 +121,8 @@ class MessageCounter {
   }
 }
 
-class GrpcStatsFilter implements StreamDecoderFilter, StreamEncoderFilter {
+class GrpcStatsFilter extends PassThroughFilter {
   private readonly stats: GrpcStats;
-  private decoder!: StreamDecoderFilterCallbacks;
   private method: MethodStats | null = null;
   /** The response's content type says so: a reply of the proxy's own may be text. */
   private grpcResponse = false;
@@ -138,23 +130,18 @@ class GrpcStatsFilter implements StreamDecoderFilter, StreamEncoderFilter {
   private readonly responses = new MessageCounter();
 
   constructor(stats: GrpcStats) {
+    super();
     this.stats = stats;
   }
 
-  setDecoderFilterCallbacks(callbacks: StreamDecoderFilterCallbacks): void {
-    this.decoder = callbacks;
-  }
-
-  setEncoderFilterCallbacks(_callbacks: StreamEncoderFilterCallbacks): void {}
-
-  decodeHeaders(headers: HeaderMap): FilterHeadersStatus {
+  override decodeHeaders(headers: HeaderMap): FilterHeadersStatus {
     if (!isGrpcRequest(headers)) return FilterHeadersStatus.Continue;
     const cluster = this.decoder.route()?.routeEntry?.clusterName;
     if (cluster !== undefined) this.method = this.stats.of(cluster, headers.getId(H[':path']) ?? '');
     return FilterHeadersStatus.Continue;
   }
 
-  decodeData(data: SliceBuffer): FilterDataStatus {
+  override decodeData(data: SliceBuffer): FilterDataStatus {
     if (this.method !== null) {
       const messages = this.requests.count(data);
       if (messages > 0) this.method.requestMessages.add(messages);
@@ -162,21 +149,13 @@ class GrpcStatsFilter implements StreamDecoderFilter, StreamEncoderFilter {
     return FilterDataStatus.Continue;
   }
 
-  decodeTrailers(): FilterTrailersStatus {
-    return FilterTrailersStatus.Continue;
-  }
-
-  encode1xxHeaders(): FilterHeadersStatus {
-    return FilterHeadersStatus.Continue;
-  }
-
-  encodeHeaders(headers: HeaderMap, endStream: boolean): FilterHeadersStatus {
+  override encodeHeaders(headers: HeaderMap, endStream: boolean): FilterHeadersStatus {
     if (endStream) this.charge(headers);
     this.grpcResponse = isGrpcRequest(headers);
     return FilterHeadersStatus.Continue;
   }
 
-  encodeData(data: SliceBuffer): FilterDataStatus {
+  override encodeData(data: SliceBuffer): FilterDataStatus {
     if (this.method !== null && this.grpcResponse) {
       const messages = this.responses.count(data);
       if (messages > 0) this.method.responseMessages.add(messages);
@@ -184,12 +163,12 @@ class GrpcStatsFilter implements StreamDecoderFilter, StreamEncoderFilter {
     return FilterDataStatus.Continue;
   }
 
-  encodeTrailers(trailers: HeaderMap): FilterTrailersStatus {
+  override encodeTrailers(trailers: HeaderMap): FilterTrailersStatus {
     this.charge(trailers);
     return FilterTrailersStatus.Continue;
   }
 
-  onDestroy(): void {
+  override onDestroy(): void {
     this.method = null;
   }
 

@@ -6,17 +6,10 @@
  */
 import { Buffer } from 'node:buffer';
 import { SliceBuffer } from '../../../../core/buffer/slice_buffer.ts';
-import {
-  FilterDataStatus,
-  FilterHeadersStatus,
-  FilterTrailersStatus,
-  type StreamDecoderFilter,
-  type StreamDecoderFilterCallbacks,
-  type StreamEncoderFilter,
-  type StreamEncoderFilterCallbacks,
-} from '../../../http/filter.ts';
+import { FilterDataStatus, FilterHeadersStatus, FilterTrailersStatus } from '../../../http/filter.ts';
 import type { HeaderMap } from '../../../http/header_map.ts';
 import { H } from '../../../http/header_names.ts';
+import { PassThroughFilter } from '../../../http/pass_through_filter.ts';
 import type { HttpFilterConfigFactory } from '../../../server/factory_context.ts';
 
 export const factory: HttpFilterConfigFactory = {
@@ -29,9 +22,7 @@ export const factory: HttpFilterConfigFactory = {
 const WEB = /^application\/grpc-web(-text)?(?:\+proto)?$/;
 const TRAILERS = 0x80;
 
-class GrpcWebFilter implements StreamDecoderFilter, StreamEncoderFilter {
-  private decoder!: StreamDecoderFilterCallbacks;
-  private encoder!: StreamEncoderFilterCallbacks;
+class GrpcWebFilter extends PassThroughFilter {
   private active = false;
   private requestIsText = false;
   private responseIsText = false;
@@ -41,15 +32,7 @@ class GrpcWebFilter implements StreamDecoderFilter, StreamEncoderFilter {
   /** Bytes of the response that make no group of three yet. */
   private rest = Buffer.alloc(0);
 
-  setDecoderFilterCallbacks(callbacks: StreamDecoderFilterCallbacks): void {
-    this.decoder = callbacks;
-  }
-
-  setEncoderFilterCallbacks(callbacks: StreamEncoderFilterCallbacks): void {
-    this.encoder = callbacks;
-  }
-
-  decodeHeaders(headers: HeaderMap, _endStream: boolean): FilterHeadersStatus {
+  override decodeHeaders(headers: HeaderMap, _endStream: boolean): FilterHeadersStatus {
     const type = WEB.exec(headers.getId(H['content-type']) ?? '');
     if (type === null) return FilterHeadersStatus.Continue;
     this.active = true;
@@ -62,7 +45,7 @@ class GrpcWebFilter implements StreamDecoderFilter, StreamEncoderFilter {
     return FilterHeadersStatus.Continue;
   }
 
-  decodeData(data: SliceBuffer, endStream: boolean): FilterDataStatus {
+  override decodeData(data: SliceBuffer, endStream: boolean): FilterDataStatus {
     if (!this.requestIsText) return FilterDataStatus.Continue;
     const text = this.pending + data.toText();
     const whole = text.length - (text.length % 4);
@@ -82,15 +65,7 @@ class GrpcWebFilter implements StreamDecoderFilter, StreamEncoderFilter {
     return FilterDataStatus.Continue;
   }
 
-  decodeTrailers(): FilterTrailersStatus {
-    return FilterTrailersStatus.Continue;
-  }
-
-  encode1xxHeaders(): FilterHeadersStatus {
-    return FilterHeadersStatus.Continue;
-  }
-
-  encodeHeaders(headers: HeaderMap, endStream: boolean): FilterHeadersStatus {
+  override encodeHeaders(headers: HeaderMap, endStream: boolean): FilterHeadersStatus {
     if (!this.active) return FilterHeadersStatus.Continue;
     const type = headers.getId(H['content-type']) ?? '';
     if (headers.getId(H[':status']) !== '200' || !type.startsWith('application/grpc')) return FilterHeadersStatus.Continue;
@@ -100,7 +75,7 @@ class GrpcWebFilter implements StreamDecoderFilter, StreamEncoderFilter {
     return FilterHeadersStatus.Continue;
   }
 
-  encodeData(data: SliceBuffer, endStream: boolean): FilterDataStatus {
+  override encodeData(data: SliceBuffer, endStream: boolean): FilterDataStatus {
     if (!this.transforming || !this.responseIsText) return FilterDataStatus.Continue;
     const text = this.encodeText(data.toBytes(), endStream);
     data.clear();
@@ -108,7 +83,7 @@ class GrpcWebFilter implements StreamDecoderFilter, StreamEncoderFilter {
     return FilterDataStatus.Continue;
   }
 
-  encodeTrailers(trailers: HeaderMap): FilterTrailersStatus {
+  override encodeTrailers(trailers: HeaderMap): FilterTrailersStatus {
     if (!this.transforming) return FilterTrailersStatus.Continue;
     let text = '';
     const names: string[] = [];
@@ -128,7 +103,7 @@ class GrpcWebFilter implements StreamDecoderFilter, StreamEncoderFilter {
     return FilterTrailersStatus.Continue;
   }
 
-  onDestroy(): void {
+  override onDestroy(): void {
     this.pending = '';
     this.rest = Buffer.alloc(0);
   }

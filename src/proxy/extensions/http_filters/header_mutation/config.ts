@@ -4,20 +4,16 @@
  *
  * Left out, refused: mutations of trailers and of query parameters, `remove_on_match`.
  */
-import type { SliceBuffer } from '../../../../core/buffer/slice_buffer.ts';
 import type { FormatterContext } from '../../../access_log/access_log.ts';
 import { parseHeaderFormat } from '../../../access_log/formatter.ts';
 import { ConfigError } from '../../../config/error.ts';
 import {
-  FilterDataStatus,
   FilterHeadersStatus,
-  FilterTrailersStatus,
-  type StreamDecoderFilter,
   type StreamDecoderFilterCallbacks,
-  type StreamEncoderFilter,
   type StreamEncoderFilterCallbacks,
 } from '../../../http/filter.ts';
 import type { HeaderMap } from '../../../http/header_map.ts';
+import { PassThroughFilter } from '../../../http/pass_through_filter.ts';
 import type { HeaderValueOptionConfig } from '../../../http/route/config_types.ts';
 import { compileHeaderParser, type HeaderParser } from '../../../http/route/header_parser.ts';
 import type { HttpFilterConfigFactory, TypedConfig } from '../../../server/factory_context.ts';
@@ -87,11 +83,9 @@ function compileOne(config: MutationConfig, side: 'request' | 'response', path: 
   return parser;
 }
 
-class HeaderMutationFilter implements StreamDecoderFilter, StreamEncoderFilter, FormatterContext {
+class HeaderMutationFilter extends PassThroughFilter implements FormatterContext {
   private readonly own: Mutations;
   private readonly specificWins: boolean;
-  private decoder!: StreamDecoderFilterCallbacks;
-  private encoder!: StreamEncoderFilterCallbacks;
   requestHeaders: HeaderMap | null = null;
   responseHeaders: HeaderMap | null = null;
   readonly responseTrailers = null;
@@ -99,25 +93,18 @@ class HeaderMutationFilter implements StreamDecoderFilter, StreamEncoderFilter, 
   readonly accessLogType = 'NotSet';
 
   constructor(own: Mutations, specificWins: boolean) {
+    super();
     this.own = own;
     this.specificWins = specificWins;
   }
 
-  setDecoderFilterCallbacks(callbacks: StreamDecoderFilterCallbacks): void {
-    this.decoder = callbacks;
-  }
-
-  setEncoderFilterCallbacks(callbacks: StreamEncoderFilterCallbacks): void {
-    this.encoder = callbacks;
-  }
-
-  decodeHeaders(headers: HeaderMap): FilterHeadersStatus {
+  override decodeHeaders(headers: HeaderMap): FilterHeadersStatus {
     this.requestHeaders = headers;
     this.apply(headers, 'request', this.decoder);
     return FilterHeadersStatus.Continue;
   }
 
-  encodeHeaders(headers: HeaderMap): FilterHeadersStatus {
+  override encodeHeaders(headers: HeaderMap): FilterHeadersStatus {
     this.responseHeaders = headers;
     this.apply(headers, 'response', this.encoder);
     return FilterHeadersStatus.Continue;
@@ -137,27 +124,7 @@ class HeaderMutationFilter implements StreamDecoderFilter, StreamEncoderFilter, 
     }
   }
 
-  encode1xxHeaders(): FilterHeadersStatus {
-    return FilterHeadersStatus.Continue;
-  }
-
-  decodeData(_data: SliceBuffer): FilterDataStatus {
-    return FilterDataStatus.Continue;
-  }
-
-  encodeData(_data: SliceBuffer): FilterDataStatus {
-    return FilterDataStatus.Continue;
-  }
-
-  decodeTrailers(): FilterTrailersStatus {
-    return FilterTrailersStatus.Continue;
-  }
-
-  encodeTrailers(): FilterTrailersStatus {
-    return FilterTrailersStatus.Continue;
-  }
-
-  onDestroy(): void {
+  override onDestroy(): void {
     this.requestHeaders = null;
     this.responseHeaders = null;
   }

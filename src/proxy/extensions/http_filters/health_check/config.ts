@@ -7,16 +7,10 @@
 import type { SliceBuffer } from '../../../../core/buffer/slice_buffer.ts';
 import { ConfigError } from '../../../config/error.ts';
 import { statusOf } from '../../../http/conn_manager/header_bytes.ts';
-import {
-  FilterDataStatus,
-  FilterHeadersStatus,
-  FilterTrailersStatus,
-  type StreamDecoderFilter,
-  type StreamDecoderFilterCallbacks,
-  type StreamEncoderFilter,
-} from '../../../http/filter.ts';
+import { FilterDataStatus, FilterHeadersStatus, FilterTrailersStatus } from '../../../http/filter.ts';
 import type { HeaderMap } from '../../../http/header_map.ts';
 import { H } from '../../../http/header_names.ts';
+import { PassThroughFilter } from '../../../http/pass_through_filter.ts';
 import type { HeaderMatcherConfig } from '../../../http/route/config_types.ts';
 import { compileHeaderMatchers, matchesAllHeaders } from '../../../http/route/header_matcher.ts';
 import type { HeaderPredicate } from '../../../http/route/route.ts';
@@ -112,41 +106,35 @@ class HealthCheckConfig {
 
 const OK: Verdict = { status: 200, degraded: false, details: 'health_check_ok' };
 
-class HealthCheckFilter implements StreamDecoderFilter, StreamEncoderFilter {
+class HealthCheckFilter extends PassThroughFilter {
   private readonly config: HealthCheckConfig;
-  private callbacks!: StreamDecoderFilterCallbacks;
   private isCheck = false;
   private answering = false;
 
   constructor(config: HealthCheckConfig) {
+    super();
     this.config = config;
   }
 
-  setDecoderFilterCallbacks(callbacks: StreamDecoderFilterCallbacks): void {
-    this.callbacks = callbacks;
-  }
-
-  setEncoderFilterCallbacks(): void {}
-
-  decodeHeaders(headers: HeaderMap, endStream: boolean): FilterHeadersStatus {
+  override decodeHeaders(headers: HeaderMap, endStream: boolean): FilterHeadersStatus {
     const { config } = this;
     if (!matchesAllHeaders(config.matchers, headers)) return FilterHeadersStatus.Continue;
     this.isCheck = true;
-    this.callbacks.streamInfo.healthCheck = true;
+    this.decoder.streamInfo.healthCheck = true;
     this.answering = !config.passThrough || config.failed || config.hasCached;
     if (!this.answering) return FilterHeadersStatus.Continue;
     if (endStream) this.answer();
     return FilterHeadersStatus.StopIteration;
   }
 
-  decodeData(data: SliceBuffer, endStream: boolean): FilterDataStatus {
+  override decodeData(data: SliceBuffer, endStream: boolean): FilterDataStatus {
     if (!this.answering) return FilterDataStatus.Continue;
     data.clear();
     if (endStream) this.answer();
     return FilterDataStatus.StopIterationNoBuffer;
   }
 
-  decodeTrailers(): FilterTrailersStatus {
+  override decodeTrailers(): FilterTrailersStatus {
     if (!this.answering) return FilterTrailersStatus.Continue;
     this.answer();
     return FilterTrailersStatus.StopIteration;
@@ -154,16 +142,12 @@ class HealthCheckFilter implements StreamDecoderFilter, StreamEncoderFilter {
 
   private answer(): void {
     const { status, degraded, details } = this.config.verdict();
-    if (status < 200 || status > 299) this.callbacks.streamInfo.setFlag('FailedLocalHealthCheck');
+    if (status < 200 || status > 299) this.decoder.streamInfo.setFlag('FailedLocalHealthCheck');
     const modify = degraded ? (headers: HeaderMap): void => headers.setId(H['x-envoy-degraded'], '') : null;
-    this.callbacks.sendLocalReply(status, '', modify, null, details);
+    this.decoder.sendLocalReply(status, '', modify, null, details);
   }
 
-  encode1xxHeaders(): FilterHeadersStatus {
-    return FilterHeadersStatus.Continue;
-  }
-
-  encodeHeaders(headers: HeaderMap): FilterHeadersStatus {
+  override encodeHeaders(headers: HeaderMap): FilterHeadersStatus {
     const { config } = this;
     if (this.isCheck) {
       if (!this.answering) config.remember(statusOf(headers), headers.hasId(H['x-envoy-degraded']));
@@ -171,16 +155,6 @@ class HealthCheckFilter implements StreamDecoderFilter, StreamEncoderFilter {
     } else if (config.failed) headers.setId(H['x-envoy-immediate-health-check-fail'], 'true');
     return FilterHeadersStatus.Continue;
   }
-
-  encodeData(_data: SliceBuffer): FilterDataStatus {
-    return FilterDataStatus.Continue;
-  }
-
-  encodeTrailers(): FilterTrailersStatus {
-    return FilterTrailersStatus.Continue;
-  }
-
-  onDestroy(): void {}
 
   reset(): void {
     this.isCheck = false;
