@@ -47,7 +47,7 @@ class OurTls {
       fullScanOnSniMismatch: false,
       ocspStaplePolicy: 'LENIENT_STAPLING',
     });
-    this.client = new ClientTls({ ...common, sni: '', maxSessionKeys: 2 });
+    this.client = new ClientTls({ ...common, sni: '', maxSessionKeys: 2, enforceRsaKeyUsage: false });
     this.source = BigInt(slab.address + slab.allocatePermanent());
   }
 

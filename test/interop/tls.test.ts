@@ -366,11 +366,11 @@ describe('TLS configuration that cannot be', () => {
       /Incorrect TLS session ticket key length/,
     ],
     [
-      'a key log for some addresses',
+      'a key log for addresses that are none',
       downstreamTls([files(localhost)], {
-        key_log: { path: '$DIR/keys', local_address_range: [{ address_prefix: '127.0.0.0', prefix_len: 8 }] },
+        key_log: { path: '$DIR/keys', remote_address_range: [{ address_prefix: 'here', prefix_len: 8 }] },
       }),
-      /TlsKeyLog\.local_address_range is not supported/,
+      /key_log\.remote_address_range\[0\].*malformed IP address/,
     ],
     [
       'a server name that must be',

@@ -2,13 +2,14 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect as http2Connect } from 'node:http2';
+import { connect } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { CertificateFactory, openssl, type TestCertificate } from '../support/certificates.ts';
 import { type Json, type ProxyProcess, startProxy } from '../support/proxy_process.ts';
-import { bootstrap, cluster, http, listener } from './support/config.ts';
+import { bootstrap, cluster, http, listener, listenerFilter } from './support/config.ts';
 import { ocspResponse } from './support/ocsp.ts';
 import { downstreamTls, files, readToEnd, tlsConnect, tlsGet } from './support/tls.ts';
 import { httpUpstream } from './support/upstreams.ts';
@@ -55,7 +56,7 @@ function makePkcs12(): string {
   return out;
 }
 
-function direct(name: string, transport: Json, manager: Json = {}, body = name): Json {
+function direct(name: string, transport: Json, manager: Json = {}, body = name, extra: Json = {}): Json {
   const routes = [{ match: { prefix: '/' }, direct_response: { status: 200, body: { inline_string: body } } }];
   const limits = {
     route_config: {
@@ -66,7 +67,14 @@ function direct(name: string, transport: Json, manager: Json = {}, body = name):
   };
   return listener(name, [], {
     filter_chains: [{ filters: [http(name, routes, { ...limits, ...manager })], transport_socket: transport }],
+    ...extra,
   });
+}
+
+function keyLog(file: string, local: string[], remote: string[]): Json {
+  const ranges = (texts: string[]): Json[] =>
+    texts.map((text) => ({ address_prefix: text.split('/')[0], prefix_len: Number(text.split('/')[1]) }));
+  return { key_log: { path: `$DIR/${file}`, local_address_range: ranges(local), remote_address_range: ranges(remote) } };
 }
 
 describe('TLS features', () => {
@@ -119,6 +127,11 @@ describe('TLS features', () => {
           direct('ocsp', downstreamTls([{ ...files(server), ocsp_staple: { filename: ocspResponse(directory, ca, [server]) } }])),
           direct('p12', downstreamTls([{ pkcs12: { filename: makePkcs12() }, password: { inline_string: 'secret' } }])),
           direct('keylog', downstreamTls([files(server)], { key_log: { path: '$DIR/keys' } })),
+          direct('keylog_here', downstreamTls([files(server)], keyLog('here', ['127.0.0.0/8'], ['::1/128', '127.0.0.1/32']))),
+          direct('keylog_local', downstreamTls([files(server)], keyLog('local', ['10.0.0.0/8'], []))),
+          direct('keylog_remote', downstreamTls([files(server)], keyLog('remote', ['127.0.0.0/8'], ['10.1.0.0/16'])), {}, '', {
+            listener_filters: [listenerFilter('proxy_protocol')],
+          }),
           direct('old_tickets', downstreamTls([files(server)], {}, tickets(oldKey))),
           direct('new_tickets', downstreamTls([files(server)], {}, tickets(newKey, oldKey))),
           direct('other_tickets', downstreamTls([files(server)], {}, tickets(newKey))),
@@ -228,6 +241,24 @@ describe('TLS features', () => {
       lines.some((line) => /^SERVER_TRAFFIC_SECRET_0 [0-9a-f]{64} [0-9a-f]+$/.test(line)),
       lines.join('\n'),
     );
+  });
+
+  test('a key log for the addresses of some connections', async () => {
+    const written = (name: string): number =>
+      existsSync(proxy.file(name)) ? readFileSync(proxy.file(name), 'utf8').trim().split('\n').length : 0;
+    for (const name of ['keylog_here', 'keylog_local']) await tlsGet(proxy.port(name));
+    assert.ok(written('here') > 0);
+    assert.equal(written('local'), 0);
+    // The addresses that listener filters found out are those of the connection.
+    for (const [source, isWritten] of [
+      ['10.2.0.1', false],
+      ['10.1.0.1', true],
+    ] as const) {
+      const socket = connect({ host: '127.0.0.1', port: proxy.port('keylog_remote') });
+      socket.write(`PROXY TCP4 ${source} 127.0.0.1 1000 443\r\n`);
+      await tlsGet(0, { socket });
+      assert.equal(written('remote') > 0, isWritten, source);
+    }
   });
 
   test('configured ticket keys: the first seals, the others still open', async () => {

@@ -243,6 +243,7 @@ describe('hostile TLS peers', () => {
       keyLog: null,
       sni: '',
       maxSessionKeys: 0,
+      enforceRsaKeyUsage: false,
     });
     const engine = clients.connect({ serverName: '', alpn: [], verifyNames: [] });
     const { pointer } = engine as unknown as { pointer: bigint };

@@ -306,8 +306,76 @@ describe('clusters with TLS', () => {
   });
 });
 
+describe('what keys of certificates may be used for', () => {
+  const usage = (keyUsage: string) =>
+    certificates.make(keyUsage, { type: 'rsa', extensions: [`keyUsage=critical,${keyUsage}`], issuer: ca });
+  const enciphers = usage('keyEncipherment');
+  const signs = usage('digitalSignature');
+  const enforce = { enforce_rsa_key_usage: true };
+  const tls13 = { tls_params: { tls_maximum_protocol_version: 'TLSv1_3' } };
+  const rsaExchange = { tls_params: { cipher_suites: ['AES128-GCM-SHA256'] } };
+  // What the server shows, how it is asked, and whether it is accepted, overlooked or refused.
+  const cases: [string, { certificate: string; key: string }, Json, Json, 'accepted' | 'overlooked' | 'refused'][] = [
+    ['rsa_that_signs', signs, {}, enforce, 'accepted'],
+    ['rsa_that_signs_13', signs, tls13, enforce, 'accepted'],
+    ['rsa_that_enciphers', enciphers, {}, {}, 'overlooked'],
+    ['rsa_that_enciphers_enforced', enciphers, {}, enforce, 'refused'],
+    ['rsa_that_enciphers_verified', enciphers, { validation_context: trusted }, enforce, 'refused'],
+    ['rsa_that_enciphers_13', enciphers, tls13, {}, 'refused'],
+    ['rsa_exchange', enciphers, rsaExchange, enforce, 'accepted'],
+    ['rsa_exchange_that_signs', signs, rsaExchange, {}, 'overlooked'],
+    ['rsa_exchange_that_signs_enforced', signs, rsaExchange, enforce, 'refused'],
+  ];
+  let proxy: ProxyProcess;
+  before(async () => {
+    const ciphers = 'ECDHE-RSA-AES128-GCM-SHA256:AES128-GCM-SHA256:TLS_AES_128_GCM_SHA256';
+    const clusters: Json[] = [];
+    for (const [name, certificate, common, extra] of cases) {
+      const port = await httpsUpstream(certificate, { ciphers });
+      clusters.push(cluster(name, [port], { transport_socket: upstreamTls(common, extra) }));
+    }
+    const routes = cases.map(([name]) => ({ match: { path: `/${name}/` }, route: { cluster: name } }));
+    const asks = { tls_params: { tls_maximum_protocol_version: 'TLSv1_2' }, validation_context: trusted };
+    proxy = await startProxy({
+      config: bootstrap(
+        [
+          listener('http', [http('http', routes)]),
+          listener('server', [], {
+            filter_chains: [{ filters: [http('server', routes)], transport_socket: downstreamTls([files(server)], asks) }],
+          }),
+        ],
+        clusters,
+      ),
+    });
+  });
+  after(() => proxy.stop());
+
+  for (const [name, , , , expected] of cases) {
+    test(`${name.replaceAll('_', ' ')}: ${expected}`, async () => {
+      const { status, body } = await httpRequest(proxy.port('http'), `/${name}/`);
+      assert.equal(status, expected === 'refused' ? 503 : 200);
+      if (expected === 'refused') assert.match(body, /KEY_USAGE_BIT_INCORRECT/);
+      const stat = (which: string): Promise<number> => proxy.stat(`cluster.${name}.ssl.${which}`);
+      assert.equal(await stat('was_key_usage_invalid'), expected === 'overlooked' ? 1 : 0);
+      assert.equal((await stat('connection_error')) > 0, expected === 'refused');
+      assert.equal(await stat('fail_verify_error'), 0);
+    });
+  }
+
+  test('a client certificate that does not sign is refused', async () => {
+    for (const [certificate, accepted] of [
+      [signs, true],
+      [enciphers, false],
+    ] as const) {
+      const asked = tlsGet(proxy.port('server'), { cert: certificate.certificate, key: certificate.key });
+      if (accepted) assert.match((await asked).text, /^HTTP\/1\.1 404/);
+      else await assert.rejects(asked);
+    }
+  });
+});
+
 describe('TLS of clusters that cannot be', () => {
-  for (const field of ['enforce_rsa_key_usage', 'allow_renegotiation']) {
+  for (const field of ['allow_renegotiation']) {
     test(field, async () => {
       const refused = cluster('x', [1], { transport_socket: upstreamTls({}, { [field]: true }) });
       await assert.rejects(

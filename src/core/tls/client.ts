@@ -49,11 +49,13 @@ class ClientContext implements EngineOwner {
   readonly settings: ClientTlsSettings;
   readonly context: SslContext;
   readonly ticketKeys = null;
+  readonly enforceKeyUsage: boolean;
   /** Newest last. A session is tied to the name it was verified for. */
   private readonly sessions: KeptSession[] = [];
 
   constructor(settings: ClientTlsSettings) {
     this.settings = settings;
+    this.enforceKeyUsage = settings.enforceRsaKeyUsage;
     const loaded: LoadedCertificate[] = [];
     try {
       settings.certificates.forEach((source, i) => {

@@ -114,7 +114,8 @@ export function buildClientContext(settings: ClientTlsSettings, certificates: re
     const keeps = settings.maxSessionKeys > 0;
     ssl.SSL_CTX_ctrl(context, SSL_CTRL_SET_SESS_CACHE_MODE, keeps ? SESSION_CACHE_CLIENT_EXTERNAL : SESSION_CACHE_OFF, 0n);
     if (keeps) ssl.SSL_CTX_sess_set_new_cb(context, callbacks().newSession);
-    setVerification(context, settings.validation === null ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, settings.validation, false);
+    // Without validation too: what the key may be used for is asked in any case.
+    setVerification(context, SSL_VERIFY_PEER, settings.validation, false);
   });
 }
 

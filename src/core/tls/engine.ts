@@ -18,7 +18,8 @@ import {
   SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE,
   takeErrors,
 } from './errors.ts';
-import type { TlsInfo } from './info.ts';
+import { TLS1_3, type TlsInfo } from './info.ts';
+import { keyUsageFits, mayOverlookKeyUsage } from './key_usage.ts';
 import type { StapleAction } from './ocsp.ts';
 import type { ValidationSettings } from './settings.ts';
 import type { TicketKeys } from './ticket_keys.ts';
@@ -41,8 +42,6 @@ const RECORD_OVERHEAD = 256;
 export const MAX_WRITE = BLOCK_SIZE - RECORD_OVERHEAD;
 const SSL_CTRL_SET_TLSEXT_HOSTNAME = 55;
 
-const TLS1_3 = 'TLSv1.3';
-
 let bios: SharedBios | null = null;
 
 function sharedBios(): SharedBios {
@@ -57,6 +56,8 @@ export interface EngineOwner {
   /** Peers are asked for certificates. */
   readonly seesPeerCertificate: boolean;
   readonly validation: ValidationSettings | null;
+  /** Also of RSA certificates where only TLS 1.2 is spoken. */
+  readonly enforceKeyUsage: boolean;
   readonly alpn: readonly string[];
   readonly ticketKeys: TicketKeys | null;
   readonly keyLog: ((line: string) => void) | null;
@@ -72,7 +73,11 @@ export class TlsEngine implements CallbackTarget {
   /** '' while nothing failed; then as Envoy writes it. */
   failureReason = '';
   /** Why verification failed. */
-  verifyFailure: VerifyFailure | 'no_cert' | null = null;
+  verifyFailure: VerifyFailure | 'no_cert' | 'key_usage' | null = null;
+  /** The peer's certificate is not for what it was used for, which was overlooked. */
+  keyUsageInvalid = false;
+  /** False: the owner's key log is not for this connection. */
+  logsKeys = true;
   /** A protocol error, and not the mere end of the connection. */
   protocolError = false;
   /** The most plaintext that `write` takes, known with the handshake: one record, and no more. */
@@ -262,12 +267,22 @@ export class TlsEngine implements CallbackTarget {
 
   verify(store: bigint): boolean {
     const { validation } = this.owner;
-    if (validation === null) return true;
-    const result = verifyPeer(store, validation, this.verifyNames);
-    this.info.peerCertificateValidated = result.validated;
-    this.verifyFailure = result.failure;
-    this.verifyDetails = result.details;
-    return result.accepted;
+    if (validation !== null) {
+      const result = verifyPeer(store, validation, this.verifyNames);
+      this.info.peerCertificateValidated = result.validated;
+      this.verifyFailure = result.failure;
+      this.verifyDetails = result.details;
+      if (!result.accepted) return false;
+    }
+    if (keyUsageFits(store, this.pointer, this.owner.isServer)) return true;
+    if (!this.owner.enforceKeyUsage && mayOverlookKeyUsage(store, this.pointer)) {
+      this.keyUsageInvalid = true;
+      return true;
+    }
+    this.info.peerCertificateValidated = false;
+    this.verifyFailure = 'key_usage';
+    this.verifyDetails = 'KEY_USAGE_BIT_INCORRECT';
+    return false;
   }
 
   onNewSession(session: bigint): boolean {
@@ -275,7 +290,7 @@ export class TlsEngine implements CallbackTarget {
   }
 
   onKeyLog(line: string): void {
-    this.owner.keyLog?.(line);
+    if (this.logsKeys) this.owner.keyLog?.(line);
   }
 
   ocspStaple(): Uint8Array | null {
@@ -322,7 +337,7 @@ export class TlsEngine implements CallbackTarget {
       const details = this.verifyDetails === '' ? this.refusal : this.verifyDetails;
       texts.push(error.text + (details === '' ? '' : `:${details}`));
     }
-    this.protocolError = errors.length > 0 && !counted;
+    this.protocolError = errors.length > 0 && (!counted || this.verifyFailure === 'key_usage');
     this.failureReason = `TLS_error:|${texts.join('|')}:TLS_error_end`;
   }
 }

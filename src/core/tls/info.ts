@@ -3,7 +3,8 @@ import { bytesAt, cString, NativeConstants, readPointer, readUint32, ssl, writeP
 import { Certificate, certificateDer } from './certificate.ts';
 
 const SSL_CTRL_GET_PEER_SIGNATURE_NID = 108;
-const TLS1_3 = 'TLSv1.3';
+/** `TlsInfo.version` of TLS 1.3. */
+export const TLS1_3 = 'TLSv1.3';
 /** The hard limit of OpenSSL's own verification. */
 const MAX_CHAIN = 100;
 

@@ -76,6 +76,7 @@ export class ServerTls {
 
 class ServerContext implements EngineOwner {
   readonly isServer = true;
+  readonly enforceKeyUsage = true;
   readonly seesPeerCertificate: boolean;
   readonly context: SslContext;
   readonly validation: ValidationSettings | null;

@@ -73,4 +73,6 @@ export interface ClientTlsSettings extends CommonTlsSettings {
   readonly sni: string;
   /** Sessions kept for resumption; 0: none. */
   readonly maxSessionKeys: number;
+  /** False: certificates for RSA keys that may not be used so are counted in TLS 1.2, and not refused. */
+  readonly enforceRsaKeyUsage: boolean;
 }

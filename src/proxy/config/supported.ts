@@ -142,7 +142,7 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
     common_tls_context require_client_certificate session_ticket_keys disable_stateless_session_resumption
     session_ticket_keys_sds_secret_config disable_stateful_session_resumption session_timeout ocsp_staple_policy full_scan_certs_on_sni_mismatch prefer_client_ciphers`,
   'envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext':
-    'common_tls_context sni auto_host_sni auto_sni_san_validation max_session_keys',
+    'common_tls_context sni auto_host_sni auto_sni_san_validation max_session_keys enforce_rsa_key_usage',
   'envoy.extensions.transport_sockets.tls.v3.CommonTlsContext': `tls_params tls_certificates tls_certificate_sds_secret_configs validation_context validation_context_sds_secret_config
     combined_validation_context alpn_protocols key_log`,
   'envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext':
@@ -158,7 +158,7 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.extensions.transport_sockets.tls.v3.TlsCertificate': `
     certificate_chain private_key pkcs12 watched_directory password ocsp_staple`,
   'envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys': 'keys',
-  'envoy.extensions.transport_sockets.tls.v3.TlsKeyLog': 'path',
+  'envoy.extensions.transport_sockets.tls.v3.TlsKeyLog': 'path local_address_range remote_address_range',
   'envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext': `
     trusted_ca system_root_certs watched_directory verify_certificate_spki verify_certificate_hash match_typed_subject_alt_names
     match_subject_alt_names crl allow_expired_certificate trust_chain_verification only_verify_leaf_cert_crl max_verify_depth`,
@@ -544,6 +544,9 @@ export const ACCEPTED_VALUES: Record<string, readonly (boolean | number | string
   'envoy.config.cluster.v3.Cluster.CommonLbConfig.ignore_new_hosts_until_first_hc': [true],
   'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector.enable_ja3_fingerprinting': [false],
   'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector.enable_ja4_fingerprinting': [false],
+  // Which of Envoy's own parsers is used.
+  'envoy.config.core.v3.Http1ProtocolOptions.use_balsa_parser': [true, false],
+  'envoy.config.core.v3.Http2ProtocolOptions.use_oghttp2_codec': [true, false],
   // Connections to the admin interface are never counted or limited.
   'envoy.config.bootstrap.v3.Admin.ignore_global_conn_limit': [true],
   'envoy.extensions.http.original_ip_detection.xff.v3.XffConfig.skip_xff_append': [true],

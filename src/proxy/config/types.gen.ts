@@ -715,6 +715,7 @@ export interface UpstreamTlsContext {
   autoHostSni: boolean;
   autoSniSanValidation: boolean;
   maxSessionKeys?: number;
+  enforceRsaKeyUsage?: boolean;
 }
 
 /** envoy.extensions.transport_sockets.tls.v3.CommonTlsContext */
@@ -797,6 +798,8 @@ export interface TlsSessionTicketKeys {
 /** envoy.extensions.transport_sockets.tls.v3.TlsKeyLog */
 export interface TlsKeyLog {
   path: string;
+  localAddressRange: CidrRange[];
+  remoteAddressRange: CidrRange[];
 }
 
 /** envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext */

@@ -46,7 +46,7 @@ export interface ServerConnectionOptions {
 
 /** A connection on an accepted handle. Reading starts with `initializeReadFilters`. */
 export function createServerConnection(dispatcher: Dispatcher, handle: IoHandle, options: ServerConnectionOptions): Connection {
-  const transport = options.transportSocket?.create(dispatcher, handle, null) ?? null;
+  const transport = options.transportSocket?.create(dispatcher, handle, null, options) ?? null;
   return new ConnectionImpl(dispatcher, transport ?? handle, transport, options.localAddress, options.remoteAddress, options);
 }
 
@@ -59,7 +59,7 @@ export function createClientConnection(
   transportOptions: TransportSocketOptions | null = null,
 ): Connection {
   const handle = socketInterface.createSocket(dispatcher, options);
-  const transport = transportSocket === null ? null : transportSocket.create(dispatcher, handle, transportOptions);
+  const transport = transportSocket === null ? null : transportSocket.create(dispatcher, handle, transportOptions, null);
   return new ConnectionImpl(dispatcher, transport ?? handle, transport, null, options.address, null);
 }
 

@@ -7,6 +7,7 @@
  */
 import type { SliceBuffer } from '../../core/buffer/slice_buffer.ts';
 import type { Dispatcher } from '../../core/event/dispatcher.ts';
+import type { Address } from './address.ts';
 import type { SslConnectionInfo } from './connection.ts';
 import type { IoHandle } from './io_handle.ts';
 
@@ -41,12 +42,23 @@ export interface TransportSocketOptions {
   readonly applicationProtocolFallback: readonly string[];
 }
 
+/** Between whom a connection is, which listener filters may have found out. */
+export interface ConnectionAddresses {
+  readonly localAddress: Address;
+  readonly remoteAddress: Address;
+}
+
 /** One per filter chain, cluster or transport socket match. */
 export interface TransportSocketFactory {
   /** False: plain text unless something starts TLS. */
   readonly secure: boolean;
   /** The peer's certificate is checked against something. */
   readonly verifiesPeer: boolean;
-  /** Takes over `handle`. */
-  create(dispatcher: Dispatcher, handle: IoHandle, options: TransportSocketOptions | null): TransportSocket;
+  /** Takes over `handle`. `addresses`: null for those of `handle`. */
+  create(
+    dispatcher: Dispatcher,
+    handle: IoHandle,
+    options: TransportSocketOptions | null,
+    addresses: ConnectionAddresses | null,
+  ): TransportSocket;
 }

@@ -38,7 +38,7 @@ export function serverContext(config: CryptoConfig): ServerTls {
 export function clientContext(config: CryptoConfig): ClientTls {
   let client = clients.get(config);
   if (client === undefined) {
-    client = new ClientTls({ ...common(config), sni: '', maxSessionKeys: MAX_SESSION_KEYS });
+    client = new ClientTls({ ...common(config), sni: '', maxSessionKeys: MAX_SESSION_KEYS, enforceRsaKeyUsage: false });
     clients.set(config, client);
   }
   return client;

@@ -53,7 +53,7 @@ function serverTls(change: Partial<ServerTlsSettings> = {}): ServerTls {
 }
 
 function clientTls(change: Partial<ClientTlsSettings> = {}): ClientTls {
-  return new ClientTls({ ...COMMON, sni: '', maxSessionKeys: 1, ...change });
+  return new ClientTls({ ...COMMON, sni: '', maxSessionKeys: 1, enforceRsaKeyUsage: false, ...change });
 }
 
 interface Pair {

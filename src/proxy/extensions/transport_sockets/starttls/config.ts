@@ -1,7 +1,7 @@
 /** `envoy.transport_sockets.starttls`: plain text until a network filter calls `startSecureTransport`, then TLS. */
 import type { Dispatcher } from '../../../../core/event/dispatcher.ts';
 import type { IoHandle } from '../../../network/io_handle.ts';
-import type { TransportSocketFactory, TransportSocketOptions } from '../../../network/transport_socket.ts';
+import type { ConnectionAddresses, TransportSocketFactory, TransportSocketOptions } from '../../../network/transport_socket.ts';
 import type { TransportSocketConfigFactory, TransportSocketContext } from '../../../network/transport_socket_config.ts';
 import type { TypedConfig } from '../../../server/factory_context.ts';
 import { DownstreamTlsSocketFactory, UpstreamTlsSocketFactory } from '../tls/config.ts';
@@ -37,7 +37,12 @@ class StartTlsSocketFactory implements TransportSocketFactory {
     this.isServer = isServer;
   }
 
-  create(dispatcher: Dispatcher, handle: IoHandle, options: TransportSocketOptions | null): StartTlsSocket {
-    return new StartTlsSocket(dispatcher, handle, this.isServer, () => this.tls.create(dispatcher, handle, options));
+  create(
+    dispatcher: Dispatcher,
+    handle: IoHandle,
+    options: TransportSocketOptions | null,
+    addresses: ConnectionAddresses | null,
+  ): StartTlsSocket {
+    return new StartTlsSocket(dispatcher, handle, this.isServer, () => this.tls.create(dispatcher, handle, options, addresses));
   }
 }

@@ -6,7 +6,7 @@ import { writeFile } from 'node:fs';
 import type { Dispatcher } from '../../../../core/event/dispatcher.ts';
 import { ConfigError } from '../../../config/error.ts';
 import type { IoHandle } from '../../../network/io_handle.ts';
-import type { TransportSocketFactory, TransportSocketOptions } from '../../../network/transport_socket.ts';
+import type { ConnectionAddresses, TransportSocketFactory, TransportSocketOptions } from '../../../network/transport_socket.ts';
 import {
   createTransportSocketFactory,
   type TransportSocketConfigFactory,
@@ -90,12 +90,17 @@ class TapSocketFactory implements TransportSocketFactory {
     };
   }
 
-  create(dispatcher: Dispatcher, handle: IoHandle, options: TransportSocketOptions | null): TapSocket {
+  create(
+    dispatcher: Dispatcher,
+    handle: IoHandle,
+    options: TransportSocketOptions | null,
+    addresses: ConnectionAddresses | null,
+  ): TapSocket {
     // Plain text is TLS that is never started.
     const inner =
       this.inner === null
         ? new StartTlsSocket(dispatcher, handle, this.isServer, null)
-        : this.inner.create(dispatcher, handle, options);
+        : this.inner.create(dispatcher, handle, options, addresses);
     return new TapSocket(dispatcher, inner, new SocketTrace(this.settings), this.sink);
   }
 }

@@ -6,7 +6,7 @@ import { FileWatcher } from '../../../common/file_watcher.ts';
 import { ConfigError } from '../../../config/error.ts';
 import type { IoHandle } from '../../../network/io_handle.ts';
 import { SecretStore } from '../../../network/secrets.ts';
-import type { TransportSocketFactory, TransportSocketOptions } from '../../../network/transport_socket.ts';
+import type { ConnectionAddresses, TransportSocketFactory, TransportSocketOptions } from '../../../network/transport_socket.ts';
 import type { TransportSocketConfigFactory, TransportSocketContext } from '../../../network/transport_socket_config.ts';
 import type { TypedConfig } from '../../../server/factory_context.ts';
 import {
@@ -19,9 +19,10 @@ import {
   type UpstreamTlsContextConfig,
   watchedDirectories,
 } from './context_config.ts';
+import { KeyLogFilter } from './key_log.ts';
 import { secretsOf, withSecrets } from './sds.ts';
 import { TlsStats } from './stats.ts';
-import { TlsSocket } from './tls_socket.ts';
+import { type CreateEngine, TlsSocket } from './tls_socket.ts';
 
 export const downstreamFactory: TransportSocketConfigFactory = {
   typeName: 'envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext',
@@ -42,11 +43,13 @@ export class DownstreamTlsSocketFactory implements TransportSocketFactory {
   readonly verifiesPeer: boolean;
   private readonly tls: ServerTls;
   private readonly stats: TlsStats;
+  private readonly keyLogFilter: KeyLogFilter | null;
 
   /** Throws ConfigError. */
   constructor(config: DownstreamTlsContextConfig, context: TransportSocketContext) {
     const first = withSecrets(config, context.secrets ?? NO_SECRETS);
     this.verifiesPeer = first.commonTlsContext?.validationContext !== undefined;
+    this.keyLogFilter = KeyLogFilter.of(config.commonTlsContext?.keyLog);
     this.tls = asConfigError(() => new ServerTls(serverSettings(first)));
     this.stats = new TlsStats(context.statsScope, 'server');
     noteCertificates(this.stats, this.tls, context);
@@ -56,8 +59,14 @@ export class DownstreamTlsSocketFactory implements TransportSocketFactory {
     });
   }
 
-  create(dispatcher: Dispatcher, handle: IoHandle): TlsSocket {
-    return new TlsSocket(dispatcher, handle, (hello, info) => this.tls.accept(hello!, info), this.stats);
+  create(
+    dispatcher: Dispatcher,
+    handle: IoHandle,
+    _options: TransportSocketOptions | null,
+    addresses: ConnectionAddresses | null,
+  ): TlsSocket {
+    const accept: CreateEngine = (hello, info) => this.tls.accept(hello!, info);
+    return new TlsSocket(dispatcher, handle, filterKeys(this.keyLogFilter, accept, addresses, handle), this.stats);
   }
 }
 
@@ -66,6 +75,7 @@ export class UpstreamTlsSocketFactory implements TransportSocketFactory {
   readonly verifiesPeer: boolean;
   private readonly tls: ClientTls;
   private readonly stats: TlsStats;
+  private readonly keyLogFilter: KeyLogFilter | null;
   private readonly sni: string;
   private readonly autoHostSni: boolean;
   private readonly autoSanValidation: boolean;
@@ -82,6 +92,7 @@ export class UpstreamTlsSocketFactory implements TransportSocketFactory {
     }
     this.sni = config.sni ?? '';
     this.autoHostSni = config.autoHostSni ?? false;
+    this.keyLogFilter = KeyLogFilter.of(config.commonTlsContext?.keyLog);
     this.tls = asConfigError(() => new ClientTls(clientSettings(first)));
     this.stats = new TlsStats(context.statsScope, 'client');
     noteCertificates(this.stats, this.tls, context);
@@ -91,7 +102,12 @@ export class UpstreamTlsSocketFactory implements TransportSocketFactory {
     });
   }
 
-  create(dispatcher: Dispatcher, handle: IoHandle, options: TransportSocketOptions | null): TlsSocket {
+  create(
+    dispatcher: Dispatcher,
+    handle: IoHandle,
+    options: TransportSocketOptions | null,
+    addresses: ConnectionAddresses | null,
+  ): TlsSocket {
     const serverName = this.serverName(options);
     let alpn = this.tls.settings.alpn;
     let verifyNames: readonly string[] = [];
@@ -101,7 +117,8 @@ export class UpstreamTlsSocketFactory implements TransportSocketFactory {
       verifyNames = options.verifySubjectAltNames;
     }
     if (verifyNames.length === 0 && this.autoSanValidation && serverName !== '') verifyNames = [serverName];
-    return new TlsSocket(dispatcher, handle, (_, info) => this.tls.connect({ serverName, alpn, verifyNames }, info), this.stats);
+    const connect: CreateEngine = (_, info) => this.tls.connect({ serverName, alpn, verifyNames }, info);
+    return new TlsSocket(dispatcher, handle, filterKeys(this.keyLogFilter, connect, addresses, handle), this.stats);
   }
 
   private serverName(options: TransportSocketOptions | null): string {
@@ -109,6 +126,21 @@ export class UpstreamTlsSocketFactory implements TransportSocketFactory {
     if (options.serverNameOverride !== '') return options.serverNameOverride;
     return this.autoHostSni && options.hostName !== '' ? options.hostName : this.sni;
   }
+}
+
+/** `create`, whose engines say nothing to the key log when it is not for connections between such addresses. */
+function filterKeys(
+  filter: KeyLogFilter | null,
+  create: CreateEngine,
+  addresses: ConnectionAddresses | null,
+  handle: IoHandle,
+): CreateEngine {
+  if (filter === null) return create;
+  return (hello, info) => {
+    const engine = create(hello, info);
+    engine.logsKeys = filter.covers(addresses ?? { localAddress: handle.localAddress(), remoteAddress: handle.remoteAddress() });
+    return engine;
+  };
 }
 
 function noteCertificates(stats: TlsStats, tls: ServerTls | ClientTls, context: TransportSocketContext): void {

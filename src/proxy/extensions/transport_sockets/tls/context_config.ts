@@ -4,7 +4,6 @@
  * Refused with a clear error: SDS from a control plane, certificate providers, private key providers, custom handshakers and validators, signed
  * certificate timestamps, TLS below 1.2, renegotiation.
  */
-import { appendFileSync } from 'node:fs';
 import { TlsConfigError } from '../../../../core/tls/errors.ts';
 import type { OcspStaplePolicy } from '../../../../core/tls/ocsp.ts';
 import type {
@@ -21,6 +20,7 @@ import { TICKET_KEY_SIZE } from '../../../../core/tls/ticket_keys.ts';
 import { type DataSourceConfig, readDataSource } from '../../../common/data_source.ts';
 import { compileStringMatcher, type StringMatcherConfig } from '../../../common/matchers.ts';
 import { ConfigError } from '../../../config/error.ts';
+import { type KeyLogConfig, keyLogTo } from './key_log.ts';
 
 export interface TlsCertificateConfig {
   certificateChain?: DataSourceConfig;
@@ -58,7 +58,7 @@ export interface CommonTlsContextConfig {
   tlsCertificates?: readonly TlsCertificateConfig[];
   validationContext?: CertificateValidationConfig;
   alpnProtocols?: readonly string[];
-  keyLog?: { path: string; localAddressRange?: readonly unknown[]; remoteAddressRange?: readonly unknown[] };
+  keyLog?: KeyLogConfig;
 }
 
 export interface DownstreamTlsContextConfig {
@@ -79,6 +79,7 @@ export interface UpstreamTlsContextConfig {
   autoHostSni?: boolean;
   autoSniSanValidation?: boolean;
   maxSessionKeys?: number;
+  enforceRsaKeyUsage?: boolean;
 }
 
 const DEFAULT_SESSION_TIMEOUT_MS = 7_200_000;
@@ -124,6 +125,7 @@ export function clientSettings(config: UpstreamTlsContextConfig): ClientTlsSetti
     ...commonSettings(common, 'TLSv1_2'),
     sni: config.sni ?? '',
     maxSessionKeys: config.maxSessionKeys ?? 1,
+    enforceRsaKeyUsage: config.enforceRsaKeyUsage ?? false,
   };
 }
 
@@ -289,16 +291,5 @@ function sanMatcher(type: SanType, config: StringMatcherConfig, oid: string, pat
     oid,
     exact: config.exact ?? null,
     matches: (value) => matcher.match(value),
-  };
-}
-
-/** For debugging: each line is written at once. A line that cannot be written is lost. */
-function keyLogTo(path: string): (line: string) => void {
-  return (line) => {
-    try {
-      appendFileSync(path, `${line}\n`, { mode: 0o600 });
-    } catch {
-      // Nobody to tell: the connection goes on.
-    }
   };
 }

@@ -2,7 +2,6 @@
 import type { Counter, Gauge, Scope } from '../../../../core/stats/stats.ts';
 import type { Certificate } from '../../../../core/tls/certificate.ts';
 import type { TlsEngine } from '../../../../core/tls/engine.ts';
-import type { TlsInfo } from '../../../../core/tls/info.ts';
 import type { StapleAction } from '../../../../core/tls/ocsp.ts';
 
 export class TlsStats {
@@ -50,8 +49,9 @@ export class TlsStats {
     this.ssl_context_update_by_sds = parent.counter(`${side}_ssl_socket_factory.ssl_context_update_by_sds`);
   }
 
-  countHandshake(info: TlsInfo): void {
+  countHandshake({ info, keyUsageInvalid }: TlsEngine): void {
     this.handshake.inc();
+    if (keyUsageInvalid) this.was_key_usage_invalid.inc();
     if (info.sessionReused) this.session_reused.inc();
     if (!info.peerCertificatePresented) this.no_certificate.inc();
     this.count('versions.', info.version);

@@ -308,7 +308,7 @@ export class TlsSocket extends HandleWrapper implements TransportSocket, IoHandl
       return;
     }
     this.secure = true;
-    this.stats.countHandshake(engine.info);
+    this.stats.countHandshake(engine);
     if (this.plain !== null || this.finWanted) this.queueFlush();
     this.callbacks!.onConnect(0);
     // The owner may have done anything, with other connections too.
