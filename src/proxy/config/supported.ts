@@ -189,6 +189,7 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.extensions.filters.network.direct_response.v3.Config': 'response',
   'envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit': 'stat_prefix max_connections delay runtime_enabled',
   'envoy.extensions.filters.network.sni_cluster.v3.SniCluster': '',
+  'envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit': 'stat_prefix token_bucket runtime_enabled',
 
   // ---- HTTP connection manager
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager': `
@@ -249,6 +250,14 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
     'memory_level compression_level compression_strategy window_bits chunk_size',
   'envoy.extensions.compression.brotli.compressor.v3.Brotli':
     'quality encoder_mode window_bits input_block_bits chunk_size disable_literal_context_modeling',
+  'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit': `
+    stat_prefix status token_bucket filter_enabled filter_enforced request_headers_to_add_when_not_enforced response_headers_to_add
+    descriptors stage local_rate_limit_per_downstream_connection enable_x_ratelimit_headers vh_rate_limits
+    always_consume_default_token_bucket rate_limited_as_resource_exhausted`,
+  'envoy.extensions.common.ratelimit.v3.LocalRateLimitDescriptor': 'entries token_bucket',
+  'envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.Entry': 'key value',
+  'envoy.type.v3.TokenBucket': 'max_tokens tokens_per_fill fill_interval',
+  'envoy.type.v3.HttpStatus': 'code',
   'sluice.extensions.filters.http.typescript.v1.TypeScript': 'module name config failure_policy deadline isolated',
   'sluice.extensions.filters.http.typescript.v1.TypeScriptIsolation': 'call_budget max_heap_mb',
   'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute': 'config',
@@ -265,7 +274,7 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.config.route.v3.VirtualHost': `
     name domains routes require_tls request_headers_to_add request_headers_to_remove response_headers_to_add
     response_headers_to_remove typed_per_filter_config include_request_attempt_count include_attempt_count_in_response
-    retry_policy include_is_timeout_retry_header per_request_buffer_limit_bytes request_body_buffer_limit metadata`,
+    retry_policy include_is_timeout_retry_header per_request_buffer_limit_bytes request_body_buffer_limit metadata rate_limits`,
   'envoy.config.route.v3.Route': `
     name match route redirect direct_response metadata decorator typed_per_filter_config request_headers_to_add
     request_headers_to_remove response_headers_to_add response_headers_to_remove per_request_buffer_limit_bytes
@@ -284,7 +293,26 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.config.route.v3.RouteAction': `
     cluster cluster_header weighted_clusters cluster_not_found_response_code metadata_match prefix_rewrite regex_rewrite
     host_rewrite_literal auto_host_rewrite host_rewrite_header host_rewrite_path_regex append_x_forwarded_host timeout
-    idle_timeout retry_policy priority hash_policy upgrade_configs max_stream_duration`,
+    idle_timeout retry_policy priority hash_policy upgrade_configs max_stream_duration rate_limits include_vh_rate_limits`,
+  'envoy.config.route.v3.RateLimit': 'stage disable_key actions limit',
+  'envoy.config.route.v3.RateLimit.Action': `
+    source_cluster destination_cluster request_headers query_parameters remote_address generic_key header_value_match metadata
+    masked_remote_address query_parameter_value_match`,
+  'envoy.config.route.v3.RateLimit.Action.SourceCluster': '',
+  'envoy.config.route.v3.RateLimit.Action.DestinationCluster': '',
+  'envoy.config.route.v3.RateLimit.Action.RequestHeaders': 'header_name descriptor_key skip_if_absent',
+  'envoy.config.route.v3.RateLimit.Action.QueryParameters': 'query_parameter_name descriptor_key skip_if_absent',
+  'envoy.config.route.v3.RateLimit.Action.RemoteAddress': '',
+  'envoy.config.route.v3.RateLimit.Action.MaskedRemoteAddress': 'v4_prefix_mask_len v6_prefix_mask_len',
+  'envoy.config.route.v3.RateLimit.Action.GenericKey': 'descriptor_value descriptor_key',
+  'envoy.config.route.v3.RateLimit.Action.HeaderValueMatch': 'descriptor_key descriptor_value expect_match headers',
+  'envoy.config.route.v3.RateLimit.Action.QueryParameterValueMatch':
+    'descriptor_key descriptor_value expect_match query_parameters',
+  'envoy.config.route.v3.RateLimit.Action.MetaData': 'descriptor_key metadata_key default_value source skip_if_absent',
+  'envoy.config.route.v3.RateLimit.Override': 'dynamic_metadata',
+  'envoy.config.route.v3.RateLimit.Override.DynamicMetadata': 'metadata_key',
+  'envoy.type.metadata.v3.MetadataKey': 'key path',
+  'envoy.type.metadata.v3.MetadataKey.PathSegment': 'key',
   'envoy.config.route.v3.RouteAction.HashPolicy': 'header cookie connection_properties query_parameter terminal',
   'envoy.config.route.v3.RouteAction.HashPolicy.Header': 'header_name regex_rewrite',
   'envoy.config.route.v3.RouteAction.HashPolicy.Cookie': 'name ttl path attributes',
@@ -417,6 +445,7 @@ const PER_ROUTE = `
   envoy.extensions.filters.http.compressor.v3.CompressorPerRoute
   envoy.extensions.filters.http.cors.v3.CorsPolicy
   envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute
+  envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit
   sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute
   envoy.extensions.filters.http.wasm.v3.Wasm`;
 
@@ -443,6 +472,7 @@ export const EXTENSION_POINTS: Record<string, string> = {
     envoy.extensions.filters.network.direct_response.v3.Config
     envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit
     envoy.extensions.filters.network.sni_cluster.v3.SniCluster
+    envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit
     sluice.extensions.filters.network.typescript.v1.TypeScriptNetworkFilter
     envoy.extensions.filters.network.wasm.v3.Wasm
     ${HCM}`,
@@ -464,6 +494,7 @@ export const EXTENSION_POINTS: Record<string, string> = {
     envoy.extensions.filters.http.grpc_stats.v3.FilterConfig
     envoy.extensions.filters.http.grpc_web.v3.GrpcWeb
     envoy.extensions.filters.http.header_mutation.v3.HeaderMutation
+    envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit
     sluice.extensions.filters.http.typescript.v1.TypeScript
     envoy.extensions.filters.http.wasm.v3.Wasm`,
   'envoy.extensions.wasm.v3.PluginConfig.configuration': WASM_CONFIGURATION,

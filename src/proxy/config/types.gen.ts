@@ -603,7 +603,7 @@ export interface FilterChainMatch {
 /** envoy.config.listener.v3.Filter */
 export interface Filter {
   name: string;
-  typedConfig?: ({ '@type': 'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy' } & TcpProxy) | ({ '@type': 'envoy.extensions.filters.network.echo.v3.Echo' } & Echo) | ({ '@type': 'envoy.extensions.filters.network.direct_response.v3.Config' } & DirectResponseConfig) | ({ '@type': 'envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit' } & ConnectionLimit) | ({ '@type': 'envoy.extensions.filters.network.sni_cluster.v3.SniCluster' } & SniCluster) | ({ '@type': 'sluice.extensions.filters.network.typescript.v1.TypeScriptNetworkFilter' } & TypeScriptNetworkFilter) | ({ '@type': 'envoy.extensions.filters.network.wasm.v3.Wasm' } & NetworkWasmWasm) | ({ '@type': 'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager' } & HttpConnectionManager);
+  typedConfig?: ({ '@type': 'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy' } & TcpProxy) | ({ '@type': 'envoy.extensions.filters.network.echo.v3.Echo' } & Echo) | ({ '@type': 'envoy.extensions.filters.network.direct_response.v3.Config' } & DirectResponseConfig) | ({ '@type': 'envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit' } & ConnectionLimit) | ({ '@type': 'envoy.extensions.filters.network.sni_cluster.v3.SniCluster' } & SniCluster) | ({ '@type': 'envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit' } & NetworkLocalRatelimitLocalRateLimit) | ({ '@type': 'sluice.extensions.filters.network.typescript.v1.TypeScriptNetworkFilter' } & TypeScriptNetworkFilter) | ({ '@type': 'envoy.extensions.filters.network.wasm.v3.Wasm' } & NetworkWasmWasm) | ({ '@type': 'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager' } & HttpConnectionManager);
 }
 
 /** envoy.config.listener.v3.ListenerFilter */
@@ -920,6 +920,13 @@ export interface ConnectionLimit {
 /** envoy.extensions.filters.network.sni_cluster.v3.SniCluster */
 export type SniCluster = Record<never, never>;
 
+/** envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit */
+export interface NetworkLocalRatelimitLocalRateLimit {
+  statPrefix: string;
+  tokenBucket?: TokenBucket;
+  runtimeEnabled?: RuntimeFeatureFlag;
+}
+
 /** envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager */
 export interface HttpConnectionManager {
   forwardClientCertDetails: HttpConnectionManagerForwardClientCertDetails;
@@ -1013,7 +1020,7 @@ export interface ResponseMapper {
 /** envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter */
 export interface HttpFilter {
   name: string;
-  typedConfig?: ({ '@type': 'envoy.extensions.filters.http.router.v3.Router' } & Router) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.Buffer' } & Buffer) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.Compressor' } & Compressor) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.Cors' } & Cors) | ({ '@type': 'envoy.extensions.filters.http.health_check.v3.HealthCheck' } & HealthCheck) | ({ '@type': 'envoy.extensions.filters.http.grpc_http1_bridge.v3.Config' } & GrpcHttp1BridgeConfig) | ({ '@type': 'envoy.extensions.filters.http.grpc_stats.v3.FilterConfig' } & GrpcStatsFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.grpc_web.v3.GrpcWeb' } & GrpcWeb) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutation' } & HeaderMutationHeaderMutation) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScript' } & TypeScript) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm);
+  typedConfig?: ({ '@type': 'envoy.extensions.filters.http.router.v3.Router' } & Router) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.Buffer' } & Buffer) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.Compressor' } & Compressor) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.Cors' } & Cors) | ({ '@type': 'envoy.extensions.filters.http.health_check.v3.HealthCheck' } & HealthCheck) | ({ '@type': 'envoy.extensions.filters.http.grpc_http1_bridge.v3.Config' } & GrpcHttp1BridgeConfig) | ({ '@type': 'envoy.extensions.filters.http.grpc_stats.v3.FilterConfig' } & GrpcStatsFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.grpc_web.v3.GrpcWeb' } & GrpcWeb) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutation' } & HeaderMutationHeaderMutation) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScript' } & TypeScript) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm);
   isOptional: boolean;
   disabled: boolean;
 }
@@ -1182,6 +1189,48 @@ export interface Brotli {
   disableLiteralContextModeling: boolean;
 }
 
+/** envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit */
+export interface HttpLocalRatelimitLocalRateLimit {
+  statPrefix: string;
+  status?: HttpStatus;
+  tokenBucket?: TokenBucket;
+  filterEnabled?: RuntimeFractionalPercent;
+  filterEnforced?: RuntimeFractionalPercent;
+  requestHeadersToAddWhenNotEnforced: HeaderValueOption[];
+  responseHeadersToAdd: HeaderValueOption[];
+  descriptors: LocalRateLimitDescriptor[];
+  stage: number;
+  localRateLimitPerDownstreamConnection: boolean;
+  enableXRatelimitHeaders: XRateLimitHeadersRFCVersion;
+  vhRateLimits: VhRateLimitsOptions;
+  alwaysConsumeDefaultTokenBucket?: boolean;
+  rateLimitedAsResourceExhausted: boolean;
+}
+
+/** envoy.extensions.common.ratelimit.v3.LocalRateLimitDescriptor */
+export interface LocalRateLimitDescriptor {
+  entries: RateLimitDescriptorEntry[];
+  tokenBucket?: TokenBucket;
+}
+
+/** envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.Entry */
+export interface RateLimitDescriptorEntry {
+  key: string;
+  value: string;
+}
+
+/** envoy.type.v3.TokenBucket */
+export interface TokenBucket {
+  maxTokens: number;
+  tokensPerFill?: number;
+  fillInterval?: number;
+}
+
+/** envoy.type.v3.HttpStatus */
+export interface HttpStatus {
+  code: StatusCode;
+}
+
 /** sluice.extensions.filters.http.typescript.v1.TypeScript */
 export interface TypeScript {
   module: string;
@@ -1242,7 +1291,7 @@ export interface RouteConfiguration {
   maxDirectResponseBodySizeBytes?: number;
   ignorePortInHostMatching: boolean;
   ignorePathParametersInPathMatching: boolean;
-  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
   metadata?: CoreMetadata;
 }
 
@@ -1256,7 +1305,7 @@ export interface VirtualHost {
   requestHeadersToRemove: string[];
   responseHeadersToAdd: HeaderValueOption[];
   responseHeadersToRemove: string[];
-  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
   includeRequestAttemptCount: boolean;
   includeAttemptCountInResponse: boolean;
   retryPolicy?: RetryPolicy;
@@ -1264,6 +1313,7 @@ export interface VirtualHost {
   perRequestBufferLimitBytes?: number;
   requestBodyBufferLimit?: number;
   metadata?: CoreMetadata;
+  rateLimits: RateLimit[];
 }
 
 /** envoy.config.route.v3.Route */
@@ -1275,7 +1325,7 @@ export interface Route {
   directResponse?: DirectResponseAction;
   metadata?: CoreMetadata;
   decorator?: Decorator;
-  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
   requestHeadersToAdd: HeaderValueOption[];
   requestHeadersToRemove: string[];
   responseHeadersToAdd: HeaderValueOption[];
@@ -1292,7 +1342,7 @@ export interface Decorator {
 
 /** envoy.config.route.v3.FilterConfig */
 export interface RouteFilterConfig {
-  config?: ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm);
+  config?: ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm);
   isOptional: boolean;
   disabled: boolean;
 }
@@ -1361,6 +1411,111 @@ export interface RouteAction {
   hashPolicy: RouteActionHashPolicy[];
   upgradeConfigs: RouteActionUpgradeConfig[];
   maxStreamDuration?: RouteActionMaxStreamDuration;
+  rateLimits: RateLimit[];
+  includeVhRateLimits?: boolean;
+}
+
+/** envoy.config.route.v3.RateLimit */
+export interface RateLimit {
+  stage?: number;
+  disableKey: string;
+  actions: RateLimitAction[];
+  limit?: RateLimitOverride;
+}
+
+/** envoy.config.route.v3.RateLimit.Action */
+export interface RateLimitAction {
+  sourceCluster?: RateLimitActionSourceCluster;
+  destinationCluster?: RateLimitActionDestinationCluster;
+  requestHeaders?: RateLimitActionRequestHeaders;
+  queryParameters?: RateLimitActionQueryParameters;
+  remoteAddress?: RateLimitActionRemoteAddress;
+  genericKey?: RateLimitActionGenericKey;
+  headerValueMatch?: RateLimitActionHeaderValueMatch;
+  metadata?: RateLimitActionMetaData;
+  maskedRemoteAddress?: RateLimitActionMaskedRemoteAddress;
+  queryParameterValueMatch?: RateLimitActionQueryParameterValueMatch;
+}
+
+/** envoy.config.route.v3.RateLimit.Action.SourceCluster */
+export type RateLimitActionSourceCluster = Record<never, never>;
+
+/** envoy.config.route.v3.RateLimit.Action.DestinationCluster */
+export type RateLimitActionDestinationCluster = Record<never, never>;
+
+/** envoy.config.route.v3.RateLimit.Action.RequestHeaders */
+export interface RateLimitActionRequestHeaders {
+  headerName: string;
+  descriptorKey: string;
+  skipIfAbsent: boolean;
+}
+
+/** envoy.config.route.v3.RateLimit.Action.QueryParameters */
+export interface RateLimitActionQueryParameters {
+  queryParameterName: string;
+  descriptorKey: string;
+  skipIfAbsent: boolean;
+}
+
+/** envoy.config.route.v3.RateLimit.Action.RemoteAddress */
+export type RateLimitActionRemoteAddress = Record<never, never>;
+
+/** envoy.config.route.v3.RateLimit.Action.MaskedRemoteAddress */
+export interface RateLimitActionMaskedRemoteAddress {
+  v4PrefixMaskLen?: number;
+  v6PrefixMaskLen?: number;
+}
+
+/** envoy.config.route.v3.RateLimit.Action.GenericKey */
+export interface RateLimitActionGenericKey {
+  descriptorValue: string;
+  descriptorKey: string;
+}
+
+/** envoy.config.route.v3.RateLimit.Action.HeaderValueMatch */
+export interface RateLimitActionHeaderValueMatch {
+  descriptorKey: string;
+  descriptorValue: string;
+  expectMatch?: boolean;
+  headers: HeaderMatcher[];
+}
+
+/** envoy.config.route.v3.RateLimit.Action.QueryParameterValueMatch */
+export interface RateLimitActionQueryParameterValueMatch {
+  descriptorKey: string;
+  descriptorValue: string;
+  expectMatch?: boolean;
+  queryParameters: QueryParameterMatcher[];
+}
+
+/** envoy.config.route.v3.RateLimit.Action.MetaData */
+export interface RateLimitActionMetaData {
+  descriptorKey: string;
+  metadataKey?: MetadataKey;
+  defaultValue: string;
+  source: RateLimitActionMetaDataSource;
+  skipIfAbsent: boolean;
+}
+
+/** envoy.config.route.v3.RateLimit.Override */
+export interface RateLimitOverride {
+  dynamicMetadata?: RateLimitOverrideDynamicMetadata;
+}
+
+/** envoy.config.route.v3.RateLimit.Override.DynamicMetadata */
+export interface RateLimitOverrideDynamicMetadata {
+  metadataKey?: MetadataKey;
+}
+
+/** envoy.type.metadata.v3.MetadataKey */
+export interface MetadataKey {
+  key: string;
+  path: MetadataKeyPathSegment[];
+}
+
+/** envoy.type.metadata.v3.MetadataKey.PathSegment */
+export interface MetadataKeyPathSegment {
+  key?: string;
 }
 
 /** envoy.config.route.v3.RouteAction.HashPolicy */
@@ -1421,7 +1576,7 @@ export interface WeightedClusterClusterWeight {
   requestHeadersToRemove: string[];
   responseHeadersToAdd: HeaderValueOption[];
   responseHeadersToRemove: string[];
-  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
   hostRewriteLiteral?: string;
 }
 
@@ -2016,6 +2171,15 @@ export type GzipCompressionStrategy = 'DEFAULT_STRATEGY' | 'FILTERED' | 'HUFFMAN
 /** envoy.extensions.compression.brotli.compressor.v3.Brotli.EncoderMode */
 export type BrotliEncoderMode = 'DEFAULT' | 'GENERIC' | 'TEXT' | 'FONT';
 
+/** envoy.extensions.common.ratelimit.v3.XRateLimitHeadersRFCVersion */
+export type XRateLimitHeadersRFCVersion = 'OFF' | 'DRAFT_VERSION_03';
+
+/** envoy.extensions.common.ratelimit.v3.VhRateLimitsOptions */
+export type VhRateLimitsOptions = 'OVERRIDE' | 'INCLUDE' | 'IGNORE';
+
+/** envoy.type.v3.StatusCode */
+export type StatusCode = 'Empty' | 'Continue' | 'OK' | 'Created' | 'Accepted' | 'NonAuthoritativeInformation' | 'NoContent' | 'ResetContent' | 'PartialContent' | 'MultiStatus' | 'AlreadyReported' | 'IMUsed' | 'MultipleChoices' | 'MovedPermanently' | 'Found' | 'SeeOther' | 'NotModified' | 'UseProxy' | 'TemporaryRedirect' | 'PermanentRedirect' | 'BadRequest' | 'Unauthorized' | 'PaymentRequired' | 'Forbidden' | 'NotFound' | 'MethodNotAllowed' | 'NotAcceptable' | 'ProxyAuthenticationRequired' | 'RequestTimeout' | 'Conflict' | 'Gone' | 'LengthRequired' | 'PreconditionFailed' | 'PayloadTooLarge' | 'URITooLong' | 'UnsupportedMediaType' | 'RangeNotSatisfiable' | 'ExpectationFailed' | 'MisdirectedRequest' | 'UnprocessableEntity' | 'Locked' | 'FailedDependency' | 'UpgradeRequired' | 'PreconditionRequired' | 'TooManyRequests' | 'RequestHeaderFieldsTooLarge' | 'InternalServerError' | 'NotImplemented' | 'BadGateway' | 'ServiceUnavailable' | 'GatewayTimeout' | 'HTTPVersionNotSupported' | 'VariantAlsoNegotiates' | 'InsufficientStorage' | 'LoopDetected' | 'NotExtended' | 'NetworkAuthenticationRequired';
+
 /** sluice.extensions.filters.http.typescript.v1.TypeScript.FailurePolicy */
 export type TypeScriptFailurePolicy = 'FAIL_CLOSED' | 'FAIL_OPEN';
 
@@ -2030,6 +2194,9 @@ export type RouteActionClusterNotFoundResponseCode = 'SERVICE_UNAVAILABLE' | 'NO
 
 /** envoy.config.core.v3.RoutingPriority */
 export type RoutingPriority = 'DEFAULT' | 'HIGH';
+
+/** envoy.config.route.v3.RateLimit.Action.MetaData.Source */
+export type RateLimitActionMetaDataSource = 'DYNAMIC' | 'ROUTE_ENTRY';
 
 /** envoy.config.route.v3.RetryPolicy.ResetHeaderFormat */
 export type RetryPolicyResetHeaderFormat = 'SECONDS' | 'UNIX_TIMESTAMP';

@@ -12,6 +12,7 @@ import { factory as grpcStats } from './http_filters/grpc_stats/config.ts';
 import { factory as grpcWeb } from './http_filters/grpc_web/config.ts';
 import { factory as headerMutation } from './http_filters/header_mutation/config.ts';
 import { factory as healthCheck } from './http_filters/health_check/config.ts';
+import { factory as localRateLimit } from './http_filters/local_ratelimit/config.ts';
 import { factory as router } from './http_filters/router/config.ts';
 import { factory as typescript } from './http_filters/typescript/config.ts';
 import { factory as wasm } from './http_filters/wasm/config.ts';
@@ -23,6 +24,7 @@ import { factory as connectionLimit } from './network_filters/connection_limit/c
 import { factory as directResponse } from './network_filters/direct_response/config.ts';
 import { factory as echo } from './network_filters/echo/config.ts';
 import { createHttpConnectionManagerFactory } from './network_filters/http_connection_manager/config.ts';
+import { factory as networkLocalRateLimit } from './network_filters/local_ratelimit/config.ts';
 import { factory as sniCluster } from './network_filters/sni_cluster/config.ts';
 import { factory as tcpProxy } from './network_filters/tcp_proxy/config.ts';
 import { factory as networkTypescript } from './network_filters/typescript/config.ts';
@@ -49,6 +51,7 @@ export const HTTP_FILTERS = byType<HttpFilterConfigFactory>([
   grpcWeb,
   headerMutation,
   healthCheck,
+  localRateLimit,
   router,
   typescript,
   wasm,
@@ -59,6 +62,7 @@ export const NETWORK_FILTERS = byType<NetworkFilterConfigFactory>([
   directResponse,
   echo,
   createHttpConnectionManagerFactory(HTTP_FILTERS),
+  networkLocalRateLimit,
   networkTypescript,
   sniCluster,
   tcpProxy,

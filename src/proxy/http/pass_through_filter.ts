@@ -1,5 +1,6 @@
-/** A filter that lets everything pass (Envoy: Http::PassThroughFilter): others extend it and say only where they differ. */
+/** Filters that let everything pass (Envoy: Http::PassThroughFilter): others extend them and say only where they differ. */
 import type { SliceBuffer } from '../../core/buffer/slice_buffer.ts';
+import type { AccessLogType, FormatterContext } from '../access_log/access_log.ts';
 import {
   FilterDataStatus,
   FilterHeadersStatus,
@@ -11,16 +12,12 @@ import {
 } from './filter.ts';
 import type { HeaderMap } from './header_map.ts';
 
-export class PassThroughFilter implements StreamDecoderFilter, StreamEncoderFilter {
+/** One that sees requests only. */
+export class PassThroughDecoderFilter implements StreamDecoderFilter {
   protected decoder!: StreamDecoderFilterCallbacks;
-  protected encoder!: StreamEncoderFilterCallbacks;
 
   setDecoderFilterCallbacks(callbacks: StreamDecoderFilterCallbacks): void {
     this.decoder = callbacks;
-  }
-
-  setEncoderFilterCallbacks(callbacks: StreamEncoderFilterCallbacks): void {
-    this.encoder = callbacks;
   }
 
   decodeHeaders(_headers: HeaderMap, _endStream: boolean): FilterHeadersStatus {
@@ -33,6 +30,16 @@ export class PassThroughFilter implements StreamDecoderFilter, StreamEncoderFilt
 
   decodeTrailers(_trailers: HeaderMap): FilterTrailersStatus {
     return FilterTrailersStatus.Continue;
+  }
+
+  onDestroy(): void {}
+}
+
+export class PassThroughFilter extends PassThroughDecoderFilter implements StreamEncoderFilter {
+  protected encoder!: StreamEncoderFilterCallbacks;
+
+  setEncoderFilterCallbacks(callbacks: StreamEncoderFilterCallbacks): void {
+    this.encoder = callbacks;
   }
 
   encode1xxHeaders(_headers: HeaderMap): FilterHeadersStatus {
@@ -50,6 +57,13 @@ export class PassThroughFilter implements StreamDecoderFilter, StreamEncoderFilt
   encodeTrailers(_trailers: HeaderMap): FilterTrailersStatus {
     return FilterTrailersStatus.Continue;
   }
+}
 
-  onDestroy(): void {}
+/** What header formats of a filter look at. */
+export class HeadersContext implements FormatterContext {
+  requestHeaders: HeaderMap | null = null;
+  responseHeaders: HeaderMap | null = null;
+  readonly responseTrailers = null;
+  readonly localReplyBody = '';
+  readonly accessLogType: AccessLogType = 'NotSet';
 }

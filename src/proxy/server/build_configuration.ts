@@ -5,6 +5,7 @@
 import type { LogSink } from '../../core/log/logger.ts';
 import { createStatsMemory, type StatsMemory, Store } from '../../core/stats/store.ts';
 import { ConfigError } from '../config/error.ts';
+import { addSharedState } from '../config/shared_state.ts';
 import type { Bootstrap } from '../config/types.gen.ts';
 import { createRuntime, type RuntimeLoader } from '../runtime/runtime_impl.ts';
 import type { ScriptHost } from '../typescript/script_host.ts';
@@ -49,6 +50,7 @@ export function buildConfiguration(
   sink: LogSink,
 ): BuiltConfiguration {
   applyClusterDefaults(bootstrap);
+  addSharedState(bootstrap);
   const logFormat = applicationLogFormat(bootstrap, options.log.format) ?? options.log.format;
   watchdogSettings(bootstrap);
   checkStatsFlush(bootstrap);

@@ -157,3 +157,28 @@ export function upstreamAuto(http1: Json = {}, http2: Json = {}): Json {
 export function route(prefix: string, target: string, action: Json = {}): Json {
   return { match: { prefix }, route: { cluster: target, ...action } };
 }
+
+/** `http_filters`: these by their folder and message name (`cors.v3.Cors`), then the router. */
+export function httpFilters(...filters: [name: string, message: string, config?: Json][]): Json {
+  return {
+    http_filters: [...filters, ['router', 'router.v3.Router'] as [string, string]].map(([name, message, config]) => ({
+      name,
+      typed_config: { '@type': `${TYPES}extensions.filters.http.${message}`, ...config },
+    })),
+  };
+}
+
+/** `typed_per_filter_config` of a route or virtual host for one filter. */
+export function perRoute(name: string, message: string, config: Json = {}): Json {
+  return { typed_per_filter_config: { [name]: { '@type': `${TYPES}extensions.filters.http.${message}`, ...config } } };
+}
+
+/** A route on which a filter is off. */
+export function withoutFilter(name: string): Json {
+  return { typed_per_filter_config: { [name]: { '@type': `${TYPES}config.route.v3.FilterConfig`, disabled: true } } };
+}
+
+/** A RuntimeFractionalPercent. */
+export function percent(numerator: number, runtimeKey = 'test.percent'): Json {
+  return { default_value: { numerator }, runtime_key: runtimeKey };
+}

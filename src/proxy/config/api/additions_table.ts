@@ -101,6 +101,12 @@ export const NEWER_API: Record<string, string> = {
     path_rewrite 45 string
     host_rewrite 44 string in host_rewrite_specifier
     flush_timeout 42 google.protobuf.Duration
+  message RateLimit.Action
+    query_parameters 12 envoy.config.route.v3.RateLimit.Action.QueryParameters in action_specifier
+  message RateLimit.Action.QueryParameters
+    query_parameter_name 1 string
+    descriptor_key 2 string
+    skip_if_absent 3 bool
   message RouteAction.RequestMirrorPolicy
     request_headers_mutations 7 repeated envoy.config.common.mutation_rules.v3.HeaderMutation
     host_rewrite_literal 8 string

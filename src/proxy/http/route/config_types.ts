@@ -11,6 +11,7 @@ import type {
   StringMatcherConfig,
 } from '../../common/matchers.ts';
 import type { MetadataMatcherConfig } from '../../common/value_matcher.ts';
+import type { RateLimitConfig } from './rate_limit_policy.ts';
 
 export interface HeaderMutationConfig {
   requestHeadersToAdd?: readonly HeaderValueOptionConfig[];
@@ -68,7 +69,7 @@ export interface VirtualHostConfig extends HeaderMutationConfig {
   matcher?: object;
   requireTls?: 'NONE' | 'EXTERNAL_ONLY' | 'ALL';
   virtualClusters?: readonly object[];
-  rateLimits?: readonly object[];
+  rateLimits?: readonly RateLimitConfig[];
   cors?: object;
   typedPerFilterConfig?: PerFilterConfigs;
   includeRequestAttemptCount?: boolean;
@@ -169,7 +170,7 @@ export interface RouteActionConfig {
   retryPolicyTypedConfig?: object;
   requestMirrorPolicies?: readonly object[];
   priority?: 'DEFAULT' | 'HIGH';
-  rateLimits?: readonly object[];
+  rateLimits?: readonly RateLimitConfig[];
   includeVhRateLimits?: boolean;
   hashPolicy?: readonly HashPolicyConfig[];
   cors?: object;

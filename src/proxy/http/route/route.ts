@@ -7,6 +7,7 @@ import type { FormatterContext } from '../../access_log/access_log.ts';
 import type { StreamInfo } from '../../stream_info/stream_info.ts';
 import type { ResourcePriority } from '../../upstream/upstream.ts';
 import type { HeaderMap } from '../header_map.ts';
+import type { RateLimitEntry } from './rate_limit_policy.ts';
 
 export interface Route {
   readonly name: string;
@@ -26,6 +27,8 @@ export interface VirtualHost {
   readonly includeAttemptCountInRequest: boolean;
   readonly includeAttemptCountInResponse: boolean;
   readonly includeIsTimeoutRetryHeader: boolean;
+  /** `rate_limits`; null or absent: none. */
+  readonly rateLimits?: readonly RateLimitEntry[] | null;
 }
 
 /** Redirects and direct responses. */
@@ -51,6 +54,10 @@ export interface RouteEntry {
   readonly grpcTimeoutHeaderOffsetMs: number | undefined;
   readonly retryPolicy: RetryPolicy | null;
   readonly metadataMatch: Record<string, unknown> | null;
+  /** `rate_limits`; null or absent: none. */
+  readonly rateLimits?: readonly RateLimitEntry[] | null;
+  /** Those of the virtual host count as well. */
+  readonly includeVirtualHostRateLimits?: boolean;
   /** `addCookie` receives the set-cookie value of a cookie that a policy generated; without it none is generated. */
   readonly hashPolicy: {
     generateHash(headers: HeaderMap, info: StreamInfo, addCookie?: (setCookie: string) => void): number | null;

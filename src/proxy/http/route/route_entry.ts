@@ -17,6 +17,7 @@ import { HashPolicy } from './hash_policy.ts';
 import type { HeaderParser } from './header_parser.ts';
 import { isModifiable } from './header_parser.ts';
 import type { PathMatcher } from './path_matcher.ts';
+import { compileRateLimits, type RateLimitEntry } from './rate_limit_policy.ts';
 import type { HostRewrite, PathRewrite } from './rewrite.ts';
 import { compileHostRewrite, compilePathRewrite, rewritePath, updateAuthority } from './rewrite.ts';
 import type { InternalRedirectPolicy, RetryPolicy, RouteEntry } from './route.ts';
@@ -35,8 +36,6 @@ const UNSUPPORTED: readonly (keyof RouteActionConfig)[] = [
   'flushTimeout',
   'retryPolicyTypedConfig',
   'requestMirrorPolicies',
-  'rateLimits',
-  'includeVhRateLimits',
   'cors',
   'maxGrpcTimeout',
   'grpcTimeoutOffset',
@@ -71,6 +70,7 @@ interface Common {
   readonly upgrades: ReadonlyMap<string, boolean>;
   readonly connectConfig: RouteEntry['connectConfig'];
   readonly internalRedirect: InternalRedirectPolicy | null;
+  readonly rateLimits: readonly RateLimitEntry[] | null;
 }
 
 /** Checks an action and returns what builds an entry per chosen cluster. Throws ConfigError. */
@@ -90,6 +90,7 @@ export function compileRouteAction(
     hashPolicy: (config.hashPolicy?.length ?? 0) === 0 ? null : new HashPolicy(config.hashPolicy!, `${path}.hash_policy`),
     ...compileUpgrades(config.upgradeConfigs ?? [], `${path}.upgrade_configs`),
     internalRedirect: compileInternalRedirect(config, path),
+    rateLimits: compileRateLimits(config.rateLimits, `${path}.rate_limits`),
   };
   return (choice) => new RouteEntryImpl(common, choice);
 }
@@ -110,6 +111,8 @@ export class RouteEntryImpl implements RouteEntry {
   readonly upgrades: ReadonlyMap<string, boolean>;
   readonly connectConfig: RouteEntry['connectConfig'];
   readonly internalRedirect: InternalRedirectPolicy | null;
+  readonly rateLimits: readonly RateLimitEntry[] | null;
+  readonly includeVirtualHostRateLimits: boolean;
   readonly autoHostRewrite: boolean;
   readonly appendXForwardedHost: boolean;
   readonly isIdentity: boolean;
@@ -137,6 +140,8 @@ export class RouteEntryImpl implements RouteEntry {
     this.upgrades = common.upgrades;
     this.connectConfig = common.connectConfig;
     this.internalRedirect = common.internalRedirect;
+    this.rateLimits = common.rateLimits;
+    this.includeVirtualHostRateLimits = config.includeVhRateLimits === true;
     this.autoHostRewrite = config.autoHostRewrite === true;
     this.appendXForwardedHost = config.appendXForwardedHost === true;
     this.isIdentity =

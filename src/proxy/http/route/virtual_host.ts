@@ -2,7 +2,7 @@
  * A virtual host: its routes in order, the first that matches wins; and the redirect of require_tls before them.
  *
  * Decorators and tracing settings of routes have an effect only with a tracer; without one they change nothing, as in Envoy.
- * Left out, refused: matcher, virtual clusters, rate limits, cors, hedging, mirroring, filter and non-forwarding actions.
+ * Left out, refused: matcher, virtual clusters, cors, hedging, mirroring, filter and non-forwarding actions.
  */
 import { ConfigError } from '../../config/error.ts';
 import { didYouMean } from '../../config/suggest.ts';
@@ -17,6 +17,7 @@ import type { HeaderParser } from './header_parser.ts';
 import { compileHeaderParser } from './header_parser.ts';
 import type { PerFilterLevel } from './per_filter_config.ts';
 import { compilePerFilterConfigs, PerFilterLookup } from './per_filter_config.ts';
+import { compileRateLimits, type RateLimitEntry } from './rate_limit_policy.ts';
 import { Redirect, sslRedirectUri } from './redirect.ts';
 import { compileRetryPolicy } from './retry_policy.ts';
 import type { DirectResponseEntry, RetryPolicy, Route, RouteEntry, VirtualHost } from './route.ts';
@@ -52,6 +53,7 @@ export class VirtualHostImpl implements VirtualHost {
   readonly includeAttemptCountInRequest: boolean;
   readonly includeAttemptCountInResponse: boolean;
   readonly includeIsTimeoutRetryHeader: boolean;
+  readonly rateLimits: readonly RateLimitEntry[] | null;
   readonly clusterNames: readonly string[];
   private readonly requireTls: 'NONE' | 'EXTERNAL_ONLY' | 'ALL';
   private readonly sslRedirect: Route;
@@ -65,6 +67,7 @@ export class VirtualHostImpl implements VirtualHost {
     this.includeAttemptCountInRequest = config.includeRequestAttemptCount === true;
     this.includeAttemptCountInResponse = config.includeAttemptCountInResponse === true;
     this.includeIsTimeoutRetryHeader = config.includeIsTimeoutRetryHeader === true;
+    this.rateLimits = compileRateLimits(config.rateLimits, `${path}.rate_limits`);
     this.requireTls = config.requireTls ?? 'NONE';
     const level = new VirtualHostLevel(config, table, path);
     this.sslRedirect = new RouteImpl(
@@ -99,7 +102,6 @@ export class VirtualHostImpl implements VirtualHost {
 const UNSUPPORTED: readonly (keyof VirtualHostConfig)[] = [
   'matcher',
   'virtualClusters',
-  'rateLimits',
   'cors',
   'retryPolicyTypedConfig',
   'hedgePolicy',

@@ -363,7 +363,6 @@ const CLUSTER_ERRORS: [route: RouteActionConfig, reason: string][] = [
     ':-prefixed headers or Hosts may not be specified here.',
   ],
   [{ cluster: 'c', requestMirrorPolicies: [{}] }, 'request_mirror_policies is not supported'],
-  [{ cluster: 'c', rateLimits: [{}] }, 'rate_limits is not supported'],
   [{ cluster: 'c', hedgePolicy: {} }, 'hedge_policy is not supported'],
   [{ cluster: 'c', maxGrpcTimeout: 0 }, 'max_grpc_timeout is not supported'],
   [{ cluster: 'c', hashPolicy: [{ filterState: { key: 'k' } }] }, 'filter_state is not supported'],

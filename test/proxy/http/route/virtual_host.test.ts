@@ -120,7 +120,6 @@ const UNSUPPORTED: [string, () => unknown][] = [
   ['request_mirror_policies', () => table({ requestMirrorPolicies: [{}] })],
   ['virtual_hosts[0].matcher', () => table({ virtualHosts: [{ ...host('*'), matcher: {} }] })],
   ['virtual_hosts[0].virtual_clusters', () => table({ virtualHosts: [{ ...host('*'), virtualClusters: [{}] }] })],
-  ['virtual_hosts[0].rate_limits', () => table({ virtualHosts: [{ ...host('*'), rateLimits: [{}] }] })],
   ['virtual_hosts[0].hedge_policy', () => table({ virtualHosts: [{ ...host('*'), hedgePolicy: {} }] })],
 ];
 for (const [path, act] of UNSUPPORTED) {
