@@ -211,12 +211,13 @@ export class HostStack {
     return (worker.stackEnds.length === 0 || this.layer.transportSessions.arm(worker)) && empty;
   }
 
-  /** Drains a queue while a message of another (or the same) queue is being handled; never deeper than that. */
-  private drainNested(worker: AppWorker): void {
-    if (this.nested) return;
+  /** Drains a queue while a message of another (or the same) queue is being handled; false when it would be deeper than that. */
+  private drainNested(worker: AppWorker): boolean {
+    if (this.nested) return false;
     this.nested = true;
     this.drain(worker, MESSAGES_PER_TURN, this.nestedMessage);
     this.nested = false;
+    return true;
   }
 
   private drain(worker: AppWorker, most: number, message = this.message): number {

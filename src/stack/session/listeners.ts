@@ -37,11 +37,11 @@ export interface ListenerHost {
 
 export class Listeners {
   private readonly host: ListenerHost;
-  private readonly drain: (worker: AppWorker) => void;
+  private readonly drain: (worker: AppWorker) => unknown;
   private readonly message = newMessage();
 
   /** `drain` handles what a worker has in its queue: acceptances are sent lazily. */
-  constructor(host: ListenerHost, drain: (worker: AppWorker) => void) {
+  constructor(host: ListenerHost, drain: (worker: AppWorker) => unknown) {
     this.host = host;
     this.drain = drain;
   }

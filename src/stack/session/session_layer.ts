@@ -60,15 +60,18 @@ export class SessionLayer implements SessionHost {
   /** The listener that had no room when `route` last said so. */
   private fullListener: Session | null = null;
   private retrying = false;
-  private readonly drain: (worker: AppWorker) => void;
+  private readonly drain: (worker: AppWorker) => boolean;
   readonly ports = new LocalPorts();
   private readonly listeners: Listeners;
   private readonly message = newMessage();
   private readonly anyV4 = new Endpoint();
   private readonly anyV6: Endpoint;
 
-  /** `drain` handles what a worker has in its queue: called when an answer depends on messages that were sent lazily. */
-  constructor(segments: SegmentManager, applications: Map<number, Application>, drain: (worker: AppWorker) => void) {
+  /**
+   * `drain` handles what a worker has in its queue: called when an answer depends on messages that were sent lazily, or come after the one
+   * that is being handled. False when it cannot, because it is at that already.
+   */
+  constructor(segments: SegmentManager, applications: Map<number, Application>, drain: (worker: AppWorker) => boolean) {
     this.applications = applications;
     this.segments = segments;
     this.ct = new CtTransport(this.pool, segments, (session) => this.removeFromTables(session));
@@ -302,11 +305,13 @@ export class SessionLayer implements SessionHost {
   /** Acceptances come without a sound, unless the application knows that one is waited for. */
   private askForAcceptance(listener: Session): void {
     const { message } = this;
+    // It may have gone while its room was looked at.
+    if (listener.accept === null) return;
     message.fill(0);
     message[MessageWord.type] = Notice.backlogFull;
     message[MessageWord.session] = listener.index;
     message[MessageWord.generation] = listener.generation;
-    for (const { worker } of listener.accept!.workers) worker.send(message);
+    for (const { worker } of listener.accept.workers) worker.send(message);
   }
 
   /** A listener has room, or is gone: connects that wait for it go on. */
@@ -315,7 +320,10 @@ export class SessionLayer implements SessionHost {
     if (this.retrying || !this.deferred.waitsFor(listener)) return;
     this.retrying = true;
     this.deferred.retry(listener, (session) => {
+      const { generation } = session;
       const code = this.route(session);
+      // Its application has given it up meanwhile.
+      if (session.generation !== generation) return true;
       if (code === SessionError.backlog) {
         if (this.fullListener === listener) return false;
         // It has come to wait for another one meanwhile.
@@ -328,13 +336,14 @@ export class SessionLayer implements SessionHost {
       return true;
     });
     this.retrying = false;
-    if (this.deferred.waitsFor(listener) && listener.accept !== null) this.askForAcceptance(listener);
+    if (this.deferred.waitsFor(listener)) this.askForAcceptance(listener);
   }
 
-  /** Finds who takes the connection and starts it. */
-  private route(session: Session): number {
+  /** Finds who takes the connection and starts it. Queues are drained meanwhile: the session may be given up in one of them. */
+  private route(session: Session, lastTry = false): number {
+    const { generation } = session;
     const { namespace, options } = session.worker!.app;
-    const { proto, remote, local } = session;
+    const { proto, remote } = session;
     if (remote.port === 0) return SessionError.invalid;
     if (remote.isUnspecified) remote.setLoopback(remote.isV4);
     const action = namespace.rules.lookup(proto, remote.isV4 ? this.anyV4 : this.anyV6, remote);
@@ -349,10 +358,12 @@ export class SessionLayer implements SessionHost {
       // Who has stopped to listen before this connect was made may have said so in a queue that was not looked at yet.
       const accept = listener.accept!;
       for (let i = accept.workers.length - 1; i >= 0; i--) if (i < accept.workers.length) this.drain(accept.workers[i].worker);
+      if (session.generation !== generation) return SessionError.none;
       if (listener.accept !== accept) listener = find();
     }
     if (listener !== null) {
       const target = this.listeners.chooseWorker(listener);
+      if (session.generation !== generation) return SessionError.none;
       if (target === null) {
         this.fullListener = listener;
         return SessionError.backlog;
@@ -367,15 +378,25 @@ export class SessionLayer implements SessionHost {
         if (result !== SessionError.none && session.worker !== null) this.leaveTables(session);
         return result;
       }
-      const code = this.ct.connectTo(session, listener, target);
-      if (code !== SessionError.none) namespace.local.deleteSession(proto, local, remote);
-      return code;
+      return this.cutThrough(session, listener, target, lastTry);
     }
     if (remote.isLoopback || action?.kind === 'redirect') return SessionError.refused;
     if (!options.scopeGlobal) return SessionError.scope;
     const transport = this.transports.get(proto);
     if (transport === undefined || transport === this.ct) return SessionError.noRoute;
     return transport.connect(session);
+  }
+
+  private cutThrough(session: Session, listener: Session, target: ListenerWorker, lastTry: boolean): number {
+    const code = this.ct.connectTo(session, listener, target);
+    if (code === SessionError.none) return code;
+    this.leaveTables(session);
+    if (code !== SessionError.alloc || lastTry) return code;
+    // The ends of sessions that both applications have closed may still be in the queues, and with them the memory.
+    const { generation } = session;
+    this.fullListener = listener;
+    if (!this.drain(session.worker!) || !this.drain(target.worker)) return SessionError.backlog;
+    return session.generation === generation ? this.route(session, true) : SessionError.none;
   }
 
   private connectAcross(session: Session, listener: Session, target: ListenerWorker): number {
