@@ -368,6 +368,7 @@ export class SessionLayer implements SessionHost {
         this.fullListener = listener;
         return SessionError.backlog;
       }
+      const { port } = session.local;
       if (!this.chooseLocal(session, namespace)) return SessionError.noPort;
       const own = this.transports.get(proto);
       if (listener.proto !== proto || own?.connectLocal !== undefined) {
@@ -376,6 +377,11 @@ export class SessionLayer implements SessionHost {
             ? own!.connectLocal!(session, listener, target)
             : this.connectAcross(session, listener, target);
         if (result !== SessionError.none && session.worker !== null) this.leaveTables(session);
+        if (result === SessionError.backlog) {
+          // It is tried again as it came.
+          session.local.port = port;
+          this.fullListener = listener;
+        }
         return result;
       }
       return this.cutThrough(session, listener, target, lastTry);
@@ -421,7 +427,7 @@ export class SessionLayer implements SessionHost {
   private chooseLocal(session: Session, namespace: AppNamespace): boolean {
     const { local, remote, proto } = session;
     if (local.isV4 !== remote.isV4 || local.isUnspecified) {
-      const { port } = local;
+      const { port } = session.local;
       if (remote.isLoopback) local.setLoopback(remote.isV4);
       else local.copyFrom(remote);
       local.port = port;

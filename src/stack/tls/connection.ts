@@ -36,7 +36,8 @@ const MIN_ROOM = 4096;
 /** Answers to alerts and key updates that the peer does not take: beyond that it is an attack. */
 const MAX_UNTAKEN_CONTROL = 32 * 1024;
 
-const Phase = { connecting: 0, handshake: 1, open: 2, over: 3 } as const;
+/** `waiting`: the handshake is done, and the application's backlog is full. */
+const Phase = { connecting: 0, handshake: 1, waiting: 2, open: 3, over: 4 } as const;
 type Phase = (typeof Phase)[keyof typeof Phase];
 
 /** What the connections of a stack share, and what they ask of the transport. */
@@ -55,7 +56,9 @@ export interface TlsConnectionOwner {
   retryLater(connection: TlsConnection): void;
   /** Calls `lingered` in a while. */
   linger(connection: TlsConnection): void;
-  /** The handshake is over, or the connection is. */
+  /** The handshake is done, though nobody has the connection yet. */
+  handshakeDone(connection: TlsConnection): void;
+  /** The application has the connection, or it is over. */
   settled(connection: TlsConnection): void;
 }
 
@@ -123,6 +126,7 @@ export class TlsConnection implements CarrierUser, SessionSide {
   /** Moves what can be moved; true: there is more to do. */
   run(): boolean {
     if (this.phase === Phase.handshake) this.handshake();
+    else if (this.phase === Phase.waiting) this.accept();
     if (this.phase === Phase.open) return this.move();
     if (this.phase === Phase.over) this.finish();
     return false;
@@ -256,27 +260,52 @@ export class TlsConnection implements CarrierUser, SessionSide {
   }
 
   private established(engine: TlsEngine): void {
-    const { owner, listener } = this;
-    const { host, stats } = owner;
-    const alpn = this.crypto.config.alpn.indexOf(engine.info.alpn) + 1;
+    const { owner, session } = this;
+    const { stats } = owner;
+    if (engine.info.sessionReused) stats.resumed++;
+    if (this.listener !== null) {
+      stats.handshakesAccepted++;
+      owner.handshakeDone(this);
+      this.phase = Phase.waiting;
+      this.accept();
+      if (this.phase === Phase.waiting) stats.acceptsDelayed++;
+      return;
+    }
+    stats.handshakesConnected++;
     this.phase = Phase.open;
     owner.settled(this);
-    if (engine.info.sessionReused) stats.resumed++;
-    if (listener === null) {
-      stats.handshakesConnected++;
-      const session = this.session!;
-      session.alpn = alpn;
-      if (host.connectNotify(session, SessionError.none)) return;
-      this.session = null;
-    } else {
-      stats.handshakesAccepted++;
-      const accept = listener.generation === this.listenerGeneration ? listener.accept : null;
-      const target = accept?.workers.find((entry) => entry === this.target && !entry.worker.overloaded);
-      this.session = accept === null ? null : host.acceptNotify(listener, this, this.local, this.remote, target, alpn);
-      if (this.session !== null) return;
-    }
+    session!.alpn = this.alpn(engine);
+    if (owner.host.connectNotify(session!, SessionError.none)) return;
+    this.session = null;
     this.stop();
     this.carrier.reset();
+  }
+
+  /** While the backlog of the application is full the connection waits, as those of TCP; what the peer sends fills the carrier's queue. */
+  private accept(): void {
+    const { owner } = this;
+    const { host } = owner;
+    const listener = this.listener!;
+    const isThere = (): boolean => listener.generation === this.listenerGeneration && listener.accept !== null;
+    if (isThere() && !host.mayAccept(listener) && isThere()) {
+      owner.retryLater(this);
+      return;
+    }
+    const target = isThere()
+      ? listener.accept!.workers.find((entry) => entry === this.target && !entry.worker.overloaded)
+      : undefined;
+    this.phase = Phase.open;
+    owner.settled(this);
+    const alpn = this.alpn(this.engine!);
+    this.session = isThere() ? host.acceptNotify(listener, this, this.local, this.remote, target, alpn) : null;
+    if (this.session !== null) return;
+    this.stop();
+    this.carrier.reset();
+  }
+
+  /** 1-based in the application's list; 0: none. */
+  private alpn(engine: TlsEngine): number {
+    return this.crypto.config.alpn.indexOf(engine.info.alpn) + 1;
   }
 
   private handshakeFailed(code: number, reason: string): void {

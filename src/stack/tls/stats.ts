@@ -7,8 +7,10 @@ export class TlsStats {
   handshakeTimeouts = 0;
   /** The certificate of a peer did not pass. */
   verifyFailures = 0;
-  /** New connections that were refused because too many were in their handshake. */
-  handshakesRefused = 0;
+  /** How often a new connection had to wait because too many were in their handshake. */
+  handshakesHeld = 0;
+  /** Handshakes that were done before the backlog of the application had room. */
+  acceptsDelayed = 0;
   recordFailures = 0;
   /** Streams that ended without close_notify. */
   truncated = 0;

@@ -50,7 +50,9 @@ export class TlsTransport implements Transport, SessionHost, TlsConnectionOwner 
   private readonly handshakes: Deadlines<TlsConnection>;
   private readonly lingering = new Deadlines<TlsConnection>(LINGER_MS, (connection) => connection.lingered());
   private readonly retries = new Deadlines<TlsConnection>(RETRY_MS, (connection) => this.activate(connection));
-  /** Handshakes of each listener. */
+  /** Their handshake is done; the backlog of their application is full. */
+  private readonly waiting = new Set<TlsConnection>();
+  /** Of each listener: those in their handshake, and those that wait. */
   private readonly accepting = new Map<Session, number>();
   private active: TlsConnection[] = [];
   private immediate: NodeJS.Immediate | null = null;
@@ -84,7 +86,7 @@ export class TlsTransport implements Transport, SessionHost, TlsConnectionOwner 
   unlisten(listener: Session): void {
     this.below?.unlisten(listener);
     if (!this.accepting.has(listener)) return;
-    for (const connection of this.handshakes.all) if (connection.listener === listener) connection.reset();
+    for (const connection of [...this.handshakes.all, ...this.waiting]) if (connection.listener === listener) connection.reset();
     this.accepting.delete(listener);
   }
 
@@ -112,7 +114,7 @@ export class TlsTransport implements Transport, SessionHost, TlsConnectionOwner 
       serverContext(listener.crypto!.config);
     });
     if (code !== SessionError.none) return code;
-    if (!this.mayHandshake(listener)) return SessionError.refused;
+    if (!this.mayHandshake(listener)) return SessionError.backlog;
     const [to, from] = LocalCarrier.pair();
     const client = new TlsConnection(this, session.crypto!, session, null);
     const server = new TlsConnection(this, listener.crypto!, null, listener, target);
@@ -136,7 +138,7 @@ export class TlsTransport implements Transport, SessionHost, TlsConnectionOwner 
     const crypto = isClient ? session.crypto! : listener.crypto!;
     const code = this.tryContext(() => (isClient ? clientContext(crypto.config) : serverContext(crypto.config)));
     if (code !== SessionError.none) return code;
-    if (!isClient && !this.mayHandshake(listener)) return SessionError.refused;
+    if (!isClient && !this.mayHandshake(listener)) return SessionError.backlog;
     const connection = isClient
       ? new TlsConnection(this, crypto, session, null)
       : new TlsConnection(this, crypto, null, listener, target);
@@ -246,9 +248,9 @@ export class TlsTransport implements Transport, SessionHost, TlsConnectionOwner 
     return this.host.findListener(this.proto, fib, local, remote);
   }
 
-  /** Of its own limits: `acceptNotify` refuses. The application's backlog counts when the handshake is done. */
-  mayAccept(): boolean {
-    return true;
+  /** Whoever comes while too many are in their handshake, or wait for the application, waits too. */
+  mayAccept(listener: Session): boolean {
+    return this.mayHandshake(listener) && this.host.mayAccept(listener);
   }
 
   acceptNotify(listener: Session, below: unknown, local: Endpoint, remote: Endpoint): Session | null {
@@ -324,6 +326,7 @@ export class TlsTransport implements Transport, SessionHost, TlsConnectionOwner 
   }
 
   retryLater(connection: TlsConnection): void {
+    this.retries.delete(connection);
     this.retries.add(connection);
   }
 
@@ -331,8 +334,12 @@ export class TlsTransport implements Transport, SessionHost, TlsConnectionOwner 
     this.lingering.add(connection);
   }
 
+  handshakeDone(connection: TlsConnection): void {
+    if (this.handshakes.delete(connection)) this.waiting.add(connection);
+  }
+
   settled(connection: TlsConnection): void {
-    if (this.handshakes.delete(connection)) this.uncount(connection);
+    if (this.handshakes.delete(connection) || this.waiting.delete(connection)) this.uncount(connection);
     this.lingering.delete(connection);
     this.retries.delete(connection);
   }
@@ -351,8 +358,8 @@ export class TlsTransport implements Transport, SessionHost, TlsConnectionOwner 
 
   private mayHandshake(listener: Session): boolean {
     const most = listener.accept?.backlog ?? 0;
-    if ((this.accepting.get(listener) ?? 0) < most && this.handshakes.size < MAX_HANDSHAKES) return true;
-    this.stats.handshakesRefused++;
+    if ((this.accepting.get(listener) ?? 0) < most && this.handshakes.size + this.waiting.size < MAX_HANDSHAKES) return true;
+    this.stats.handshakesHeld++;
     return false;
   }
 

@@ -61,6 +61,44 @@ test('a registered certificate, a client that verifies it, and the end of the st
   assert.equal(stats['handshakesConnected'], 1);
 });
 
+test('a connection whose handshake ends when the backlog is full waits until there is room', async () => {
+  const config = vcl.tlsConfig({ cert: certificate.certificate, key: certificate.key }, true);
+  const listener = vcl.sessionCreate(tls);
+  assert.equal(vcl.sessionTls(listener, config), 0);
+  assert.equal(vcl.sessionBind(listener, at(0)), 0);
+  assert.equal(vcl.sessionListen(listener, 2), 0);
+  const { port } = vcl.sessionLocalAddress(listener)!;
+  const stats = async (): Promise<Record<string, number>> =>
+    JSON.parse((await stack.command('show tls stats', { json: true })).text) as Record<string, number>;
+  const { acceptsDelayed } = await stats();
+  const connect = (wait: boolean): number => {
+    const client = vcl.sessionCreate(tls, !wait);
+    assert.equal(vcl.sessionTls(client, vcl.tlsConfig({ ca: ca.certificate }, false), 'localhost'), 0);
+    assert.equal(vcl.sessionConnect(client, at(port)), wait ? 0 : -E.INPROGRESS);
+    return client;
+  };
+  // One is there, and there was room for one more when the others began.
+  const clients = [connect(true), connect(false), connect(false)];
+  while ((await stats())['acceptsDelayed'] === acceptsDelayed) await new Promise((resolve) => setImmediate(resolve));
+  const got = Buffer.alloc(10);
+  const answered: number[] = [];
+  for (let i = 0; i < clients.length; i++) {
+    const server = vcl.sessionAccept(listener);
+    assert.ok(server >= 0);
+    assert.equal(vcl.sessionWrite(server, Buffer.from([i])), 1);
+    vcl.sessionClose(server);
+  }
+  for (const client of clients) {
+    let n = vcl.sessionRead(client, got);
+    while (n === -E.AGAIN) n = vcl.sessionRead(client, got);
+    assert.equal(n, 1);
+    answered.push(got[0]);
+    vcl.sessionClose(client);
+  }
+  assert.deepEqual(answered.sort(), [0, 1, 2]);
+  vcl.sessionClose(listener);
+});
+
 test('the wrong name, no configuration, a configuration that comes too late', () => {
   const config = vcl.tlsConfig({ cert: certificate.certificate, key: certificate.key }, true);
   const { sh: listener, port } = listen((sh) => vcl.sessionTls(sh, config));
