@@ -48,7 +48,7 @@ const MISTAKES: readonly [title: string, right: string, wrong: string][] = [
   ['A name where an address is needed', 'address: 127.0.0.1, port_value: 8080', 'address: localhost, port_value: 8080'],
   ['A list that must not be empty', 'domains: ["*"]', 'domains: []'],
   ['YAML that is none', 'stat_prefix: web', 'stat_prefix: "web'],
-  ['A field that Sluice does not implement', 'connect_timeout: 1s', 'outlier_detection: {}'],
+  ['A field that Sluice does not implement', 'connect_timeout: 1s', 'preconnect_policy: {}'],
   ['An extension that Sluice does not implement', 'filters.http.router.v3.Router', 'filters.http.fault.v3.HTTPFault'],
 ];
 

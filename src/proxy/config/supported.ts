@@ -18,7 +18,8 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig': 'log_format',
   'envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig.LogFormat': 'text_format json_format',
   'envoy.config.bootstrap.v3.Admin': 'access_log access_log_path profile_path address allow_paths',
-  'envoy.config.bootstrap.v3.ClusterManager': 'upstream_bind_config',
+  'envoy.config.bootstrap.v3.ClusterManager': 'outlier_detection upstream_bind_config',
+  'envoy.config.bootstrap.v3.ClusterManager.OutlierDetection': 'event_log_path',
   'envoy.config.bootstrap.v3.LayeredRuntime': 'layers',
   'envoy.config.bootstrap.v3.RuntimeLayer': 'name static_layer disk_layer admin_layer',
   'envoy.config.bootstrap.v3.RuntimeLayer.DiskLayer': 'symlink_root subdirectory append_service_cluster',
@@ -348,7 +349,15 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
     typed_extension_protocol_options dns_refresh_rate dns_failure_refresh_rate respect_dns_ttl dns_lookup_family dns_jitter
     dns_resolvers dns_resolution_config typed_dns_resolver_config wait_for_warm_on_init cleanup_interval upstream_bind_config original_dst_lb_config
     least_request_lb_config round_robin_lb_config common_lb_config transport_socket transport_socket_matches metadata upstream_connection_options
-    load_balancing_policy track_cluster_stats`,
+    load_balancing_policy track_cluster_stats outlier_detection close_connections_on_host_health_failure`,
+  'envoy.config.cluster.v3.OutlierDetection': `
+    consecutive_5xx interval base_ejection_time max_ejection_percent enforcing_consecutive_5xx enforcing_success_rate
+    success_rate_minimum_hosts success_rate_request_volume success_rate_stdev_factor consecutive_gateway_failure
+    enforcing_consecutive_gateway_failure split_external_local_origin_errors consecutive_local_origin_failure
+    enforcing_consecutive_local_origin_failure enforcing_local_origin_success_rate failure_percentage_threshold
+    enforcing_failure_percentage enforcing_failure_percentage_local_origin failure_percentage_minimum_hosts
+    failure_percentage_request_volume max_ejection_time max_ejection_time_jitter
+    successful_active_health_check_uneject_host always_eject_one_host`,
   'envoy.config.cluster.v3.Cluster.TransportSocketMatch': 'name match transport_socket',
   'envoy.config.cluster.v3.Cluster.CustomClusterType': 'name typed_config',
   'envoy.extensions.clusters.dns.v3.DnsCluster': `
@@ -571,7 +580,6 @@ export const ACCEPTED_VALUES: Record<string, readonly (boolean | number | string
   // Only means something with an overload manager, or with health checks: both are refused.
   'envoy.config.listener.v3.Listener.bypass_overload_manager': [true],
   'envoy.config.cluster.v3.Cluster.ignore_health_on_host_removal': [true],
-  'envoy.config.cluster.v3.Cluster.close_connections_on_host_health_failure': [true],
   'envoy.config.cluster.v3.Cluster.CommonLbConfig.ignore_new_hosts_until_first_hc': [true],
   'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector.enable_ja3_fingerprinting': [false],
   'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector.enable_ja4_fingerprinting': [false],

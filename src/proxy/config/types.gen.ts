@@ -71,7 +71,13 @@ export interface Admin {
 
 /** envoy.config.bootstrap.v3.ClusterManager */
 export interface ClusterManager {
+  outlierDetection?: ClusterManagerOutlierDetection;
   upstreamBindConfig?: BindConfig;
+}
+
+/** envoy.config.bootstrap.v3.ClusterManager.OutlierDetection */
+export interface ClusterManagerOutlierDetection {
+  eventLogPath: string;
 }
 
 /** envoy.config.bootstrap.v3.LayeredRuntime */
@@ -1701,6 +1707,36 @@ export interface Cluster {
   upstreamConnectionOptions?: UpstreamConnectionOptions;
   loadBalancingPolicy?: LoadBalancingPolicy;
   trackClusterStats?: TrackClusterStats;
+  outlierDetection?: OutlierDetection;
+  closeConnectionsOnHostHealthFailure: boolean;
+}
+
+/** envoy.config.cluster.v3.OutlierDetection */
+export interface OutlierDetection {
+  consecutive5xx?: number;
+  interval?: number;
+  baseEjectionTime?: number;
+  maxEjectionPercent?: number;
+  enforcingConsecutive5xx?: number;
+  enforcingSuccessRate?: number;
+  successRateMinimumHosts?: number;
+  successRateRequestVolume?: number;
+  successRateStdevFactor?: number;
+  consecutiveGatewayFailure?: number;
+  enforcingConsecutiveGatewayFailure?: number;
+  splitExternalLocalOriginErrors: boolean;
+  consecutiveLocalOriginFailure?: number;
+  enforcingConsecutiveLocalOriginFailure?: number;
+  enforcingLocalOriginSuccessRate?: number;
+  failurePercentageThreshold?: number;
+  enforcingFailurePercentage?: number;
+  enforcingFailurePercentageLocalOrigin?: number;
+  failurePercentageMinimumHosts?: number;
+  failurePercentageRequestVolume?: number;
+  maxEjectionTime?: number;
+  maxEjectionTimeJitter?: number;
+  successfulActiveHealthCheckUnejectHost?: boolean;
+  alwaysEjectOneHost?: boolean;
 }
 
 /** envoy.config.cluster.v3.Cluster.TransportSocketMatch */

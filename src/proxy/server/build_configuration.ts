@@ -63,6 +63,7 @@ export function buildConfiguration(
     scope: store,
     upstreamBindConfig: bootstrap.clusterManager?.upstreamBindConfig as PlainBindConfig | undefined,
     warn: (message) => sink.logger('dns').warn(message),
+    runtime,
   });
   const secrets = new SecretManager(configured);
   const { plans, scripts } = tryWorker(bootstrap, options, runtime, discovery, secrets);

@@ -19,7 +19,7 @@ import type { SocketInterfaces } from '../network/socket_interfaces.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { type SharedUpstream, ThreadLocalClusterManager } from '../upstream/cluster_manager.ts';
 import type { PlainBindConfig, PlainCluster } from '../upstream/cluster_types.ts';
-import type { HostUpdate } from '../upstream/host_update.ts';
+import type { HostEvent, HostUpdate } from '../upstream/host_update.ts';
 import type { UpstreamContext } from '../upstream/upstream_context.ts';
 import type { LocalInfo } from './factory_context.ts';
 import { randomSource } from './random.ts';
@@ -38,6 +38,7 @@ export interface MainUpstreamOptions {
   readonly concurrency: number;
   readonly shared: SharedUpstream;
   readonly hosts: readonly HostUpdate[];
+  readonly onHostEvent?: (event: HostEvent) => void;
   readonly secrets: readonly NamedSecret[];
   /** `states()` of the main thread's socket interfaces. */
   readonly socketInterfaces: Readonly<Record<string, unknown>>;
@@ -77,6 +78,7 @@ export class MainUpstream {
       transportSockets: (typeName) => UPSTREAM_TRANSPORT_SOCKETS.get(typeName),
       logger: (name) => sink.logger(name),
       secrets: this.secrets,
+      ...(options.onHostEvent !== undefined && { onHostEvent: options.onHostEvent }),
     };
     this.clusters = new ThreadLocalClusterManager(this.context, {
       clusters: (bootstrap.staticResources?.clusters ?? []) as unknown as PlainCluster[],
@@ -98,6 +100,7 @@ export class MainUpstream {
   /** What workers are told, as far as it is about upstreams. */
   onMessage(message: ToWorker): void {
     if (message.type === 'hosts') this.dispatcher.post(() => this.clusters.applyHosts(message.update));
+    else if (message.type === 'health') this.dispatcher.post(() => this.clusters.applyHealth(message.update));
     else if (message.type === 'secrets') this.dispatcher.post(() => this.secrets.update(message.secrets));
     else if (message.type === 'socketInterface') this.dispatcher.post(() => this.sockets.onState(message.name, message.state));
   }

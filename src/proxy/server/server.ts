@@ -12,10 +12,13 @@ import { type Logger, LogSink } from '../../core/log/logger.ts';
 import type { Store } from '../../core/stats/store.ts';
 import { shareTicketSecret } from '../../core/tls/ticket_keys.ts';
 import { AccessLogManagerImpl } from '../access_log/manager.ts';
+import { byteText } from '../common/byte_text.ts';
 import { ConfigError } from '../config/error.ts';
 import { listenAddress } from '../network/listener_address.ts';
+import { atPath } from '../network/listener_extensions.ts';
 import type { RuntimeLoader } from '../runtime/runtime_impl.ts';
 import type { ClusterDiscovery } from '../upstream/discovery/cluster_discovery.ts';
+import { outlierEventLine } from '../upstream/outlier/outlier_events.ts';
 import { AdminServer } from './admin/admin_server.ts';
 import type { ServerState } from './admin/context.ts';
 import { BaseIdLock } from './base_id.ts';
@@ -150,8 +153,13 @@ export class Server {
     await this.baseId.acquire();
     this.state = 'INITIALIZING';
     await this.startAdmin();
-    await this.discovery.start((update) => this.tell({ type: 'hosts', update }));
     await this.socketInterfaces.start();
+    this.logOutliers();
+    this.pool.onHostEvent = (event) => this.discovery.onHostEvent(event);
+    await this.discovery.start(
+      (update) => this.tell({ type: 'hosts', update }),
+      (update) => this.tell({ type: 'health', update }),
+    );
     this.listeners = await bindListeners(this.plans, this.options.concurrency, (options) =>
       this.socketInterfaces.reserve(options),
     );
@@ -191,6 +199,7 @@ export class Server {
       concurrency: this.options.concurrency,
       shared: this.discovery.shared,
       hosts: this.discovery.current(),
+      onHostEvent: (event) => this.discovery.onHostEvent(event),
       secrets: this.secrets.current(),
       socketInterfaces: this.socketInterfaces.states(),
     });
@@ -264,16 +273,31 @@ export class Server {
     else void this.drain(true);
   }
 
-  private async startAdmin(): Promise<void> {
-    const configured = this.loaded.bootstrap.admin;
-    if (configured?.address === undefined) return;
-    this.accessLogs = new AccessLogManagerImpl({
+  /** The main thread's log files. */
+  private logs(): AccessLogManagerImpl {
+    this.accessLogs ??= new AccessLogManagerImpl({
       createTimer: nodeTimer,
       flushIntervalMs: this.options.fileFlushIntervalMs,
       scope: this.store,
     });
+    return this.accessLogs;
+  }
+
+  private logOutliers(): void {
+    const path = this.loaded.bootstrap.clusterManager?.outlierDetection?.eventLogPath;
+    if (path === undefined || path === '') return;
+    const file = atPath('cluster_manager.outlier_detection.event_log_path', () => this.logs().createAccessLog(path));
+    this.discovery.onOutlierEvent = (event) => {
+      file.line.text(byteText(outlierEventLine(event)));
+      file.endLine();
+    };
+  }
+
+  private async startAdmin(): Promise<void> {
+    const configured = this.loaded.bootstrap.admin;
+    if (configured?.address === undefined) return;
     this.admin = new AdminServer(adminContext(this), configured, {
-      accessLogManager: this.accessLogs,
+      accessLogManager: this.logs(),
       runtime: this.runtime,
       random: randomSource(),
     });

@@ -13,7 +13,7 @@ const say = (message: FromWorker): void => port.postMessage(message);
 const DRAIN_CHECK_MS = 50;
 
 try {
-  const worker = new WorkerRuntime(init);
+  const worker = new WorkerRuntime(init, (event) => say({ type: 'host', event }));
   worker.addListeners(init);
   worker.dispatcher.start();
   worker.services.start();
@@ -27,6 +27,9 @@ function onMessage(worker: WorkerRuntime, message: ToWorker): void {
   switch (message.type) {
     case 'hosts':
       worker.dispatcher.post(() => worker.clusters.applyHosts(message.update));
+      break;
+    case 'health':
+      worker.dispatcher.post(() => worker.clusters.applyHealth(message.update));
       break;
     case 'runtime':
       worker.runtime.snapshot = snapshotFromPlain(message.runtime);

@@ -4,6 +4,7 @@ import { threadEnvironment } from '../../core/thread_environment.ts';
 import type { PluginStatus } from '../../wasm/plugin/plugin_status.ts';
 import { processSharedMemory } from '../../wasm/shared/shared_memory.ts';
 import type { ConnectionStatus } from '../network/connection_status.ts';
+import type { HostEvent } from '../upstream/host_update.ts';
 import type { FromWorker, ToWorker, WorkerInit } from './worker_protocol.ts';
 
 /**
@@ -20,6 +21,8 @@ const ANSWER_TIMEOUT_MS = 2000;
 export class WorkerPool {
   private readonly workers: { thread: Worker; exited: Promise<void>; drained: boolean }[] = [];
   private readonly onFailure: (message: string) => void;
+  /** A worker saw something of a host. */
+  onHostEvent: (event: HostEvent) => void = () => {};
   private onDrained: (() => void) | null = null;
   private ending = false;
   private nextQuestion = 1;
@@ -53,6 +56,7 @@ export class WorkerPool {
         if (message.type === 'ready') resolve();
         else if (message.type === 'failed') reject(new Error(message.message));
         else if (message.type === 'connections' || message.type === 'plugins') this.asked.get(message.id)?.(message);
+        else if (message.type === 'host') this.onHostEvent(message.event);
         else {
           worker.drained = true;
           if (this.workers.every((w) => w.drained)) this.onDrained?.();

@@ -10,7 +10,7 @@ import type { NamedSecret } from '../network/secrets.ts';
 import type { PlainRuntime } from '../runtime/snapshot.ts';
 import type { ScriptInit } from '../typescript/script_host.ts';
 import type { SharedUpstream } from '../upstream/cluster_manager.ts';
-import type { HostUpdate } from '../upstream/host_update.ts';
+import type { HealthUpdate, HostEvent, HostUpdate } from '../upstream/host_update.ts';
 import type { LocalInfo } from './factory_context.ts';
 
 /** Everything a worker is built from. */
@@ -38,6 +38,7 @@ export interface WorkerInit {
 
 export type ToWorker =
   | { type: 'hosts'; update: HostUpdate }
+  | { type: 'health'; update: HealthUpdate }
   | { type: 'runtime'; runtime: PlainRuntime }
   /** Secrets of a file that changed. */
   | { type: 'secrets'; secrets: readonly NamedSecret[] }
@@ -59,6 +60,7 @@ export type ToWorker =
 
 export type FromWorker =
   | { type: 'ready' }
+  | { type: 'host'; event: HostEvent }
   /** The last connection of a draining worker is gone. */
   | { type: 'drained' }
   | { type: 'connections'; id: number; list: ConnectionStatus[]; total: number }

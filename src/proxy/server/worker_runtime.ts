@@ -26,6 +26,7 @@ import { ScriptHost } from '../typescript/script_host.ts';
 import { Services } from '../typescript/services.ts';
 import { ThreadLocalClusterManager } from '../upstream/cluster_manager.ts';
 import type { PlainBindConfig, PlainCluster } from '../upstream/cluster_types.ts';
+import type { HostEvent } from '../upstream/host_update.ts';
 import { DrainManager } from './drain_manager.ts';
 import type { FactoryContext } from './factory_context.ts';
 import { randomSource } from './random.ts';
@@ -51,7 +52,7 @@ export class WorkerRuntime {
   private readonly listeners: readonly ListenerProto[];
 
   /** Throws ConfigError. Opens log files, no sockets. */
-  constructor(init: WorkerInit) {
+  constructor(init: WorkerInit, onHostEvent?: (event: HostEvent) => void) {
     this.index = init.index;
     this.secrets = new SecretStore(init.secrets);
     this.log = new LogSink(init.log);
@@ -92,6 +93,7 @@ export class WorkerRuntime {
         transportSockets: (typeName) => UPSTREAM_TRANSPORT_SOCKETS.get(typeName),
         logger: (name) => this.log.logger(name),
         secrets: this.secrets,
+        ...(onHostEvent !== undefined && { onHostEvent }),
       },
       {
         clusters: (init.bootstrap.staticResources?.clusters ?? []) as unknown as PlainCluster[],

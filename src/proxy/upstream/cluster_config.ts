@@ -26,6 +26,7 @@ import {
 } from './cluster_types.ts';
 import { type EndpointSettings, parseEndpoints } from './endpoint_config.ts';
 import { type PlainHttp1ProtocolOptions, upstreamHttp1Settings } from './http1_settings.ts';
+import { type OutlierSettings, parseOutlierDetection } from './outlier/outlier_settings.ts';
 import type { TransportSocketMatchConfig } from './transport_socket_matcher.ts';
 import { unsupported } from './unsupported.ts';
 
@@ -89,6 +90,8 @@ export interface ClusterSettings {
   readonly originalDst: { readonly headerName: string; readonly portOverride: number; readonly cleanupIntervalMs: number } | null;
   readonly waitForWarmOnInit: boolean;
   readonly closeConnectionsOnHostSetChange: boolean;
+  readonly closeConnectionsOnHostHealthFailure: boolean;
+  readonly outlier: OutlierSettings | null;
 }
 
 export type SocketOptions = NonNullable<ConnectOptions['socketOptions']>;
@@ -136,7 +139,17 @@ export function parseCluster(given: PlainCluster, path = '', defaultBind?: Plain
     originalDst: type === 'ORIGINAL_DST' ? originalDst(config, at) : null,
     waitForWarmOnInit: config.waitForWarmOnInit ?? true,
     closeConnectionsOnHostSetChange: config.commonLbConfig?.closeConnectionsOnHostSetChange ?? false,
+    outlier: outlierOf(config, type, at),
+    closeConnectionsOnHostHealthFailure: config.closeConnectionsOnHostHealthFailure ?? false,
   };
+}
+
+function outlierOf(config: PlainCluster, type: ClusterType, at: (field: string) => string): OutlierSettings | null {
+  if (config.outlierDetection === undefined) return null;
+  const path = at('outlier_detection');
+  // Its hosts are each worker's own: nobody sees all that happens to one.
+  if (type === 'ORIGINAL_DST') throw unsupported('outlier_detection for ORIGINAL_DST', path);
+  return parseOutlierDetection(config.outlierDetection, path);
 }
 
 const SOL_SOCKET = 1;
@@ -156,7 +169,6 @@ const TCP_OPTIONS = 'envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions';
 const UNSUPPORTED = {
   edsClusterConfig: 'eds_cluster_config',
   healthChecks: 'health_checks',
-  outlierDetection: 'outlier_detection',
   lbSubsetConfig: 'lb_subset_config',
   ringHashLbConfig: 'ring_hash_lb_config',
   maglevLbConfig: 'maglev_lb_config',

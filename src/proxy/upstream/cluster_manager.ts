@@ -9,9 +9,9 @@ import { atPath } from '../network/listener_extensions.ts';
 import { parseCluster } from './cluster_config.ts';
 import { ClusterInfoImpl } from './cluster_info.ts';
 import type { PlainBindConfig, PlainCluster } from './cluster_types.ts';
-import type { LocalHosts } from './discovery/cluster_status.ts';
+import { type LocalHosts, NO_RATES } from './discovery/cluster_status.ts';
 import { readHostStats } from './host_stats.ts';
-import type { HostUpdate } from './host_update.ts';
+import type { HealthUpdate, HostUpdate } from './host_update.ts';
 import { createLoadBalancer } from './lb/policies.ts';
 import { OriginalDstLoadBalancer } from './original_dst_cluster.ts';
 import { ThreadLocalClusterImpl } from './thread_local_cluster.ts';
@@ -59,6 +59,10 @@ export class ThreadLocalClusterManager implements ClusterManager {
     this.clusters.get(update.cluster)?.applyHosts(update);
   }
 
+  applyHealth(update: HealthUpdate): void {
+    this.clusters.get(update.cluster)?.applyHealth(update);
+  }
+
   /** Hosts that only this worker knows: main shows them with `withLocalHosts`. */
   localHosts(): LocalHosts[] {
     return [...this.clusters.values()]
@@ -69,7 +73,8 @@ export class ThreadLocalClusterManager implements ClusterManager {
           address: host.address,
           hostname: host.hostname,
           stats: readHostStats(host.stats),
-          healthStatus: host.healthStatus,
+          healthFlags: host.healthFlags,
+          successRate: NO_RATES,
           weight: host.weight,
           locality: host.locality,
           canary: host.canary,

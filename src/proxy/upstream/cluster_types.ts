@@ -5,6 +5,7 @@
 
 import type { PlainHttp2ProtocolOptions } from '../http/http2/protocol_options.ts';
 import type { PlainHttp1ProtocolOptions } from './http1_settings.ts';
+import type { PlainOutlierDetection } from './outlier/outlier_settings.ts';
 
 export interface PlainSocketAddress {
   protocol?: string;
@@ -165,6 +166,7 @@ export interface PlainCluster {
     setLocalInterfaceNameOnUpstreamConnections?: boolean;
     happyEyeballsConfig?: unknown;
   };
+  outlierDetection?: PlainOutlierDetection;
   closeConnectionsOnHostHealthFailure?: boolean;
   ignoreHealthOnHostRemoval?: boolean;
   loadBalancingPolicy?: { policies?: { typedExtensionConfig?: PlainTypedConfig }[] };

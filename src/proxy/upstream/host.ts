@@ -4,21 +4,22 @@
  */
 import type { Address } from '../network/address.ts';
 import type { HealthStatus, Locality } from './endpoint_config.ts';
+import { edsHealthFlags, HostHealth, healthOf } from './health_flags.ts';
 import { HostStats } from './host_stats.ts';
-import type { HostDescription } from './host_update.ts';
+import { type HostDescription, hostKey } from './host_update.ts';
 import type { Http1ConnPool } from './http1_conn_pool.ts';
 import type { Http2ConnPool } from './http2_conn_pool.ts';
+import type { OutlierHostMonitor } from './outlier/host_monitor.ts';
 import type { TcpConnPool } from './tcp_conn_pool.ts';
 import type { Host } from './upstream.ts';
-
-export const HostHealth = { Unhealthy: 0, Degraded: 1, Healthy: 2 } as const;
-export type HostHealth = (typeof HostHealth)[keyof typeof HostHealth];
 
 export class HostImpl implements Host {
   /** Changes only for LOGICAL_DNS. */
   address: Address;
   readonly stats: HostStats;
   readonly priority: number;
+  /** Among the hosts of its cluster: `hostKey`, or `logical`. */
+  readonly key: string;
   hostname = '';
   weight = 1;
   canary = false;
@@ -26,7 +27,11 @@ export class HostImpl implements Host {
   metadata: Record<string, Record<string, unknown>> = {};
   localityMetadata: Record<string, Record<string, unknown>> = {};
   healthStatus: HealthStatus = 'UNKNOWN';
+  /** `HealthFlag` bits. */
+  healthFlags = 0;
   health: HostHealth = HostHealth.Healthy;
+  outlier: OutlierHostMonitor | null = null;
+  reportImmediateFailure: (() => void) | null = null;
   /** By ResourcePriority: HTTP/1 first, then HTTP/2. */
   readonly httpPools: (Http1ConnPool | Http2ConnPool | null)[] = [null, null, null, null];
   /** By ResourcePriority. */
@@ -36,7 +41,8 @@ export class HostImpl implements Host {
   /** ORIGINAL_DST: chosen since the last clean-up. */
   used = true;
 
-  constructor(description: HostDescription, thread: number) {
+  constructor(description: HostDescription, thread: number, key: string = hostKey(description)) {
+    this.key = key;
     this.address = description.address;
     this.priority = description.priority;
     this.stats = new HostStats(description.stats, thread);
@@ -52,7 +58,12 @@ export class HostImpl implements Host {
     this.metadata = description.metadata;
     this.localityMetadata = description.localityMetadata ?? NO_METADATA;
     this.healthStatus = description.healthStatus;
-    this.health = healthOf(description.healthStatus);
+    this.setHealthFlags(description.healthFlags ?? edsHealthFlags(description.healthStatus));
+  }
+
+  setHealthFlags(flags: number): void {
+    this.healthFlags = flags;
+    this.health = healthOf(flags);
   }
 
   /** Degraded hosts are healthy enough to be used. */
@@ -63,15 +74,3 @@ export class HostImpl implements Host {
 
 const NO_METADATA = {};
 const NO_LOCALITY: Locality = { region: '', zone: '', subZone: '' };
-
-export function healthOf(status: HealthStatus): HostHealth {
-  if (status === 'UNHEALTHY' || status === 'DRAINING' || status === 'TIMEOUT') return HostHealth.Unhealthy;
-  return status === 'DEGRADED' ? HostHealth.Degraded : HostHealth.Healthy;
-}
-
-/** Admin's `health_flags`. */
-export function healthFlagsText(status: HealthStatus): string {
-  if (status === 'UNHEALTHY' || status === 'TIMEOUT') return '/failed_eds_health';
-  if (status === 'DRAINING') return '/eds_status_draining';
-  return status === 'DEGRADED' ? '/degraded_eds_health' : 'healthy';
-}

@@ -1,10 +1,13 @@
 /** The hosts of a cluster by priority, split by health, as balancers read them (Envoy's PrioritySet and HostSet). Replaced as a whole. */
-import { HostHealth, type HostImpl } from './host.ts';
+import { HostHealth, isExcluded } from './health_flags.ts';
+import type { HostImpl } from './host.ts';
 
 export interface HostSet {
   readonly hosts: readonly HostImpl[];
   readonly healthyHosts: readonly HostImpl[];
   readonly degradedHosts: readonly HostImpl[];
+  /** Neither healthy nor counted as a host when loads and panic are computed. */
+  readonly excludedHosts: readonly HostImpl[];
 }
 
 export interface PrioritySet {
@@ -24,6 +27,7 @@ export function prioritySetOf(hosts: readonly HostImpl[]): PrioritySet {
       // The same array when all are healthy, so that a balancer keeps one schedule for both.
       healthyHosts: healthy.length === all.length ? all : healthy,
       degradedHosts: all.filter((host) => host.health === HostHealth.Degraded),
+      excludedHosts: all.filter((host) => isExcluded(host.healthFlags)),
     };
   });
   return { sets, hosts };

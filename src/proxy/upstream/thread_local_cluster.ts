@@ -9,10 +9,11 @@ import { type AutoSniSettings, type PoolServerName, serverNameOf } from './auto_
 import type { ClusterInfoImpl } from './cluster_info.ts';
 import type { ConnPoolBase } from './conn_pool_base.ts';
 import { HostImpl } from './host.ts';
-import { type HostUpdate, hostKey } from './host_update.ts';
+import { type HealthUpdate, type HostDescription, type HostEvent, type HostUpdate, hostKey } from './host_update.ts';
 import { Http1ConnPool } from './http1_conn_pool.ts';
 import { Http2ConnPool } from './http2_conn_pool.ts';
 import type { LoadBalancer } from './lb/load_balancer.ts';
+import { OutlierHostMonitor } from './outlier/host_monitor.ts';
 import { prioritySetOf } from './priority_set.ts';
 import { TcpConnPool } from './tcp_conn_pool.ts';
 import type {
@@ -66,9 +67,42 @@ export class ThreadLocalClusterImpl implements ThreadLocalCluster {
       if (next.has(key)) continue;
       const known = this.byKey.get(key);
       known?.update(description);
-      next.set(key, known ?? new HostImpl(description, this.context.workerIndex));
+      next.set(key, known ?? this.createHost(description, key));
     }
     this.replaceHosts(next);
+  }
+
+  private createHost(description: HostDescription, key: string): HostImpl {
+    const { workerIndex, runtime, onHostEvent } = this.context;
+    const host = new HostImpl(description, workerIndex, key);
+    const { name, settings } = this.info;
+    if (onHostEvent === undefined) return host;
+    const memory = description.outlier;
+    if (settings.outlier !== null && memory !== undefined) {
+      const report = (what: HostEvent['what']): void => onHostEvent({ cluster: name, key, what });
+      host.outlier = new OutlierHostMonitor(memory, workerIndex, settings.outlier, runtime, report);
+    }
+    return host;
+  }
+
+  /** Health changed, hosts did not. */
+  applyHealth(update: HealthUpdate): void {
+    for (const { key, healthFlags, failed } of update.hosts) {
+      const host = this.byKey.get(key);
+      if (host === undefined) continue;
+      host.setHealthFlags(healthFlags);
+      if (failed) this.onHealthFailure(host);
+    }
+    this.balancer.update(prioritySetOf(this.all));
+  }
+
+  /** New streams, if any still come here, get new connections: the old ones may share a path that is broken (Envoy: onHostHealthFailure). */
+  private onHealthFailure(host: HostImpl): void {
+    for (const pool of [...host.httpPools, ...host.namedPools.values()]) pool?.drainConnections();
+    for (const pool of host.tcpPools) {
+      if (this.info.settings.closeConnectionsOnHostHealthFailure) pool?.closeAll();
+      else pool?.drainConnections();
+    }
   }
 
   /** For clusters that make their own hosts (ORIGINAL_DST). */

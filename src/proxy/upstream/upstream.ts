@@ -9,6 +9,8 @@ import type { Address } from '../network/address.ts';
 import type { Connection } from '../network/connection.ts';
 import type { Protocol, StreamInfo, UpstreamHostInfo } from '../stream_info/stream_info.ts';
 
+type OutlierHostMonitor = import('./outlier/host_monitor.ts').OutlierHostMonitor;
+
 export const ResourcePriority = { Default: 0, High: 1 } as const;
 export type ResourcePriority = (typeof ResourcePriority)[keyof typeof ResourcePriority];
 
@@ -31,6 +33,10 @@ export interface Host extends UpstreamHostInfo {
   readonly weight: number;
   readonly priority: number;
   readonly healthy: boolean;
+  /** Null: the cluster has no outlier detection. */
+  readonly outlier: OutlierHostMonitor | null;
+  /** For a response that says `x-envoy-immediate-health-check-fail`. Null: the cluster has no active health checks. */
+  readonly reportImmediateFailure: (() => void) | null;
   readonly canary: boolean;
   readonly locality: { region: string; zone: string; subZone: string };
   readonly metadata: Record<string, Record<string, unknown>>;

@@ -101,13 +101,13 @@ test('extensions that Sluice does not have, and ones in the wrong place', () => 
 });
 
 test('allowUnsupported: a warning, and the field or the extension is gone', () => {
-  const loaded = load(withCluster('type: STATIC\noutlier_detection: {}'), { allowUnsupported: true });
+  const loaded = load(withCluster('type: STATIC\npreconnect_policy: {}'), { allowUnsupported: true });
   assert.equal(loaded.warnings.length, 1);
   assert.match(
     loaded.warnings[0],
-    /^--config-yaml:5:\d+: .*Cluster\.outlier_detection is not supported by Sluice yet: left out$/,
+    /^--config-yaml:5:\d+: .*Cluster\.preconnect_policy is not supported by Sluice yet: left out$/,
   );
-  assert.equal('outlierDetection' in (loaded.bootstrap.staticResources?.clusters[0] ?? {}), false);
+  assert.equal('preconnectPolicy' in (loaded.bootstrap.staticResources?.clusters[0] ?? {}), false);
 
   const filters = withHcm('').replace(
     'http_filters:\n',

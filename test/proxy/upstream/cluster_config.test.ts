@@ -137,7 +137,16 @@ test('what cannot work is refused with its path', () => {
     [{ name: 'a', type: 'ORIGINAL_DST' }, 'lb_policy', /only CLUSTER_PROVIDED/],
     [{ ...one, type: 'ORIGINAL_DST', lbPolicy: 'CLUSTER_PROVIDED' }, 'load_assignment', /no load assignment/],
     [{ ...one, healthChecks: [{}] }, 'health_checks', /not supported/],
-    [{ ...one, outlierDetection: {} }, 'outlier_detection', /not supported/],
+    [
+      { name: 'a', type: 'ORIGINAL_DST', lbPolicy: 'CLUSTER_PROVIDED', outlierDetection: {} },
+      'outlier_detection',
+      /not supported/,
+    ],
+    [
+      { ...one, outlierDetection: { baseEjectionTime: 5000, maxEjectionTime: 4000 } },
+      'outlier_detection.max_ejection_time',
+      /cannot be smaller/,
+    ],
     [
       { ...one, commonLbConfig: { localityWeightedLbConfig: {} } },
       'common_lb_config.locality_weighted_lb_config',

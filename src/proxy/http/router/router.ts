@@ -9,6 +9,7 @@ import { SliceBuffer } from '../../../core/buffer/slice_buffer.ts';
 import type { FormatterContext } from '../../access_log/access_log.ts';
 import type { Connection } from '../../network/connection.ts';
 import type { ResponseFlag } from '../../stream_info/stream_info.ts';
+import { OutlierResult } from '../../upstream/outlier/host_monitor.ts';
 import type {
   ClusterInfo,
   Host,
@@ -34,6 +35,7 @@ import { H } from '../header_names.ts';
 import { headerMask } from '../known_headers.ts';
 import { createRetryState, type RetryState, RetryStatus } from '../retry_state.ts';
 import type { DirectResponseEntry, Route, RouteEntry } from '../route/route.ts';
+import { outlierStatus } from './outlier_status.ts';
 import type { RouterConfig } from './router_config.ts';
 import { strictHeaderError } from './strict_headers.ts';
 import { computeTimeouts, setExpectedTimeout, type TimeoutData } from './timeouts.ts';
@@ -392,6 +394,9 @@ export class Router implements StreamDecoderFilter, LoadBalancerContext, Downstr
     const route = this.route as Route;
     const entry = this.entry as RouteEntry;
     if (route.virtualHost.includeAttemptCountInResponse) headers.setId(H['x-envoy-attempt-count'], decimal(this.attempts));
+    if (host.outlier !== null) host.outlier.putResponse(this.isGrpc ? outlierStatus(status, headers) : status);
+    if (host.reportImmediateFailure !== null && headers.hasId(H['x-envoy-immediate-health-check-fail']))
+      host.reportImmediateFailure();
     if (this.retryState !== null && this.retryOnHeaders(status, headers, request, host)) return;
     this.responseStarted = true;
     this.responseHeaders = headers;
@@ -464,6 +469,8 @@ export class Router implements StreamDecoderFilter, LoadBalancerContext, Downstr
     const host = request.host;
     if (request.started) this.requestStarted = true;
     request.detach();
+    // A circuit breaker's refusal says nothing about the host.
+    if (reason !== StreamResetReason.Overflow) host?.outlier?.putResult(OutlierResult.ConnectFailed);
     if (this.maybeRetryReset(reason, host, false)) return;
     const dropped = reason === StreamResetReason.Overflow;
     const status = resetStatus(reason);
@@ -536,6 +543,7 @@ export class Router implements StreamDecoderFilter, LoadBalancerContext, Downstr
     if (request.active) {
       const host = request.host;
       if (request.awaitingHeaders) {
+        host?.outlier?.putResult(OutlierResult.Timeout, this.timeoutStatus);
         this.chargeAbort(this.timeoutStatus, host);
         host?.stats.rqTimeout.inc();
       }
@@ -559,6 +567,7 @@ export class Router implements StreamDecoderFilter, LoadBalancerContext, Downstr
     (idle ? stats.upstreamRqPerTryIdleTimeout : stats.upstreamRqPerTryTimeout).inc();
     const host = request.host;
     host?.stats.rqTimeout.inc();
+    host?.outlier?.putResult(OutlierResult.Timeout, this.timeoutStatus);
     if (request.started) this.requestStarted = true;
     request.reset();
     this.callbacks.streamInfo.setFlag('UpstreamRequestTimeout');

@@ -5,6 +5,7 @@
 import { SliceBuffer } from '../../../core/buffer/slice_buffer.ts';
 import type { Connection } from '../../network/connection.ts';
 import type { Protocol } from '../../stream_info/stream_info.ts';
+import { OutlierResult } from '../../upstream/outlier/host_monitor.ts';
 import type {
   Cancellable,
   Host,
@@ -205,6 +206,7 @@ export class UpstreamRequest implements ResponseDecoder, StreamCallbacks, HttpPo
     this.encoder = encoder;
     this.stream = stream;
     this.setHost(host);
+    if (host.outlier !== null) host.outlier.putResult(OutlierResult.ConnectSuccess);
     info.upstreamProtocol = protocol;
     info.upstreamPoolReadyMs = now;
     info.upstreamConnectionId = connection.id;

@@ -4,6 +4,7 @@
  */
 import type { Scope } from '../../../core/stats/stats.ts';
 import { ConfigError } from '../../config/error.ts';
+import type { Runtime } from '../../runtime/runtime.ts';
 import { type ClusterSettings, parseCluster } from '../cluster_config.ts';
 import type { DnsSettings } from '../cluster_config_dns.ts';
 import { clusterStatPrefix } from '../cluster_info.ts';
@@ -11,10 +12,11 @@ import type { SharedUpstream } from '../cluster_manager.ts';
 import { ClusterStats } from '../cluster_stats.ts';
 import type { PlainBindConfig, PlainCluster } from '../cluster_types.ts';
 import { HostStatsTable, resetHostCounters } from '../host_stats.ts';
-import type { HostUpdate } from '../host_update.ts';
+import type { HostEvent, HostUpdate } from '../host_update.ts';
+import type { OutlierEvent } from '../outlier/outlier_events.ts';
 import { createSharedResources } from '../resource_manager.ts';
-import { type ClusterStatus, clusterStatus } from './cluster_status.ts';
-import { DiscoveredCluster, type Schedule } from './discovered_cluster.ts';
+import type { ClusterStatus } from './cluster_status.ts';
+import { type ClusterListener, DiscoveredCluster, type Schedule } from './discovered_cluster.ts';
 import { createDnsResolver, type DnsResolver } from './dns_resolver.ts';
 
 export interface ClusterDiscoveryOptions {
@@ -25,6 +27,8 @@ export interface ClusterDiscoveryOptions {
   readonly scope: Scope;
   readonly upstreamBindConfig?: PlainBindConfig;
   readonly warn?: (message: string) => void;
+  /** Absent: runtime keys have their defaults. */
+  readonly runtime?: Runtime;
   /** For tests. */
   readonly schedule?: Schedule;
   readonly random?: () => number;
@@ -35,6 +39,8 @@ export class ClusterDiscovery {
   /** Plain data for each worker's `workerData`. */
   readonly shared: SharedUpstream;
   private readonly clusters: DiscoveredCluster[];
+  /** Who writes down what outlier detection does. */
+  onOutlierEvent: ((event: OutlierEvent) => void) | null = null;
 
   /** Throws ConfigError. */
   constructor(options: ClusterDiscoveryOptions) {
@@ -45,12 +51,16 @@ export class ClusterDiscovery {
       // Main may have connections too.
       hostStats: new HostStatsTable(options.workers + 1),
       warn: options.warn ?? (() => {}),
+      threads: options.workers + 1,
+      runtime: options.runtime ?? null,
+      logOutlier: (event: OutlierEvent) => this.onOutlierEvent?.(event),
     };
     const makeResolver = options.createDnsResolver ?? createDnsResolver;
     this.clusters = settings.map((cluster) => {
-      const stats = new ClusterStats(options.scope.scope(clusterStatPrefix(cluster.observabilityName)));
+      const scope = options.scope.scope(clusterStatPrefix(cluster.observabilityName));
+      const stats = new ClusterStats(scope);
       const usesDns = cluster.type === 'STRICT_DNS' || cluster.type === 'LOGICAL_DNS';
-      return new DiscoveredCluster(cluster, stats, environment, usesDns ? makeResolver(cluster.dns) : null);
+      return new DiscoveredCluster(cluster, stats, environment, usesDns ? makeResolver(cluster.dns) : null, scope);
     });
     // One worker alone needs no shared counts.
     const counted = options.workers === 1 ? [] : settings;
@@ -65,12 +75,13 @@ export class ClusterDiscovery {
   }
 
   /**
-   * Starts looking. `onUpdate` gets each cluster's hosts when they changed, starting from now: post it to every worker. Resolves when
+   * Starts looking. The callbacks get each cluster's hosts, and changes of their health alone, when they changed, starting from now: post it to every worker. Resolves when
    * all clusters that are to be waited for (`wait_for_warm_on_init`) have a first result, good or bad.
    */
-  async start(onUpdate: (update: HostUpdate) => void): Promise<void> {
+  async start(onHosts: ClusterListener['onHosts'], onHealth: ClusterListener['onHealth'] = () => {}): Promise<void> {
+    const listener = { onHosts, onHealth };
     const warming = this.clusters.map((cluster) => {
-      const warm = new Promise<void>((resolve) => cluster.start(onUpdate, resolve));
+      const warm = new Promise<void>((resolve) => cluster.start(listener, resolve));
       return cluster.settings.waitForWarmOnInit ? warm : Promise.resolve();
     });
     await Promise.all(warming);
@@ -83,7 +94,12 @@ export class ClusterDiscovery {
 
   /** For admin's /clusters. */
   status(): ClusterStatus[] {
-    return this.clusters.map((cluster) => clusterStatus(cluster.settings, cluster.current().hosts));
+    return this.clusters.map((cluster) => cluster.status());
+  }
+
+  /** What a worker saw of a host. */
+  onHostEvent(event: HostEvent): void {
+    this.clusters.find((cluster) => cluster.settings.name === event.cluster)?.onHostEvent(event);
   }
 
   /** Admin's /reset_counters, as far as hosts are concerned. */

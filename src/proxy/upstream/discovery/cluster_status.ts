@@ -1,21 +1,33 @@
 /** What admin's /clusters shows, as objects, text and JSON (Envoy: source/server/admin/clusters_handler.cc). */
 import type { Address } from '../../network/address.ts';
 import type { ClusterSettings, Thresholds } from '../cluster_config.ts';
-import type { HealthStatus, Locality } from '../endpoint_config.ts';
-import { healthFlagsText } from '../host.ts';
+import type { Locality } from '../endpoint_config.ts';
+import { edsHealthFlags, healthFlagsText, healthStatusJson } from '../health_flags.ts';
 import { HOST_STATS, type HostStatName, sumHostStat } from '../host_stats.ts';
 import type { HostDescription } from '../host_update.ts';
+import type { SuccessRates } from '../outlier/outlier_detector.ts';
 
 export interface HostStatus {
   readonly address: Address;
   readonly hostname: string;
   readonly stats: Readonly<Record<HostStatName, number>>;
-  readonly healthStatus: HealthStatus;
+  /** `HealthFlag` bits. */
+  readonly healthFlags: number;
   readonly weight: number;
   readonly locality: Locality;
   readonly canary: boolean;
   readonly priority: number;
+  /** Percent; -1: unknown. */
+  readonly successRate: HostRates;
 }
+
+/** Success rates by the origin of failures. */
+export interface HostRates {
+  readonly external: number;
+  readonly local: number;
+}
+
+export const NO_RATES: HostRates = { external: -1, local: -1 };
 
 export interface ClusterStatus {
   readonly name: string;
@@ -24,6 +36,8 @@ export interface ClusterStatus {
   /** Default, then high priority. */
   readonly thresholds: readonly [Thresholds, Thresholds];
   readonly hosts: readonly HostStatus[];
+  /** Null: no outlier detection. */
+  readonly outlier: Readonly<Record<keyof HostRates, SuccessRates>> | null;
 }
 
 /** Hosts that only a worker knows (ORIGINAL_DST), as plain data it may send to main. */
@@ -51,21 +65,28 @@ function sum(a: HostStatus['stats'], b: HostStatus['stats']): HostStatus['stats'
   return Object.fromEntries(HOST_STATS.map((name) => [name, a[name] + b[name]])) as Record<HostStatName, number>;
 }
 
-export function clusterStatus(settings: ClusterSettings, hosts: readonly HostDescription[]): ClusterStatus {
+export function clusterStatus(
+  settings: ClusterSettings,
+  hosts: readonly HostDescription[],
+  outlier: ClusterStatus['outlier'] = null,
+  rates: readonly HostRates[] = [],
+): ClusterStatus {
   return {
     name: settings.name,
     observabilityName: settings.observabilityName,
     addedViaApi: false,
     thresholds: settings.thresholds,
-    hosts: hosts.map((host) => ({
+    outlier,
+    hosts: hosts.map((host, i) => ({
       address: host.address,
       hostname: host.hostname,
       stats: statsOf(host),
-      healthStatus: host.healthStatus,
+      healthFlags: host.healthFlags ?? edsHealthFlags(host.healthStatus),
       weight: host.weight,
       locality: host.locality,
       canary: host.canary,
       priority: host.priority,
+      successRate: rates[i] ?? NO_RATES,
     })),
   };
 }
@@ -92,6 +113,13 @@ export function clustersText(clusters: readonly ClusterStatus[]): string {
   for (const cluster of clusters) {
     const put = (...parts: (string | number | boolean)[]): void => void lines.push(`${[cluster.name, ...parts].join('::')}\n`);
     put('observability_name', cluster.observabilityName);
+    if (cluster.outlier !== null) {
+      const { external, local } = cluster.outlier;
+      put('outlier', 'success_rate_average', external.average);
+      put('outlier', 'success_rate_ejection_threshold', external.ejectionThreshold);
+      put('outlier', 'local_origin_success_rate_average', local.average);
+      put('outlier', 'local_origin_success_rate_ejection_threshold', local.ejectionThreshold);
+    }
     PRIORITIES.forEach((priority, i) => {
       for (const [name, key] of LIMITS) put(`${priority}_priority`, name, cluster.thresholds[i][key]);
     });
@@ -100,15 +128,15 @@ export function clustersText(clusters: readonly ClusterStatus[]): string {
       const address = host.address.asString;
       for (const name of HOST_STATS) put(address, name, host.stats[name]);
       put(address, 'hostname', host.hostname);
-      put(address, 'health_flags', healthFlagsText(host.healthStatus));
+      put(address, 'health_flags', healthFlagsText(host.healthFlags));
       put(address, 'weight', host.weight);
       put(address, 'region', host.locality.region);
       put(address, 'zone', host.locality.zone);
       put(address, 'sub_zone', host.locality.subZone);
       put(address, 'canary', host.canary);
       put(address, 'priority', host.priority);
-      put(address, 'success_rate', '-1');
-      put(address, 'local_origin_success_rate', '-1');
+      put(address, 'success_rate', host.successRate.external);
+      put(address, 'local_origin_success_rate', host.successRate.local);
     }
   }
   return lines.join('');
@@ -122,6 +150,10 @@ export function clustersJson(clusters: readonly ClusterStatus[]): { cluster_stat
     cluster_statuses: clusters.map((cluster) => ({
       name: cluster.name,
       ...(cluster.addedViaApi ? { added_via_api: true } : {}),
+      ...(cluster.outlier !== null && {
+        ...percentJson('success_rate_ejection_threshold', cluster.outlier.external.ejectionThreshold),
+        ...percentJson('local_origin_success_rate_ejection_threshold', cluster.outlier.local.ejectionThreshold),
+      }),
       host_statuses: cluster.hosts.map(hostJson),
       circuit_breakers: {
         thresholds: cluster.thresholds.map((thresholds, i) => ({
@@ -132,6 +164,10 @@ export function clustersJson(clusters: readonly ClusterStatus[]): { cluster_stat
       observability_name: cluster.observabilityName,
     })),
   };
+}
+
+function percentJson(name: string, value: number): Record<string, unknown> {
+  return value >= 0 ? { [name]: { value } } : {};
 }
 
 function hostJson(host: HostStatus): Record<string, unknown> {
@@ -147,15 +183,12 @@ function hostJson(host: HostStatus): Record<string, unknown> {
         ? { socket_address: { address: host.address.ip, port_value: host.address.port } }
         : { pipe: { path: host.address.path } },
     stats: [...HOST_STATS.filter((name) => !GAUGES.includes(name)), ...GAUGES].map(metric),
-    health_status: { eds_health_status: edsStatus(host.healthStatus) },
+    health_status: healthStatusJson(host.healthFlags),
+    ...percentJson('success_rate', host.successRate.external),
+    ...percentJson('local_origin_success_rate', host.successRate.local),
     weight: host.weight,
     ...(host.hostname === '' ? {} : { hostname: host.hostname }),
     ...(host.priority === 0 ? {} : { priority: host.priority }),
     locality: { ...(region && { region }), ...(zone && { zone }), ...(subZone && { sub_zone: subZone }) },
   };
-}
-
-function edsStatus(status: HealthStatus): string {
-  if (status === 'TIMEOUT') return 'UNHEALTHY';
-  return status === 'UNKNOWN' ? 'HEALTHY' : status;
 }

@@ -5,13 +5,22 @@
  * DNS: every endpoint's name is asked again after the refresh rate (or the answer's TTL); failures keep the hosts there are and are
  * asked again after their own, growing, interval. An empty answer empties a STRICT_DNS cluster, and leaves a LOGICAL_DNS one as it is.
  */
+
+import type { Scope } from '../../../core/stats/stats.ts';
 import { ipAddress } from '../../network/address.ts';
+import type { Runtime } from '../../runtime/runtime.ts';
 import type { ClusterSettings } from '../cluster_config.ts';
 import type { ClusterStats } from '../cluster_stats.ts';
 import type { EndpointSettings } from '../endpoint_config.ts';
-import { HostHealth, healthOf } from '../host.ts';
-import type { HostStatsRow, HostStatsTable } from '../host_stats.ts';
-import { type HostDescription, type HostUpdate, hostKey } from '../host_update.ts';
+import { HealthFlag, HostHealth, healthOf, isExcluded } from '../health_flags.ts';
+import type { HostStatsTable } from '../host_stats.ts';
+import { type HealthUpdate, type HostDescription, type HostEvent, type HostUpdate, hostKey } from '../host_update.ts';
+import { createOutlierMemory } from '../outlier/host_monitor.ts';
+import { OutlierDetector } from '../outlier/outlier_detector.ts';
+import type { OutlierEvent } from '../outlier/outlier_events.ts';
+import type { OutlierSettings } from '../outlier/outlier_settings.ts';
+import { ClusterMember } from './cluster_member.ts';
+import { type ClusterStatus, clusterStatus } from './cluster_status.ts';
 import { type DnsAddress, type DnsResolver, resolveFamily } from './dns_resolver.ts';
 
 /** Runs `callback` once after `delayMs`; the result takes it back. */
@@ -23,6 +32,16 @@ export interface DiscoveryEnvironment {
   readonly random: () => number;
   readonly hostStats: HostStatsTable;
   readonly warn: (message: string) => void;
+  /** How many threads use hosts. */
+  readonly threads: number;
+  readonly runtime: Runtime | null;
+  readonly logOutlier: (event: OutlierEvent) => void;
+}
+
+/** Who is told of changes. */
+export interface ClusterListener {
+  onHosts(update: HostUpdate): void;
+  onHealth(update: HealthUpdate): void;
 }
 
 export class DiscoveredCluster {
@@ -31,28 +50,38 @@ export class DiscoveredCluster {
   private readonly environment: DiscoveryEnvironment;
   private readonly resolver: DnsResolver | null;
   private readonly targets: ResolveTarget[];
-  private readonly rows = new Map<string, HostStatsRow>();
+  readonly outlier: OutlierDetector<ClusterMember> | null;
+  private members = new Map<string, ClusterMember>();
   private hosts: HostDescription[] = [];
-  private onUpdate: ((update: HostUpdate) => void) | null = null;
+  private listener: ClusterListener | null = null;
+  private cancelOutlier: (() => void) | null = null;
   private onWarm: (() => void) | null = null;
 
   /** `resolver` is needed by DNS clusters only. */
-  constructor(settings: ClusterSettings, stats: ClusterStats, environment: DiscoveryEnvironment, resolver: DnsResolver | null) {
+  constructor(
+    settings: ClusterSettings,
+    stats: ClusterStats,
+    environment: DiscoveryEnvironment,
+    resolver: DnsResolver | null,
+    scope: Scope,
+  ) {
     this.settings = settings;
     this.stats = stats;
     this.environment = environment;
     this.resolver = resolver;
     this.targets = resolver === null ? [] : settings.endpoints.map((endpoint) => new ResolveTarget(endpoint));
+    this.outlier = settings.outlier === null ? null : this.createOutlierDetector(settings.outlier, scope);
     if (settings.type === 'STATIC')
       this.apply(settings.endpoints.map((endpoint) => describe(endpoint, endpoint.address?.asString ?? '')));
   }
 
   /** Starts resolving. `onWarm` is called when there is a first result, good or bad; for static clusters at once. */
-  start(onUpdate: (update: HostUpdate) => void, onWarm: () => void): void {
-    this.onUpdate = onUpdate;
+  start(listener: ClusterListener, onWarm: () => void): void {
+    this.listener = listener;
     this.onWarm = onWarm;
     if (this.targets.length === 0) this.warm();
     for (const target of this.targets) void this.resolve(target);
+    this.scheduleOutlier();
   }
 
   current(): HostUpdate {
@@ -60,7 +89,8 @@ export class DiscoveredCluster {
   }
 
   close(): void {
-    this.onUpdate = null;
+    this.listener = null;
+    this.cancelOutlier?.();
     for (const target of this.targets) {
       target.closed = true;
       target.cancelRefresh?.();
@@ -129,41 +159,115 @@ export class DiscoveredCluster {
 
   private apply(found: HostDescription[]): void {
     const logical = this.settings.type === 'LOGICAL_DNS';
-    const next = new Map<string, HostDescription>();
+    const before = this.members;
+    const next = new Map<string, ClusterMember>();
     for (const host of found) {
       const key = logical ? 'logical' : hostKey(host);
-      if (!next.has(key)) next.set(key, { ...host, stats: this.row(key) });
-    }
-    for (const [key, row] of this.rows) {
       if (next.has(key)) continue;
-      this.rows.delete(key);
-      this.environment.hostStats.free(row);
+      const known = before.get(key);
+      known?.update(host);
+      next.set(key, known ?? this.createMember(key, host));
     }
-    const hosts = [...next.values()];
+    this.replaceMembers(next);
+  }
+
+  private replaceMembers(next: Map<string, ClusterMember>): void {
+    const before = this.members;
+    this.members = next;
+    for (const [key, member] of before) if (next.get(key) !== member) this.onRemoved(member);
+    const hosts = this.describeMembers();
     if (same(hosts, this.hosts)) {
       this.stats.updateNoRebuild.inc();
       return;
     }
     this.hosts = hosts;
+    for (const [key, member] of next) if (before.get(key) !== member) this.onAdded(member);
+    this.stats.membershipChange.inc();
     this.noteMembership();
-    this.onUpdate?.(this.current());
+    this.listener?.onHosts(this.current());
   }
 
-  private row(key: string): HostStatsRow {
-    let row = this.rows.get(key);
-    if (row === undefined) {
-      row = this.environment.hostStats.allocate();
-      this.rows.set(key, row);
-    }
-    return row;
+  private createMember(key: string, host: HostDescription): ClusterMember {
+    const { hostStats, threads } = this.environment;
+    const memory = this.outlier === null ? null : createOutlierMemory(threads);
+    return new ClusterMember(key, host, hostStats.allocate(), memory, 0);
+  }
+
+  private onAdded(member: ClusterMember): void {
+    this.outlier?.addHost(member);
+  }
+
+  private onRemoved(member: ClusterMember): void {
+    this.outlier?.removeHost(member);
+    this.environment.hostStats.free(member.stats);
+  }
+
+  private describeMembers(): HostDescription[] {
+    return [...this.members.values()].map((member) => member.description);
+  }
+
+  /** `failed`: it just became unhealthy. */
+  private onHealthChange(member: ClusterMember, failed: boolean): void {
+    this.hosts = this.describeMembers();
+    this.noteMembership();
+    const { key, healthFlags } = member;
+    this.listener?.onHealth({ cluster: this.settings.name, hosts: [{ key, healthFlags, failed }] });
+  }
+
+  /** What a worker saw. */
+  onHostEvent({ key, what }: HostEvent): void {
+    if (what !== 'immediate_health_check_fail') this.outlier?.onConsecutive(key, what);
+  }
+
+  private createOutlierDetector(settings: OutlierSettings, scope: Scope): OutlierDetector<ClusterMember> {
+    const { environment } = this;
+    return new OutlierDetector<ClusterMember>({
+      cluster: this.settings.name,
+      settings,
+      scope,
+      runtime: environment.runtime,
+      random: () => Math.floor(environment.random() * 2 ** 32),
+      now: () => performance.now(),
+      wallClock: () => Date.now(),
+      setEjected: (member, ejected) => {
+        member.setFlag(HealthFlag.FailedOutlierCheck, ejected);
+        this.onHealthChange(member, ejected);
+      },
+      log: (event) => environment.logOutlier(event),
+    });
+  }
+
+  private scheduleOutlier(): void {
+    const { outlier } = this;
+    if (outlier === null) return;
+    this.cancelOutlier = this.environment.schedule(outlier.intervalMs, () => {
+      outlier.onInterval();
+      this.scheduleOutlier();
+    });
+  }
+
+  /** For admin. */
+  status(): ClusterStatus {
+    const { outlier, settings } = this;
+    if (outlier === null) return clusterStatus(settings, this.hosts);
+    const members = [...this.members.values()];
+    return clusterStatus(
+      settings,
+      this.hosts,
+      { external: outlier.clusterRates('external'), local: outlier.clusterRates('local') },
+      members.map((member) => ({
+        external: outlier.successRate(member, 'external'),
+        local: outlier.successRate(member, 'local'),
+      })),
+    );
   }
 
   private noteMembership(): void {
-    const health = this.hosts.map((host) => healthOf(host.healthStatus));
-    this.stats.membershipChange.inc();
-    this.stats.membershipTotal.set(this.hosts.length);
-    this.stats.membershipHealthy.set(health.filter((h) => h === HostHealth.Healthy).length);
-    this.stats.membershipDegraded.set(health.filter((h) => h === HostHealth.Degraded).length);
+    const flags = this.hosts.map((host) => host.healthFlags ?? 0);
+    this.stats.membershipTotal.set(flags.length);
+    this.stats.membershipHealthy.set(flags.filter((f) => healthOf(f) === HostHealth.Healthy).length);
+    this.stats.membershipDegraded.set(flags.filter((f) => healthOf(f) === HostHealth.Degraded).length);
+    this.stats.membershipExcluded.set(flags.filter(isExcluded).length);
     this.stats.maxHostWeight.set(this.hosts.reduce((max, host) => Math.max(max, host.weight), 0));
   }
 }
@@ -186,9 +290,9 @@ function describe(endpoint: EndpointSettings, ip: string): HostDescription {
   return { address, hostname, weight, priority, locality, metadata, localityMetadata, canary, healthStatus };
 }
 
-/** Only addresses and their order within priorities can change: the rest is configuration. */
+/** Only addresses, their order within priorities and health can change: the rest is configuration. */
 function same(a: readonly HostDescription[], b: readonly HostDescription[]): boolean {
   if (a.length !== b.length) return false;
   const keys = new Set(b.map(hostKey));
-  return a.every((host) => keys.has(hostKey(host)));
+  return a.every((host, i) => keys.has(hostKey(host)) && host.healthFlags === b[i].healthFlags);
 }

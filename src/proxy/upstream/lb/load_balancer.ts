@@ -31,7 +31,7 @@ export interface LoadBalancerEnvironment {
 /** What every policy shares. A subclass picks from a non-empty list that stays the same array until the next update. */
 export abstract class LoadBalancerBase implements LoadBalancer {
   protected readonly environment: LoadBalancerEnvironment;
-  private set: PrioritySet = { sets: [{ hosts: [], healthyHosts: [], degradedHosts: [] }], hosts: [] };
+  private set: PrioritySet = { sets: [{ hosts: [], healthyHosts: [], degradedHosts: [], excludedHosts: [] }], hosts: [] };
   private load: PriorityLoad = { healthy: [100], degraded: [0], panic: [false] };
   /** What the panic threshold was when `load` was computed. */
   private panicThreshold = -1;

@@ -42,10 +42,15 @@ export function computePriorityLoad(sets: readonly HostSet[], options: PriorityL
 }
 
 function availability(set: HostSet, hosts: readonly HostImpl[], options: PriorityLoadOptions): number {
-  const all = options.weightedPriorityHealth ? weights(set.hosts) : set.hosts.length;
-  if (all === 0) return 0;
+  const all = options.weightedPriorityHealth ? weights(set.hosts) - weights(set.excludedHosts) : countedHosts(set);
+  if (all <= 0) return 0;
   const some = options.weightedPriorityHealth ? weights(hosts) : hosts.length;
   return Math.min(100, Math.floor((options.overprovisioningFactor * some) / all));
+}
+
+/** Hosts that may be available or not: those that are excluded are neither. */
+function countedHosts(set: HostSet): number {
+  return set.hosts.length - set.excludedHosts.length;
 }
 
 function weights(hosts: readonly HostImpl[]): number {
@@ -79,7 +84,7 @@ function giveRest(healthy: number[], degraded: number[], left: number): void {
 }
 
 function isInPanic(set: HostSet, threshold: number): boolean {
-  const total = set.hosts.length;
+  const total = countedHosts(set);
   const healthy = total === 0 ? 0 : (100 * set.healthyHosts.length) / total;
   const degraded = total === 0 ? 0 : (100 * set.degradedHosts.length) / total;
   return healthy + degraded < Math.min(threshold, 100);

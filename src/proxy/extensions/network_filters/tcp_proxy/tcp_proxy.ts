@@ -21,6 +21,7 @@ import {
   type ReadFilterCallbacks,
 } from '../../../network/connection.ts';
 import type { StreamInfo } from '../../../stream_info/stream_info.ts';
+import { OutlierResult } from '../../../upstream/outlier/host_monitor.ts';
 import {
   type Cancellable,
   type ClusterInfo,
@@ -161,6 +162,8 @@ export class TcpProxyFilter implements ReadFilter, ConnectionCallbacks, TcpPoolC
   onPoolFailure(reason: PoolFailureReason, transportFailureReason: string, host: Host | null): void {
     this.pending = null;
     if (host !== null) this.info.upstreamHost = host;
+    if (reason !== PoolFailureReason.Overflow)
+      host?.outlier?.putResult(reason === PoolFailureReason.Timeout ? OutlierResult.Timeout : OutlierResult.ConnectFailed);
     this.info.upstreamTransportFailureReason = transportFailureReason;
     if (reason === PoolFailureReason.Timeout) this.info.setFlag('UpstreamConnectionFailure');
     this.onUpstreamEvent(
@@ -172,6 +175,7 @@ export class TcpProxyFilter implements ReadFilter, ConnectionCallbacks, TcpPoolC
     const { info, connection, settings } = this;
     this.pending = null;
     this.connecting = false;
+    host.outlier?.putResult(OutlierResult.ConnectSuccessFinal);
     this.upstream = data;
     data.addUpstreamCallbacks(this.upstreamSide);
     const upstream = data.connection;
