@@ -190,6 +190,7 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.extensions.filters.network.direct_response.v3.Config': 'response',
   'envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit': 'stat_prefix max_connections delay runtime_enabled',
   'envoy.extensions.filters.network.sni_cluster.v3.SniCluster': '',
+  'envoy.extensions.filters.network.rbac.v3.RBAC': 'rules shadow_rules shadow_rules_stat_prefix stat_prefix enforcement_type',
   'envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit': 'stat_prefix token_bucket runtime_enabled',
 
   // ---- HTTP connection manager
@@ -255,6 +256,34 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
     stat_prefix status token_bucket filter_enabled filter_enforced request_headers_to_add_when_not_enforced response_headers_to_add
     descriptors stage local_rate_limit_per_downstream_connection enable_x_ratelimit_headers vh_rate_limits
     always_consume_default_token_bucket rate_limited_as_resource_exhausted`,
+  'envoy.extensions.filters.http.fault.v3.HTTPFault': `
+    delay abort upstream_cluster headers downstream_nodes max_active_faults response_rate_limit delay_percent_runtime
+    abort_percent_runtime delay_duration_runtime abort_http_status_runtime max_active_faults_runtime
+    response_rate_limit_percent_runtime abort_grpc_status_runtime disable_downstream_cluster_stats filter_metadata`,
+  'envoy.extensions.filters.http.fault.v3.FaultAbort': 'http_status grpc_status header_abort percentage',
+  'envoy.extensions.filters.http.fault.v3.FaultAbort.HeaderAbort': '',
+  'envoy.extensions.filters.common.fault.v3.FaultDelay': 'fixed_delay header_delay percentage',
+  'envoy.extensions.filters.common.fault.v3.FaultDelay.HeaderDelay': '',
+  'envoy.extensions.filters.common.fault.v3.FaultRateLimit': 'fixed_limit header_limit percentage',
+  'envoy.extensions.filters.common.fault.v3.FaultRateLimit.FixedLimit': 'limit_kbps',
+  'envoy.extensions.filters.common.fault.v3.FaultRateLimit.HeaderLimit': '',
+  'envoy.extensions.filters.http.rbac.v3.RBAC':
+    'rules rules_stat_prefix shadow_rules shadow_rules_stat_prefix track_per_rule_stats',
+  'envoy.extensions.filters.http.rbac.v3.RBACPerRoute': 'rbac',
+  'envoy.config.rbac.v3.RBAC': 'action policies',
+  'envoy.config.rbac.v3.Policy': 'permissions principals',
+  'envoy.config.rbac.v3.Permission': `
+    and_rules or_rules any header url_path destination_ip destination_port destination_port_range metadata not_rule
+    requested_server_name sourced_metadata`,
+  'envoy.config.rbac.v3.Permission.Set': 'rules',
+  'envoy.config.rbac.v3.Principal': `
+    and_ids or_ids any authenticated source_ip direct_remote_ip remote_ip header url_path metadata filter_state not_id
+    sourced_metadata`,
+  'envoy.config.rbac.v3.Principal.Set': 'ids',
+  'envoy.config.rbac.v3.Principal.Authenticated': 'principal_name',
+  'envoy.config.rbac.v3.SourcedMetadata': 'metadata_matcher metadata_source',
+  'envoy.type.matcher.v3.PathMatcher': 'path',
+  'envoy.type.matcher.v3.FilterStateMatcher': 'key string_match',
   'envoy.extensions.common.ratelimit.v3.LocalRateLimitDescriptor': 'entries token_bucket',
   'envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.Entry': 'key value',
   'envoy.type.v3.TokenBucket': 'max_tokens tokens_per_fill fill_interval',
@@ -455,6 +484,8 @@ const PER_ROUTE = `
   envoy.extensions.filters.http.cors.v3.CorsPolicy
   envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute
   envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit
+  envoy.extensions.filters.http.fault.v3.HTTPFault
+  envoy.extensions.filters.http.rbac.v3.RBACPerRoute
   sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute
   envoy.extensions.filters.http.wasm.v3.Wasm`;
 
@@ -482,6 +513,7 @@ export const EXTENSION_POINTS: Record<string, string> = {
     envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit
     envoy.extensions.filters.network.sni_cluster.v3.SniCluster
     envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit
+    envoy.extensions.filters.network.rbac.v3.RBAC
     sluice.extensions.filters.network.typescript.v1.TypeScriptNetworkFilter
     envoy.extensions.filters.network.wasm.v3.Wasm
     ${HCM}`,
@@ -504,6 +536,8 @@ export const EXTENSION_POINTS: Record<string, string> = {
     envoy.extensions.filters.http.grpc_web.v3.GrpcWeb
     envoy.extensions.filters.http.header_mutation.v3.HeaderMutation
     envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit
+    envoy.extensions.filters.http.fault.v3.HTTPFault
+    envoy.extensions.filters.http.rbac.v3.RBAC
     sluice.extensions.filters.http.typescript.v1.TypeScript
     envoy.extensions.filters.http.wasm.v3.Wasm`,
   'envoy.extensions.wasm.v3.PluginConfig.configuration': WASM_CONFIGURATION,

@@ -609,7 +609,7 @@ export interface FilterChainMatch {
 /** envoy.config.listener.v3.Filter */
 export interface Filter {
   name: string;
-  typedConfig?: ({ '@type': 'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy' } & TcpProxy) | ({ '@type': 'envoy.extensions.filters.network.echo.v3.Echo' } & Echo) | ({ '@type': 'envoy.extensions.filters.network.direct_response.v3.Config' } & DirectResponseConfig) | ({ '@type': 'envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit' } & ConnectionLimit) | ({ '@type': 'envoy.extensions.filters.network.sni_cluster.v3.SniCluster' } & SniCluster) | ({ '@type': 'envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit' } & NetworkLocalRatelimitLocalRateLimit) | ({ '@type': 'sluice.extensions.filters.network.typescript.v1.TypeScriptNetworkFilter' } & TypeScriptNetworkFilter) | ({ '@type': 'envoy.extensions.filters.network.wasm.v3.Wasm' } & NetworkWasmWasm) | ({ '@type': 'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager' } & HttpConnectionManager);
+  typedConfig?: ({ '@type': 'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy' } & TcpProxy) | ({ '@type': 'envoy.extensions.filters.network.echo.v3.Echo' } & Echo) | ({ '@type': 'envoy.extensions.filters.network.direct_response.v3.Config' } & DirectResponseConfig) | ({ '@type': 'envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit' } & ConnectionLimit) | ({ '@type': 'envoy.extensions.filters.network.sni_cluster.v3.SniCluster' } & SniCluster) | ({ '@type': 'envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit' } & NetworkLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.network.rbac.v3.RBAC' } & NetworkRbacRBAC) | ({ '@type': 'sluice.extensions.filters.network.typescript.v1.TypeScriptNetworkFilter' } & TypeScriptNetworkFilter) | ({ '@type': 'envoy.extensions.filters.network.wasm.v3.Wasm' } & NetworkWasmWasm) | ({ '@type': 'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager' } & HttpConnectionManager);
 }
 
 /** envoy.config.listener.v3.ListenerFilter */
@@ -926,6 +926,15 @@ export interface ConnectionLimit {
 /** envoy.extensions.filters.network.sni_cluster.v3.SniCluster */
 export type SniCluster = Record<never, never>;
 
+/** envoy.extensions.filters.network.rbac.v3.RBAC */
+export interface NetworkRbacRBAC {
+  rules?: ConfigRbacRBAC;
+  shadowRules?: ConfigRbacRBAC;
+  shadowRulesStatPrefix: string;
+  statPrefix: string;
+  enforcementType: RBACEnforcementType;
+}
+
 /** envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit */
 export interface NetworkLocalRatelimitLocalRateLimit {
   statPrefix: string;
@@ -1026,7 +1035,7 @@ export interface ResponseMapper {
 /** envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter */
 export interface HttpFilter {
   name: string;
-  typedConfig?: ({ '@type': 'envoy.extensions.filters.http.router.v3.Router' } & Router) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.Buffer' } & Buffer) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.Compressor' } & Compressor) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.Cors' } & Cors) | ({ '@type': 'envoy.extensions.filters.http.health_check.v3.HealthCheck' } & HealthCheck) | ({ '@type': 'envoy.extensions.filters.http.grpc_http1_bridge.v3.Config' } & GrpcHttp1BridgeConfig) | ({ '@type': 'envoy.extensions.filters.http.grpc_stats.v3.FilterConfig' } & GrpcStatsFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.grpc_web.v3.GrpcWeb' } & GrpcWeb) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutation' } & HeaderMutationHeaderMutation) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScript' } & TypeScript) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm);
+  typedConfig?: ({ '@type': 'envoy.extensions.filters.http.router.v3.Router' } & Router) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.Buffer' } & Buffer) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.Compressor' } & Compressor) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.Cors' } & Cors) | ({ '@type': 'envoy.extensions.filters.http.health_check.v3.HealthCheck' } & HealthCheck) | ({ '@type': 'envoy.extensions.filters.http.grpc_http1_bridge.v3.Config' } & GrpcHttp1BridgeConfig) | ({ '@type': 'envoy.extensions.filters.http.grpc_stats.v3.FilterConfig' } & GrpcStatsFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.grpc_web.v3.GrpcWeb' } & GrpcWeb) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutation' } & HeaderMutationHeaderMutation) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBAC' } & HttpRbacRBAC) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScript' } & TypeScript) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm);
   isOptional: boolean;
   disabled: boolean;
 }
@@ -1213,6 +1222,153 @@ export interface HttpLocalRatelimitLocalRateLimit {
   rateLimitedAsResourceExhausted: boolean;
 }
 
+/** envoy.extensions.filters.http.fault.v3.HTTPFault */
+export interface HTTPFault {
+  delay?: FaultDelay;
+  abort?: FaultAbort;
+  upstreamCluster: string;
+  headers: HeaderMatcher[];
+  downstreamNodes: string[];
+  maxActiveFaults?: number;
+  responseRateLimit?: FaultRateLimit;
+  delayPercentRuntime: string;
+  abortPercentRuntime: string;
+  delayDurationRuntime: string;
+  abortHttpStatusRuntime: string;
+  maxActiveFaultsRuntime: string;
+  responseRateLimitPercentRuntime: string;
+  abortGrpcStatusRuntime: string;
+  disableDownstreamClusterStats: boolean;
+  filterMetadata?: { [key: string]: Json };
+}
+
+/** envoy.extensions.filters.http.fault.v3.FaultAbort */
+export interface FaultAbort {
+  httpStatus?: number;
+  grpcStatus?: number;
+  headerAbort?: FaultAbortHeaderAbort;
+  percentage?: FractionalPercent;
+}
+
+/** envoy.extensions.filters.http.fault.v3.FaultAbort.HeaderAbort */
+export type FaultAbortHeaderAbort = Record<never, never>;
+
+/** envoy.extensions.filters.common.fault.v3.FaultDelay */
+export interface FaultDelay {
+  fixedDelay?: number;
+  headerDelay?: FaultDelayHeaderDelay;
+  percentage?: FractionalPercent;
+}
+
+/** envoy.extensions.filters.common.fault.v3.FaultDelay.HeaderDelay */
+export type FaultDelayHeaderDelay = Record<never, never>;
+
+/** envoy.extensions.filters.common.fault.v3.FaultRateLimit */
+export interface FaultRateLimit {
+  fixedLimit?: FaultRateLimitFixedLimit;
+  headerLimit?: FaultRateLimitHeaderLimit;
+  percentage?: FractionalPercent;
+}
+
+/** envoy.extensions.filters.common.fault.v3.FaultRateLimit.FixedLimit */
+export interface FaultRateLimitFixedLimit {
+  limitKbps: number;
+}
+
+/** envoy.extensions.filters.common.fault.v3.FaultRateLimit.HeaderLimit */
+export type FaultRateLimitHeaderLimit = Record<never, never>;
+
+/** envoy.extensions.filters.http.rbac.v3.RBAC */
+export interface HttpRbacRBAC {
+  rules?: ConfigRbacRBAC;
+  rulesStatPrefix: string;
+  shadowRules?: ConfigRbacRBAC;
+  shadowRulesStatPrefix: string;
+  trackPerRuleStats: boolean;
+}
+
+/** envoy.extensions.filters.http.rbac.v3.RBACPerRoute */
+export interface RBACPerRoute {
+  rbac?: HttpRbacRBAC;
+}
+
+/** envoy.config.rbac.v3.RBAC */
+export interface ConfigRbacRBAC {
+  action: RBACAction;
+  policies: Record<string, Policy>;
+}
+
+/** envoy.config.rbac.v3.Policy */
+export interface Policy {
+  permissions: Permission[];
+  principals: Principal[];
+}
+
+/** envoy.config.rbac.v3.Permission */
+export interface Permission {
+  andRules?: PermissionSet;
+  orRules?: PermissionSet;
+  any?: boolean;
+  header?: HeaderMatcher;
+  urlPath?: PathMatcher;
+  destinationIp?: CidrRange;
+  destinationPort?: number;
+  destinationPortRange?: Int32Range;
+  metadata?: MetadataMatcher;
+  notRule?: Permission;
+  requestedServerName?: StringMatcher;
+  sourcedMetadata?: SourcedMetadata;
+}
+
+/** envoy.config.rbac.v3.Permission.Set */
+export interface PermissionSet {
+  rules: Permission[];
+}
+
+/** envoy.config.rbac.v3.Principal */
+export interface Principal {
+  andIds?: PrincipalSet;
+  orIds?: PrincipalSet;
+  any?: boolean;
+  authenticated?: PrincipalAuthenticated;
+  sourceIp?: CidrRange;
+  directRemoteIp?: CidrRange;
+  remoteIp?: CidrRange;
+  header?: HeaderMatcher;
+  urlPath?: PathMatcher;
+  metadata?: MetadataMatcher;
+  filterState?: FilterStateMatcher;
+  notId?: Principal;
+  sourcedMetadata?: SourcedMetadata;
+}
+
+/** envoy.config.rbac.v3.Principal.Set */
+export interface PrincipalSet {
+  ids: Principal[];
+}
+
+/** envoy.config.rbac.v3.Principal.Authenticated */
+export interface PrincipalAuthenticated {
+  principalName?: StringMatcher;
+}
+
+/** envoy.config.rbac.v3.SourcedMetadata */
+export interface SourcedMetadata {
+  metadataMatcher?: MetadataMatcher;
+  metadataSource: MetadataSource;
+}
+
+/** envoy.type.matcher.v3.PathMatcher */
+export interface PathMatcher {
+  path?: StringMatcher;
+}
+
+/** envoy.type.matcher.v3.FilterStateMatcher */
+export interface FilterStateMatcher {
+  key: string;
+  stringMatch?: StringMatcher;
+}
+
 /** envoy.extensions.common.ratelimit.v3.LocalRateLimitDescriptor */
 export interface LocalRateLimitDescriptor {
   entries: RateLimitDescriptorEntry[];
@@ -1297,7 +1453,7 @@ export interface RouteConfiguration {
   maxDirectResponseBodySizeBytes?: number;
   ignorePortInHostMatching: boolean;
   ignorePathParametersInPathMatching: boolean;
-  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } & RBACPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
   metadata?: CoreMetadata;
 }
 
@@ -1311,7 +1467,7 @@ export interface VirtualHost {
   requestHeadersToRemove: string[];
   responseHeadersToAdd: HeaderValueOption[];
   responseHeadersToRemove: string[];
-  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } & RBACPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
   includeRequestAttemptCount: boolean;
   includeAttemptCountInResponse: boolean;
   retryPolicy?: RetryPolicy;
@@ -1331,7 +1487,7 @@ export interface Route {
   directResponse?: DirectResponseAction;
   metadata?: CoreMetadata;
   decorator?: Decorator;
-  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } & RBACPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
   requestHeadersToAdd: HeaderValueOption[];
   requestHeadersToRemove: string[];
   responseHeadersToAdd: HeaderValueOption[];
@@ -1348,7 +1504,7 @@ export interface Decorator {
 
 /** envoy.config.route.v3.FilterConfig */
 export interface RouteFilterConfig {
-  config?: ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm);
+  config?: ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } & RBACPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm);
   isOptional: boolean;
   disabled: boolean;
 }
@@ -1582,7 +1738,7 @@ export interface WeightedClusterClusterWeight {
   requestHeadersToRemove: string[];
   responseHeadersToAdd: HeaderValueOption[];
   responseHeadersToRemove: string[];
-  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } & RBACPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
   hostRewriteLiteral?: string;
 }
 
@@ -2186,6 +2342,9 @@ export type SubjectAltNameMatcherSanType = 'SAN_TYPE_UNSPECIFIED' | 'EMAIL' | 'D
 /** envoy.config.core.v3.ProxyProtocolConfig.Version */
 export type ProxyProtocolConfigVersion = 'V1' | 'V2';
 
+/** envoy.extensions.filters.network.rbac.v3.RBAC.EnforcementType */
+export type RBACEnforcementType = 'ONE_TIME_ON_FIRST_BYTE' | 'CONTINUOUS';
+
 /** envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.ForwardClientCertDetails */
 export type HttpConnectionManagerForwardClientCertDetails = 'SANITIZE' | 'FORWARD_ONLY' | 'APPEND_FORWARD' | 'SANITIZE_SET' | 'ALWAYS_FORWARD_ONLY';
 
@@ -2212,6 +2371,12 @@ export type XRateLimitHeadersRFCVersion = 'OFF' | 'DRAFT_VERSION_03';
 
 /** envoy.extensions.common.ratelimit.v3.VhRateLimitsOptions */
 export type VhRateLimitsOptions = 'OVERRIDE' | 'INCLUDE' | 'IGNORE';
+
+/** envoy.config.rbac.v3.RBAC.Action */
+export type RBACAction = 'ALLOW' | 'DENY' | 'LOG';
+
+/** envoy.config.rbac.v3.MetadataSource */
+export type MetadataSource = 'DYNAMIC' | 'ROUTE';
 
 /** envoy.type.v3.StatusCode */
 export type StatusCode = 'Empty' | 'Continue' | 'OK' | 'Created' | 'Accepted' | 'NonAuthoritativeInformation' | 'NoContent' | 'ResetContent' | 'PartialContent' | 'MultiStatus' | 'AlreadyReported' | 'IMUsed' | 'MultipleChoices' | 'MovedPermanently' | 'Found' | 'SeeOther' | 'NotModified' | 'UseProxy' | 'TemporaryRedirect' | 'PermanentRedirect' | 'BadRequest' | 'Unauthorized' | 'PaymentRequired' | 'Forbidden' | 'NotFound' | 'MethodNotAllowed' | 'NotAcceptable' | 'ProxyAuthenticationRequired' | 'RequestTimeout' | 'Conflict' | 'Gone' | 'LengthRequired' | 'PreconditionFailed' | 'PayloadTooLarge' | 'URITooLong' | 'UnsupportedMediaType' | 'RangeNotSatisfiable' | 'ExpectationFailed' | 'MisdirectedRequest' | 'UnprocessableEntity' | 'Locked' | 'FailedDependency' | 'UpgradeRequired' | 'PreconditionRequired' | 'TooManyRequests' | 'RequestHeaderFieldsTooLarge' | 'InternalServerError' | 'NotImplemented' | 'BadGateway' | 'ServiceUnavailable' | 'GatewayTimeout' | 'HTTPVersionNotSupported' | 'VariantAlsoNegotiates' | 'InsufficientStorage' | 'LoopDetected' | 'NotExtended' | 'NetworkAuthenticationRequired';

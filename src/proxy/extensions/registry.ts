@@ -7,12 +7,14 @@ import type { HttpFilterConfigFactory, NetworkFilterConfigFactory } from '../ser
 import { factory as buffer } from './http_filters/buffer/config.ts';
 import { factory as compressor } from './http_filters/compressor/config.ts';
 import { factory as cors } from './http_filters/cors/config.ts';
+import { factory as fault } from './http_filters/fault/config.ts';
 import { factory as grpcHttp1Bridge } from './http_filters/grpc_http1_bridge/config.ts';
 import { factory as grpcStats } from './http_filters/grpc_stats/config.ts';
 import { factory as grpcWeb } from './http_filters/grpc_web/config.ts';
 import { factory as headerMutation } from './http_filters/header_mutation/config.ts';
 import { factory as healthCheck } from './http_filters/health_check/config.ts';
 import { factory as localRateLimit } from './http_filters/local_ratelimit/config.ts';
+import { factory as rbac } from './http_filters/rbac/config.ts';
 import { factory as router } from './http_filters/router/config.ts';
 import { factory as typescript } from './http_filters/typescript/config.ts';
 import { factory as wasm } from './http_filters/wasm/config.ts';
@@ -25,6 +27,7 @@ import { factory as directResponse } from './network_filters/direct_response/con
 import { factory as echo } from './network_filters/echo/config.ts';
 import { createHttpConnectionManagerFactory } from './network_filters/http_connection_manager/config.ts';
 import { factory as networkLocalRateLimit } from './network_filters/local_ratelimit/config.ts';
+import { factory as networkRbac } from './network_filters/rbac/config.ts';
 import { factory as sniCluster } from './network_filters/sni_cluster/config.ts';
 import { factory as tcpProxy } from './network_filters/tcp_proxy/config.ts';
 import { factory as networkTypescript } from './network_filters/typescript/config.ts';
@@ -46,12 +49,14 @@ export const HTTP_FILTERS = byType<HttpFilterConfigFactory>([
   buffer,
   compressor,
   cors,
+  fault,
   grpcHttp1Bridge,
   grpcStats,
   grpcWeb,
   headerMutation,
   healthCheck,
   localRateLimit,
+  rbac,
   router,
   typescript,
   wasm,
@@ -63,6 +68,7 @@ export const NETWORK_FILTERS = byType<NetworkFilterConfigFactory>([
   echo,
   createHttpConnectionManagerFactory(HTTP_FILTERS),
   networkLocalRateLimit,
+  networkRbac,
   networkTypescript,
   sniCluster,
   tcpProxy,

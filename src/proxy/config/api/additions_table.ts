@@ -79,6 +79,18 @@ export const NEWER_API: Record<string, string> = {
     HTTP_DOWNSTREAM_CONNECTION_MAX 4
     HTTP_DOWNSTREAM_STREAM_FLUSH 5
 `,
+  'envoy/config/rbac/v3/rbac.proto': `
+  message Permission
+    sourced_metadata 14 envoy.config.rbac.v3.SourcedMetadata in rule
+  message Principal
+    sourced_metadata 13 envoy.config.rbac.v3.SourcedMetadata in identifier
+  message SourcedMetadata
+    metadata_matcher 1 envoy.type.matcher.v3.MetadataMatcher
+    metadata_source 2 envoy.config.rbac.v3.MetadataSource
+  enum MetadataSource
+    DYNAMIC 0
+    ROUTE 1
+`,
   'envoy/config/route/v3/route.proto': `
   message RouteConfiguration
     vhost_header 18 string
