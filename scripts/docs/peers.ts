@@ -77,6 +77,11 @@ export const PEER_ROWS: readonly PeerRow[] = [
   row('Access logs, text and JSON, filtered', extension('envoy.extensions.access_loggers.file.v3.FileAccessLog'), 'yyy-'),
   row('Prometheus metrics', ADMIN_HANDLERS.some((handler) => handler.path === '/stats/prometheus') ? 'yes' : 'no', 'ynyy'),
   row('Tracing', field(HCM, 'tracing'), 'ypp-'),
+  row(
+    'Shedding load by memory, processors, connections',
+    field('envoy.config.bootstrap.v3.Bootstrap', 'overload_manager'),
+    'ypp-',
+  ),
   row('Compression', extension('envoy.extensions.filters.http.compressor.v3.Compressor'), 'yyy-'),
   row('Local rate limit', extension('envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit'), 'yyy-'),
   row('xDS', field('envoy.config.bootstrap.v3.Bootstrap', 'dynamic_resources'), 'ynn-'),

@@ -40,6 +40,8 @@ export class Slab {
   private readonly references: Int32Array;
   private readonly free: Int32Array;
   private freeCount = 0;
+  /** Of the free blocks, the lowest in the stack that `shrink` gave back and nobody took since. */
+  private returned = 0;
   private permanent = 0;
   private fresh = 0;
   private tail = -1;
@@ -63,11 +65,30 @@ export class Slab {
     return this.fresh - this.freeCount - this.permanent;
   }
 
+  /** Blocks that were in use and are not: resident memory that holds nothing. */
+  get idleBlocks(): number {
+    return this.freeCount - this.returned;
+  }
+
+  /** Gives the memory of idle blocks back to the kernel; they can be taken as before. Runs of neighbours take one call each. */
+  shrink(): void {
+    const free = this.free.subarray(0, this.freeCount).slice().sort();
+    for (let i = 0; i < free.length; ) {
+      let end = i + 1;
+      while (end < free.length && free[end] === free[end - 1] + 1) end++;
+      this.memory.release(free[i] * BLOCK_SIZE, (end - i) * BLOCK_SIZE);
+      i = end;
+    }
+    this.returned = this.freeCount;
+  }
+
   /** Takes a whole block with one reference; its offset. Throws when all are in use (the caller should have stopped reading before). */
   allocate(): number {
     let block: number;
-    if (this.freeCount > 0) block = this.free[--this.freeCount];
-    else if (this.fresh < this.blocks) block = this.fresh++;
+    if (this.freeCount > 0) {
+      block = this.free[--this.freeCount];
+      if (this.freeCount < this.returned) this.returned = this.freeCount;
+    } else if (this.fresh < this.blocks) block = this.fresh++;
     else throw new SlabExhaustedError(this.blocks);
     this.references[block] = 1;
     return block << BLOCK_SHIFT;

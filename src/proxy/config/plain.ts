@@ -17,6 +17,7 @@ import {
   ACCEPTED_VALUES,
   EXTENSION_POINTS,
   FIRST_SUPPORTED_WINS,
+  KNOWN_BY_NAME,
   NEVER_LEFT_OUT,
   SUPPORTED_ENUM_VALUES,
   SUPPORTED_FIELDS,
@@ -101,7 +102,7 @@ class PlainWriter {
   /** What can only be told by its `typed_config` must have one. */
   private lacksExtension(message: ReflectMessage, place: Place): boolean {
     const field = message.desc.fields.find(({ name }) => name === 'typed_config');
-    if (field === undefined || message.isSet(field)) return false;
+    if (field === undefined || message.isSet(field) || KNOWN_BY_NAME.has(message.desc.typeName)) return false;
     const others = field.oneof?.fields ?? [];
     if (others.some((other) => message.isSet(other))) return false;
     this.diagnostics.error(notRegisteredReason(extensionName(message) ?? '', ''), whereOf(place));

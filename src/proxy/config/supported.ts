@@ -10,7 +10,7 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.config.bootstrap.v3.Bootstrap': `
     node static_resources cluster_manager layered_runtime admin stats_config stats_flush_interval stats_flush_on_admin
     bootstrap_extensions default_socket_interface application_log_config stats_server_version_override dns_resolution_config typed_dns_resolver_config
-    deferred_stat_options watchdog watchdogs`,
+    deferred_stat_options watchdog watchdogs overload_manager`,
   'envoy.config.bootstrap.v3.Watchdogs': 'main_thread_watchdog worker_watchdog',
   'envoy.config.bootstrap.v3.Watchdog': 'miss_timeout megamiss_timeout',
   'envoy.config.bootstrap.v3.Bootstrap.StaticResources': 'listeners clusters secrets',
@@ -38,6 +38,22 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig': 'resolvers dns_resolver_options',
   'envoy.config.core.v3.DnsResolverOptions': 'no_default_search_domain',
   'envoy.config.core.v3.DnsResolutionConfig': 'resolvers dns_resolver_options',
+
+  // ---- overload manager
+  'envoy.config.overload.v3.OverloadManager': 'refresh_interval resource_monitors actions loadshed_points',
+  'envoy.config.overload.v3.ResourceMonitor': 'name typed_config',
+  'envoy.config.overload.v3.OverloadAction': 'name triggers typed_config',
+  'envoy.config.overload.v3.LoadShedPoint': 'name triggers',
+  'envoy.config.overload.v3.Trigger': 'name threshold scaled',
+  'envoy.config.overload.v3.ThresholdTrigger': 'value',
+  'envoy.config.overload.v3.ScaledTrigger': 'scaling_threshold saturation_threshold',
+  'envoy.config.overload.v3.ScaleTimersOverloadActionConfig': 'timer_scale_factors',
+  'envoy.config.overload.v3.ScaleTimersOverloadActionConfig.ScaleTimer': 'timer min_timeout min_scale',
+  'envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig': 'max_heap_size_bytes',
+  'envoy.extensions.resource_monitors.injected_resource.v3.InjectedResourceConfig': 'filename',
+  'envoy.extensions.resource_monitors.cgroup_memory.v3.CgroupMemoryConfig': 'max_memory_bytes',
+  'envoy.extensions.resource_monitors.cpu_utilization.v3.CpuUtilizationConfig': 'mode',
+  'envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig': 'max_active_downstream_connections',
 
   // ---- core
   'envoy.config.core.v3.Node': `
@@ -112,7 +128,7 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
     per_connection_buffer_limit_bytes metadata drain_type listener_filters listener_filters_timeout
     continue_on_listener_filters_timeout transparent freebind socket_options tcp_fast_open_queue_length traffic_direction
     reuse_port enable_reuse_port access_log tcp_backlog_size
-    max_connections_to_accept_per_socket_event bind_to_port deprecated_v1 ignore_global_conn_limit tcp_keepalive`,
+    max_connections_to_accept_per_socket_event bind_to_port deprecated_v1 ignore_global_conn_limit bypass_overload_manager tcp_keepalive`,
   'envoy.config.listener.v3.AdditionalAddress': 'address socket_options',
   'envoy.config.core.v3.SocketOptionsOverride': 'socket_options',
   'envoy.config.listener.v3.Listener.DeprecatedV1': 'bind_to_port',
@@ -203,7 +219,8 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
     preserve_external_request_id always_set_request_id_in_response proxy_100_continue
     represent_ipv4_remote_address_as_ipv4_mapped_ipv6 upgrade_configs normalize_path merge_slashes
     path_with_escaped_slashes_action request_id_extension local_reply_config strip_matching_host_port strip_any_host_port
-    stream_error_on_invalid_http_message strip_trailing_host_dot append_x_forwarded_port http1_safe_max_connection_duration`,
+    stream_error_on_invalid_http_message strip_trailing_host_dot append_x_forwarded_port http1_safe_max_connection_duration
+    append_local_overload`,
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.SetCurrentClientCertDetails':
     'subject cert dns uri chain',
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.InternalAddressConfig':
@@ -501,6 +518,13 @@ export const EXTENSION_POINTS: Record<string, string> = {
     sluice.extensions.bootstrap.typescript.v1.TypeScriptService
     sluice.extensions.vcl.v1.HostStackSocketInterface`,
   'envoy.config.bootstrap.v3.Bootstrap.typed_dns_resolver_config': DNS_RESOLVERS,
+  'envoy.config.overload.v3.ResourceMonitor.typed_config': `
+    envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig
+    envoy.extensions.resource_monitors.injected_resource.v3.InjectedResourceConfig
+    envoy.extensions.resource_monitors.cgroup_memory.v3.CgroupMemoryConfig
+    envoy.extensions.resource_monitors.cpu_utilization.v3.CpuUtilizationConfig
+    envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig`,
+  'envoy.config.overload.v3.OverloadAction.typed_config': 'envoy.config.overload.v3.ScaleTimersOverloadActionConfig',
   'envoy.config.listener.v3.ListenerFilter.typed_config': `
     envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector
     envoy.extensions.filters.listener.http_inspector.v3.HttpInspector
@@ -583,6 +607,9 @@ export const EXTENSION_POINTS: Record<string, string> = {
 /** Lists of which the first supported element is used: one that is not supported is no mistake as long as another is. */
 export const FIRST_SUPPORTED_WINS: ReadonlySet<string> = new Set(['envoy.config.cluster.v3.LoadBalancingPolicy.policies']);
 
+/** Messages whose `typed_config` only adds to what their name says. */
+export const KNOWN_BY_NAME: ReadonlySet<string> = new Set(['envoy.config.overload.v3.OverloadAction']);
+
 /** Enum -> supported values, for enums of which not all are. */
 export const SUPPORTED_ENUM_VALUES: Record<string, string> = {
   [`${HCM}.CodecType`]: 'AUTO HTTP1 HTTP2',
@@ -611,8 +638,7 @@ export const NEVER_LEFT_OUT: ReadonlySet<string> = new Set([
 export const ACCEPTED_VALUES: Record<string, readonly (boolean | number | string)[]> = {
   // Only means something with tracing, which is refused.
   'envoy.extensions.filters.http.router.v3.Router.start_child_span': [true],
-  // Only means something with an overload manager, or with health checks: both are refused.
-  'envoy.config.listener.v3.Listener.bypass_overload_manager': [true],
+  // Only means something with health checks, which are refused.
   'envoy.config.cluster.v3.Cluster.ignore_health_on_host_removal': [true],
   'envoy.config.cluster.v3.Cluster.CommonLbConfig.ignore_new_hosts_until_first_hc': [true],
   'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector.enable_ja3_fingerprinting': [false],

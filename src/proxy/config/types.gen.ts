@@ -25,6 +25,7 @@ export interface Bootstrap {
   deferredStatOptions?: BootstrapDeferredStatOptions;
   watchdog?: Watchdog;
   watchdogs?: Watchdogs;
+  overloadManager?: OverloadManager;
 }
 
 /** envoy.config.bootstrap.v3.Watchdogs */
@@ -175,6 +176,88 @@ export interface DnsResolverOptions {
 export interface DnsResolutionConfig {
   resolvers: Address[];
   dnsResolverOptions?: DnsResolverOptions;
+}
+
+/** envoy.config.overload.v3.OverloadManager */
+export interface OverloadManager {
+  refreshInterval?: number;
+  resourceMonitors: ResourceMonitor[];
+  actions: OverloadAction[];
+  loadshedPoints: LoadShedPoint[];
+}
+
+/** envoy.config.overload.v3.ResourceMonitor */
+export interface ResourceMonitor {
+  name: string;
+  typedConfig?: ({ '@type': 'envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig' } & FixedHeapConfig) | ({ '@type': 'envoy.extensions.resource_monitors.injected_resource.v3.InjectedResourceConfig' } & InjectedResourceConfig) | ({ '@type': 'envoy.extensions.resource_monitors.cgroup_memory.v3.CgroupMemoryConfig' } & CgroupMemoryConfig) | ({ '@type': 'envoy.extensions.resource_monitors.cpu_utilization.v3.CpuUtilizationConfig' } & CpuUtilizationConfig) | ({ '@type': 'envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig' } & DownstreamConnectionsConfig);
+}
+
+/** envoy.config.overload.v3.OverloadAction */
+export interface OverloadAction {
+  name: string;
+  triggers: Trigger[];
+  typedConfig?: ({ '@type': 'envoy.config.overload.v3.ScaleTimersOverloadActionConfig' } & ScaleTimersOverloadActionConfig);
+}
+
+/** envoy.config.overload.v3.LoadShedPoint */
+export interface LoadShedPoint {
+  name: string;
+  triggers: Trigger[];
+}
+
+/** envoy.config.overload.v3.Trigger */
+export interface Trigger {
+  name: string;
+  threshold?: ThresholdTrigger;
+  scaled?: ScaledTrigger;
+}
+
+/** envoy.config.overload.v3.ThresholdTrigger */
+export interface ThresholdTrigger {
+  value: number;
+}
+
+/** envoy.config.overload.v3.ScaledTrigger */
+export interface ScaledTrigger {
+  scalingThreshold: number;
+  saturationThreshold: number;
+}
+
+/** envoy.config.overload.v3.ScaleTimersOverloadActionConfig */
+export interface ScaleTimersOverloadActionConfig {
+  timerScaleFactors: ScaleTimersOverloadActionConfigScaleTimer[];
+}
+
+/** envoy.config.overload.v3.ScaleTimersOverloadActionConfig.ScaleTimer */
+export interface ScaleTimersOverloadActionConfigScaleTimer {
+  timer: ScaleTimersOverloadActionConfigTimerType;
+  minTimeout?: number;
+  minScale?: Percent;
+}
+
+/** envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig */
+export interface FixedHeapConfig {
+  maxHeapSizeBytes: number;
+}
+
+/** envoy.extensions.resource_monitors.injected_resource.v3.InjectedResourceConfig */
+export interface InjectedResourceConfig {
+  filename: string;
+}
+
+/** envoy.extensions.resource_monitors.cgroup_memory.v3.CgroupMemoryConfig */
+export interface CgroupMemoryConfig {
+  maxMemoryBytes: number;
+}
+
+/** envoy.extensions.resource_monitors.cpu_utilization.v3.CpuUtilizationConfig */
+export interface CpuUtilizationConfig {
+  mode: CpuUtilizationConfigUtilizationComputeStrategy;
+}
+
+/** envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig */
+export interface DownstreamConnectionsConfig {
+  maxActiveDownstreamConnections: number;
 }
 
 /** envoy.config.core.v3.Node */
@@ -563,6 +646,7 @@ export interface Listener {
   bindToPort?: boolean;
   deprecatedV1?: ListenerDeprecatedV1;
   ignoreGlobalConnLimit: boolean;
+  bypassOverloadManager: boolean;
   tcpKeepalive?: TcpKeepalive;
 }
 
@@ -989,6 +1073,7 @@ export interface HttpConnectionManager {
   stripTrailingHostDot: boolean;
   appendXForwardedPort: boolean;
   http1SafeMaxConnectionDuration: boolean;
+  appendLocalOverload: boolean;
 }
 
 /** envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.SetCurrentClientCertDetails */
@@ -2293,6 +2378,12 @@ export interface HttpUri {
   cluster?: string;
   timeout?: number;
 }
+
+/** envoy.config.overload.v3.ScaleTimersOverloadActionConfig.TimerType */
+export type ScaleTimersOverloadActionConfigTimerType = 'UNSPECIFIED' | 'HTTP_DOWNSTREAM_CONNECTION_IDLE' | 'HTTP_DOWNSTREAM_STREAM_IDLE' | 'TRANSPORT_SOCKET_CONNECT' | 'HTTP_DOWNSTREAM_CONNECTION_MAX' | 'HTTP_DOWNSTREAM_STREAM_FLUSH';
+
+/** envoy.extensions.resource_monitors.cpu_utilization.v3.CpuUtilizationConfig.UtilizationComputeStrategy */
+export type CpuUtilizationConfigUtilizationComputeStrategy = 'HOST' | 'CONTAINER';
 
 /** envoy.config.core.v3.SocketAddress.Protocol */
 export type SocketAddressProtocol = 'TCP';

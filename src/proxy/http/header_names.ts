@@ -71,6 +71,7 @@ export const HEADER_NAMES = [
   'x-envoy-original-host',
   'x-envoy-original-path',
   'x-envoy-original-url',
+  'x-envoy-local-overloaded',
   'x-envoy-overloaded',
   'x-envoy-ratelimited',
   'x-envoy-retriable-header-names',

@@ -3,6 +3,7 @@
  * stopping closes only the sockets, so that connections can drain; removing closes everything.
  */
 import type { Dispatcher } from '../../core/event/dispatcher.ts';
+import type { OverloadState } from '../overload/overload_state.ts';
 import type { FactoryContext } from '../server/factory_context.ts';
 import type { Address } from './address.ts';
 import type { Connection } from './connection.ts';
@@ -28,11 +29,13 @@ export class ConnectionHandler {
   private readonly listeners = new Map<string, ActiveListener>();
   private readonly globalConnectionLimit: () => number;
   private disabled = false;
+  readonly overload: OverloadState | null;
 
   constructor(options: ConnectionHandlerOptions) {
     this.options = options;
     this.dispatcher = options.context.dispatcher;
     this.createServerConnection = options.createServerConnection;
+    this.overload = options.context.overload ?? null;
     this.globalConnectionLimit = options.globalConnectionLimit ?? (() => runtimeGlobalLimit(options.context));
   }
 
@@ -41,7 +44,7 @@ export class ConnectionHandler {
     const listener = new ActiveListener(this, new ListenerConfig(proto, this.options.context, this.options.extensions));
     const { name } = listener.config;
     if (this.listeners.has(name)) throw new Error(`listener '${name}' exists already`);
-    if (this.disabled) listener.setEnabled(false);
+    if (this.disabled && !listener.config.bypassOverloadManager) listener.setEnabled(false);
     listener.listen(overrides);
     this.listeners.set(name, listener);
     return listener.localAddresses;
@@ -98,12 +101,16 @@ export class ConnectionHandler {
   /** Stops accepting without closing the sockets (overload action stop_accepting_connections). */
   disableListeners(): void {
     this.disabled = true;
-    for (const listener of this.listeners.values()) listener.setEnabled(false);
+    for (const listener of this.listeners.values()) if (!listener.config.bypassOverloadManager) listener.setEnabled(false);
   }
 
   enableListeners(): void {
     this.disabled = false;
     for (const listener of this.listeners.values()) listener.setEnabled(true);
+  }
+
+  get isDisabled(): boolean {
+    return this.disabled;
   }
 
   /** Connections of this worker. */

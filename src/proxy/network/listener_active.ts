@@ -4,6 +4,9 @@
  */
 import type { SliceBuffer } from '../../core/buffer/slice_buffer.ts';
 import type { Dispatcher, SchedulableCallback } from '../../core/event/dispatcher.ts';
+import type { Counter } from '../../core/stats/stats.ts';
+import { LoadShedPoint, OverloadAction } from '../overload/overload_memory.ts';
+import type { OverloadState } from '../overload/overload_state.ts';
 import { StreamInfo } from '../stream_info/stream_info.ts';
 import type { Address } from './address.ts';
 import { type Connection, ConnectionCloseType } from './connection.ts';
@@ -157,6 +160,7 @@ export class ActiveListener {
       info.responseCodeDetails = 'filter_chain_not_found';
       emitListenerLogs(this.config.accessLogs, info, this.dispatcher.nowMs);
       data?.clear();
+      socket.giveSlotBack();
       socket.handle.close();
       return;
     }
@@ -181,9 +185,10 @@ export class ActiveListener {
     }
     connection.setBufferLimits(this.config.perConnectionBufferLimitBytes);
     if (chain.transportSocketConnectTimeoutMs > 0) {
-      connection.setTransportSocketConnectTimeout(chain.transportSocketConnectTimeoutMs, () =>
-        this.stats.downstream_cx_transport_socket_connect_timeout.inc(),
-      );
+      const timeoutMs = chain.transportSocketConnectTimeoutMs;
+      const overload = this.config.context.overload;
+      const scaled = overload === undefined ? timeoutMs : overload.scaledTimeout('TRANSPORT_SOCKET_CONNECT', timeoutMs);
+      connection.setTransportSocketConnectTimeout(scaled, () => this.stats.downstream_cx_transport_socket_connect_timeout.inc());
     }
     for (const factory of chain.networkFilterFactories) factory(connection);
     // A filter may have answered already: then it is being flushed, not open.
@@ -196,7 +201,7 @@ export class ActiveListener {
       this.connections.set(chain, siblings);
     }
     this.live++;
-    new ActiveConnection(this, siblings, connection);
+    new ActiveConnection(this, siblings, connection, socket);
   }
 
   private onAccept(handle: IoHandle): void {
@@ -207,15 +212,35 @@ export class ActiveListener {
       return;
     }
     if (this.acceptedThisTurn++ === 0) this.dispatcher.atEndOfTurn(this.endOfTurn);
-    if (!this.config.ignoreGlobalConnectionLimit && this.handler.globalConnectionLimitReached()) {
-      this.stats.downstream_global_cx_overflow.inc();
-      handle.close();
-    } else if (this.connectionLimitReached()) {
-      this.stats.downstream_cx_overflow.inc();
-      handle.close();
-    } else {
-      this.startSocket(new AcceptedSocket(handle), this.config.handOffRestoredDestinationConnections, null, false);
+    const slots = this.globalSlots();
+    if (slots === undefined) this.refuse(handle, this.stats.downstream_global_cx_overflow, null);
+    else if (this.shedsConnection()) this.refuse(handle, this.stats.downstream_cx_overload_reject, slots);
+    else if (this.connectionLimitReached()) this.refuse(handle, this.stats.downstream_cx_overflow, slots);
+    else {
+      const socket = new AcceptedSocket(handle);
+      socket.slots = slots;
+      this.startSocket(socket, this.config.handOffRestoredDestinationConnections, null, false);
     }
+  }
+
+  /** Where a place among all connections was taken; null: none is needed; undefined: none is left. */
+  private globalSlots(): OverloadState | null | undefined {
+    if (this.config.ignoreGlobalConnectionLimit) return null;
+    const { overload } = this.handler;
+    if (overload?.limitsConnections === true) return overload.takeConnection() ? overload : undefined;
+    return this.handler.globalConnectionLimitReached() ? undefined : null;
+  }
+
+  private refuse(handle: IoHandle, counter: Counter, slots: OverloadState | null): void {
+    counter.inc();
+    slots?.giveConnectionBack();
+    handle.close();
+  }
+
+  private shedsConnection(): boolean {
+    const overload = this.config.context.overload;
+    if (overload === undefined) return false;
+    return overload.happens(OverloadAction.RejectIncomingConnections) || overload.shouldShed(LoadShedPoint.TcpListenerAccept);
   }
 
   private startSocket(socket: AcceptedSocket, handOff: boolean, data: SliceBuffer | null, ended: boolean): void {

@@ -5,6 +5,7 @@ import type { StreamInfo } from '../stream_info/stream_info.ts';
 import { type Connection, type ConnectionCallbacks, ConnectionCloseType, ConnectionEvent } from './connection.ts';
 import type { ActiveListener } from './listener_active.ts';
 import type { Member, MemberList } from './member_list.ts';
+import type { AcceptedSocket } from './server_connection.ts';
 
 const NO_MESSAGE: FormatterContext = {
   requestHeaders: null,
@@ -26,9 +27,11 @@ export class ActiveConnection implements ConnectionCallbacks, DeferredDeletable,
   private readonly listener: ActiveListener;
   private readonly siblings: MemberList<ActiveConnection>;
   private readonly logs: readonly AccessLog[];
+  private readonly socket: AcceptedSocket;
 
   /** `siblings` are the connections of the same filter chain. */
-  constructor(listener: ActiveListener, siblings: MemberList<ActiveConnection>, connection: Connection) {
+  constructor(listener: ActiveListener, siblings: MemberList<ActiveConnection>, connection: Connection, socket: AcceptedSocket) {
+    this.socket = socket;
     this.listener = listener;
     this.siblings = siblings;
     this.connection = connection;
@@ -61,6 +64,7 @@ export class ActiveConnection implements ConnectionCallbacks, DeferredDeletable,
   deleteNow(): void {
     const { stats, dispatcher } = this.listener;
     emitListenerLogs(this.logs, this.connection.streamInfo, dispatcher.nowMs);
+    this.socket.giveSlotBack();
     stats.downstream_cx_active.dec();
     stats.downstream_cx_destroy.inc();
     stats.worker.downstream_cx_active.dec();

@@ -112,6 +112,7 @@ export class ActiveSocket implements IoHandleCallbacks, ListenerFilterCallbacks,
   /** Closes the socket; the listener's logs tell about it. */
   abandon(): void {
     this.finish();
+    this.socket.giveSlotBack();
     this.socket.handle.close();
     this.buffer.clear();
     emitListenerLogs(this.listener.config.accessLogs, this.streamInfo, this.dispatcher.nowMs);

@@ -66,6 +66,7 @@ export interface ListenerProto {
   accessLog?: readonly object[];
   maxConnectionsToAcceptPerSocketEvent?: number;
   ignoreGlobalConnLimit?: boolean;
+  bypassOverloadManager?: boolean;
   drainType?: 'DEFAULT' | 'MODIFY_ONLY';
   trafficDirection?: 'UNSPECIFIED' | 'INBOUND' | 'OUTBOUND';
 }
@@ -121,6 +122,7 @@ export class ListenerConfig {
   /** 0: no limit. */
   readonly maxConnectionsToAcceptPerSocketEvent: number;
   readonly ignoreGlobalConnectionLimit: boolean;
+  readonly bypassOverloadManager: boolean;
   readonly drainType: 'DEFAULT' | 'MODIFY_ONLY';
   readonly metadata: Record<string, Record<string, unknown>> | null;
   readonly trafficDirection: 'UNSPECIFIED' | 'INBOUND' | 'OUTBOUND';
@@ -130,7 +132,8 @@ export class ListenerConfig {
   private readonly ownContext: ListenerFactoryContext;
 
   /** Throws ConfigError. */
-  constructor(proto: ListenerProto, context: FactoryContext, extensions: ListenerExtensions) {
+  constructor(proto: ListenerProto, worker: FactoryContext, extensions: ListenerExtensions) {
+    const context = proto.bypassOverloadManager === true ? withoutOverload(worker) : worker;
     rejectUnsupported(proto, UNSUPPORTED);
     this.addresses = readAddresses(proto);
     const joined = this.addresses.map((a) => a.address.asString).join(',');
@@ -153,6 +156,7 @@ export class ListenerConfig {
     this.freebind = proto.freebind ?? false;
     this.socketInterface = configuredSocketInterface(proto.metadata);
     this.maxConnectionsToAcceptPerSocketEvent = proto.maxConnectionsToAcceptPerSocketEvent ?? 0;
+    this.bypassOverloadManager = proto.bypassOverloadManager ?? false;
     this.ignoreGlobalConnectionLimit = proto.ignoreGlobalConnLimit ?? false;
     this.trafficDirection = proto.trafficDirection ?? 'UNSPECIFIED';
 
@@ -212,6 +216,11 @@ export class ListenerConfig {
     }
     return matcher;
   }
+}
+
+/** A context whose owner does not know of the overload manager. */
+function withoutOverload(context: FactoryContext): FactoryContext {
+  return Object.create(context, { overload: { value: undefined } }) as FactoryContext;
 }
 
 function readAddresses(proto: ListenerProto): ListenerAddress[] {

@@ -81,6 +81,7 @@ export class ListenerFactoryContext implements FactoryContext {
   readonly workerIndex: number;
   readonly scripts: FactoryContext['scripts'];
   readonly secrets: FactoryContext['secrets'];
+  readonly overload: FactoryContext['overload'];
   private readonly parent: FactoryContext;
   private readonly onDestroyCallbacks: (() => void)[] = [];
 
@@ -100,6 +101,7 @@ export class ListenerFactoryContext implements FactoryContext {
     this.workerIndex = parent.workerIndex;
     this.scripts = parent.scripts;
     this.secrets = parent.secrets;
+    this.overload = parent.overload;
   }
 
   get socketInterface(): SocketInterface {

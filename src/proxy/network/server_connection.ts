@@ -23,6 +23,8 @@ export class AcceptedSocket implements FilterChainMatchInput {
   requestedApplicationProtocols: readonly string[] = [];
   /** Lower case. */
   requestedServerName = '';
+  /** Set: it has a place among the connections of the whole process. */
+  slots: { giveConnectionBack(): void } | null = null;
 
   constructor(handle: IoHandle) {
     this.handle = handle;
@@ -30,6 +32,12 @@ export class AcceptedSocket implements FilterChainMatchInput {
     this.directRemoteAddress = handle.remoteAddress();
     this.localAddress = this.directLocalAddress;
     this.remoteAddress = this.directRemoteAddress;
+  }
+
+  /** The socket, or the connection made from it, is gone. */
+  giveSlotBack(): void {
+    this.slots?.giveConnectionBack();
+    this.slots = null;
   }
 
   restoreLocalAddress(address: Address): void {

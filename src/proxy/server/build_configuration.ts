@@ -7,6 +7,10 @@ import { createStatsMemory, type StatsMemory, Store } from '../../core/stats/sto
 import { ConfigError } from '../config/error.ts';
 import { addSharedState } from '../config/shared_state.ts';
 import type { Bootstrap } from '../config/types.gen.ts';
+import { RESOURCE_MONITORS } from '../extensions/resource_monitors/registry.ts';
+import { parseOverloadConfig } from '../overload/overload_config.ts';
+import { OverloadManager } from '../overload/overload_manager.ts';
+import { createOverloadMemory } from '../overload/overload_memory.ts';
 import { createRuntime, type RuntimeLoader } from '../runtime/runtime_impl.ts';
 import type { ScriptHost } from '../typescript/script_host.ts';
 import type { PlainBindConfig, PlainCluster } from '../upstream/cluster_types.ts';
@@ -41,6 +45,8 @@ export interface BuiltConfiguration {
   scripts: ScriptHost;
   /** Not watched yet. */
   secrets: SecretManager;
+  /** Not started. Null: there is none. */
+  overload: OverloadManager | null;
 }
 
 /** Completes `bootstrap` by defaults. Throws ConfigError with a path and no place in the file. */
@@ -66,8 +72,28 @@ export function buildConfiguration(
     runtime,
   });
   const secrets = new SecretManager(configured);
+  const overload = createOverloadManager(bootstrap, options, store, sink);
   const { plans, scripts } = tryWorker(bootstrap, options, runtime, discovery, secrets);
-  return { bootstrap, plans, logFormat, statsMemory, store, runtime, discovery, scripts, secrets };
+  return { bootstrap, plans, logFormat, statsMemory, store, runtime, discovery, scripts, secrets, overload };
+}
+
+function createOverloadManager(
+  bootstrap: Bootstrap,
+  options: ServerOptions,
+  scope: Store,
+  sink: LogSink,
+): OverloadManager | null {
+  const proto = bootstrap.overloadManager;
+  const config = parseOverloadConfig(proto);
+  if (proto === undefined || config === null) return null;
+  return new OverloadManager({
+    proto,
+    config,
+    memory: createOverloadMemory(options.concurrency + 1),
+    factories: RESOURCE_MONITORS,
+    scope,
+    log: sink.logger('main'),
+  });
 }
 
 /** Builds a worker and the admin's part as they will be, and lets go of them. */
@@ -95,6 +121,7 @@ function tryWorker(
     socketInterfaces: {},
     scripts: scriptInit(options.configPath, true),
     secrets: secrets.current(),
+    overload: bootstrap.overloadManager === undefined ? null : createOverloadMemory(2),
   });
   trial.addListeners(null);
   const { admin } = bootstrap;

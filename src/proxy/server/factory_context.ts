@@ -9,6 +9,7 @@ import type { HttpFilterFactory } from '../http/filter.ts';
 import type { Connection } from '../network/connection.ts';
 import type { SocketInterface } from '../network/io_handle.ts';
 import type { SecretStore } from '../network/secrets.ts';
+import type { OverloadState } from '../overload/overload_state.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import type { ScriptHost } from '../typescript/script_host.ts';
 import type { ClusterManager } from '../upstream/upstream.ts';
@@ -68,6 +69,8 @@ export interface FactoryContext {
   readonly scripts?: ScriptHost;
   /** Absent: no transport socket can name secrets here. */
   readonly secrets?: SecretStore;
+  /** Absent: there is no overload manager, or the listener bypasses it. */
+  readonly overload?: OverloadState;
   /** Runs when this context's owner (listener, chain) is destroyed. */
   onDestroy(callback: () => void): void;
 }

@@ -16,6 +16,7 @@ import { byteText } from '../common/byte_text.ts';
 import { ConfigError } from '../config/error.ts';
 import { listenAddress } from '../network/listener_address.ts';
 import { atPath } from '../network/listener_extensions.ts';
+import type { OverloadManager } from '../overload/overload_manager.ts';
 import type { RuntimeLoader } from '../runtime/runtime_impl.ts';
 import type { ClusterDiscovery } from '../upstream/discovery/cluster_discovery.ts';
 import { outlierEventLine } from '../upstream/outlier/outlier_events.ts';
@@ -36,6 +37,7 @@ import { loadOptions, type ServerOptions } from './server_options.ts';
 import { ServerScripts } from './server_scripts.ts';
 import { ServerStats } from './server_stats.ts';
 import { MainSocketInterfaces } from './socket_interfaces.ts';
+import { shrinkMemory, spareMemory } from './thread_memory.ts';
 import { WorkerPool } from './worker_pool.ts';
 import type { ToWorker, WorkerInit } from './worker_protocol.ts';
 
@@ -96,6 +98,7 @@ export class Server {
   state: ServerState = 'PRE_INITIALIZING';
   healthCheckFailed = false;
   private readonly memory;
+  private readonly overload: OverloadManager | null;
   private readonly plans: readonly BindPlan[];
   private readonly guardDog: GuardDog;
   private readonly scripts: ServerScripts;
@@ -126,6 +129,7 @@ export class Server {
     this.memory = built.statsMemory;
     this.store = built.store;
     this.runtime = built.runtime;
+    this.overload = built.overload;
     this.discovery = built.discovery;
     const { bootstrap } = loaded;
     options.log.format = built.logFormat;
@@ -179,12 +183,28 @@ export class Server {
     for (let i = 0; i < this.options.concurrency; i++)
       this.guardDog.watch(i, `worker_${i}`, () => this.pool.postTo(i, { type: 'ping' }));
     this.guardDog.start();
+    this.startOverloadManager();
     const interval = bootstrap.statsFlushOnAdmin ? 0 : (bootstrap.statsFlushInterval ?? 5000);
     if (interval > 0) this.flushTimer = setInterval(() => this.flushStats(), interval);
     for (const signal of ['SIGTERM', 'SIGINT', 'SIGUSR1', 'SIGHUP'] as const) process.on(signal, this.onSignal);
     this.state = 'LIVE';
     this.stats.live(Date.now() - this.startMs);
     this.log.info(`all dependencies initialized. starting workers`);
+  }
+
+  private startOverloadManager(): void {
+    const overload = this.overload;
+    if (overload === null) return;
+    overload.start({
+      onRefresh: () => {
+        if (overload.config.needsSpareBytes) overload.memory.spareBytes[0] = spareMemory(null);
+      },
+      onChange: () => this.pool.post({ type: 'overload' }),
+      onShrinkHeap: () => {
+        this.pool.post({ type: 'shrinkHeap' });
+        shrinkMemory(null);
+      },
+    });
   }
 
   /** Main's own connections to clusters; from now on main's event loop runs on a dispatcher. */
@@ -331,6 +351,7 @@ export class Server {
       socketInterfaces: this.socketInterfaces.states(),
       scripts: this.scripts.init,
       secrets: this.secrets.current(),
+      overload: this.overload?.memory ?? null,
     };
   }
 
@@ -338,6 +359,7 @@ export class Server {
     if (this.quitting) return;
     this.quitting = true;
     this.guardDog.stop();
+    this.overload?.stop();
     this.scripts.close();
     this.secrets.close();
     if (this.flushTimer !== null) clearInterval(this.flushTimer);

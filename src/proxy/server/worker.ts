@@ -2,6 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { pluginStatuses } from '../../wasm/plugin/plugin_status.ts';
 import { snapshotFromPlain } from '../runtime/snapshot.ts';
+import { shrinkMemory } from './thread_memory.ts';
 import type { FromWorker, ToWorker, WorkerInit } from './worker_protocol.ts';
 import { WorkerRuntime } from './worker_runtime.ts';
 
@@ -68,6 +69,12 @@ function onMessage(worker: WorkerRuntime, message: ToWorker): void {
       break;
     case 'socketInterface':
       worker.dispatcher.post(() => worker.sockets.onState(message.name, message.state));
+      break;
+    case 'overload':
+      worker.dispatcher.post(() => worker.onOverload());
+      break;
+    case 'shrinkHeap':
+      worker.dispatcher.post(() => shrinkMemory(worker.dispatcher.slab));
       break;
     case 'exit':
       exit(worker);

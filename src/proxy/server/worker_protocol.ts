@@ -7,6 +7,7 @@ import type { Bootstrap } from '../config/types.gen.ts';
 import type { Address } from '../network/address.ts';
 import type { ConnectionStatus } from '../network/connection_status.ts';
 import type { NamedSecret } from '../network/secrets.ts';
+import type { OverloadMemory } from '../overload/overload_memory.ts';
 import type { PlainRuntime } from '../runtime/snapshot.ts';
 import type { ScriptInit } from '../typescript/script_host.ts';
 import type { SharedUpstream } from '../upstream/cluster_manager.ts';
@@ -34,6 +35,8 @@ export interface WorkerInit {
   readonly socketInterfaces: Readonly<Record<string, unknown>>;
   readonly scripts: ScriptInit;
   readonly secrets: readonly NamedSecret[];
+  /** Null: there is no overload manager. */
+  readonly overload: OverloadMemory | null;
 }
 
 export type ToWorker =
@@ -55,6 +58,10 @@ export type ToWorker =
   | { type: 'plugins'; id: number }
   /** The main thread's part of a socket interface has something new to say. */
   | { type: 'socketInterface'; name: string; state: unknown }
+  /** Look at the states in the shared memory of the overload manager. */
+  | { type: 'overload' }
+  /** Give memory back. */
+  | { type: 'shrinkHeap' }
   /** Close everything and end the thread. */
   | { type: 'exit' };
 

@@ -20,6 +20,9 @@ import { type ConnectionStatus, connectionStatus } from '../network/connection_s
 import type { ListenerProto } from '../network/listener_config.ts';
 import { SecretStore } from '../network/secrets.ts';
 import type { SocketInterfaces } from '../network/socket_interfaces.ts';
+import { type OverloadConfig, parseOverloadConfig } from '../overload/overload_config.ts';
+import { OverloadAction } from '../overload/overload_memory.ts';
+import { OverloadState } from '../overload/overload_state.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { snapshotFromPlain } from '../runtime/snapshot.ts';
 import { ScriptHost } from '../typescript/script_host.ts';
@@ -31,6 +34,7 @@ import { DrainManager } from './drain_manager.ts';
 import type { FactoryContext } from './factory_context.ts';
 import { randomSource } from './random.ts';
 import { workerSocketInterfaces } from './socket_interfaces.ts';
+import { spareMemory } from './thread_memory.ts';
 import type { WorkerInit } from './worker_protocol.ts';
 
 export class WorkerRuntime {
@@ -50,6 +54,7 @@ export class WorkerRuntime {
   /** Runs at each look of the watchdog: how many blocks of buffer memory this worker's connections and messages hold. */
   readonly recordBuffers: () => void;
   private readonly listeners: readonly ListenerProto[];
+  private readonly overload: OverloadState | undefined;
 
   /** Throws ConfigError. Opens log files, no sockets. */
   constructor(init: WorkerInit, onHostEvent?: (event: HostEvent) => void) {
@@ -122,6 +127,11 @@ export class WorkerRuntime {
       init.bootstrap.bootstrapExtensions,
       init.scripts.validateOnly ? 'all' : 'per_worker',
     );
+    const overloadConfig = parseOverloadConfig(init.bootstrap.overloadManager);
+    if (overloadConfig !== null && init.overload !== null) {
+      this.overload = new OverloadState(overloadConfig, init.overload, store, random);
+      this.reportMemory(overloadConfig, init.overload.spareBytes);
+    }
     const context: FactoryContext = {
       dispatcher: this.dispatcher,
       scope: store,
@@ -137,6 +147,7 @@ export class WorkerRuntime {
       workerIndex: init.index,
       scripts: this.scripts,
       secrets: this.secrets,
+      overload: this.overload,
       onDestroy: () => {},
     };
     this.handler = new ConnectionHandler({ context, extensions: LISTENER_EXTENSIONS, createServerConnection });
@@ -159,6 +170,26 @@ export class WorkerRuntime {
         throw new ConfigError(error.reason, { path: joinPath(`static_resources.listeners[${i}]`, error.path) });
       }
     });
+  }
+
+  /** States of the overload manager have changed. */
+  onOverload(): void {
+    const overload = this.overload as OverloadState;
+    overload.onChange();
+    const stop = overload.value(OverloadAction.StopAcceptingConnections) >= 1;
+    if (stop === this.handler.isDisabled) return;
+    if (stop) this.handler.disableListeners();
+    else this.handler.enableListeners();
+  }
+
+  /** Tells what memory this thread has to spare, as often as main looks. */
+  private reportMemory(config: OverloadConfig, spareBytes: Float64Array): void {
+    if (!config.needsSpareBytes) return;
+    const timer = this.dispatcher.createTimer(() => {
+      spareBytes[this.index + 1] = spareMemory(this.dispatcher.slab);
+      timer.enableTimer(config.refreshIntervalMs);
+    });
+    timer.enableTimer(0);
   }
 
   /** For admin: at most `most` connections, and how many there are. */

@@ -168,6 +168,7 @@ class RunningFilter implements FilterTest {
         socketInterfaces: {},
         scripts: { directory: process.cwd(), validateOnly: false, sharedData: SharedDataTable.allocate() },
         secrets: [],
+        overload: null,
       });
       void this.discovery.start((update) => this.worker.clusters.applyHosts(update));
       for (const update of this.discovery.current()) this.worker.clusters.applyHosts(update);

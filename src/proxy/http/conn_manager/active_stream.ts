@@ -8,6 +8,9 @@ import type { DeferredDeletable, Dispatcher } from '../../../core/event/dispatch
 import type { AccessLogType } from '../../access_log/access_log.ts';
 import type { Address } from '../../network/address.ts';
 import type { Connection } from '../../network/connection.ts';
+import { LoadShedPoint, OverloadAction } from '../../overload/overload_memory.ts';
+import type { OverloadState } from '../../overload/overload_state.ts';
+import type { ScaledTimer } from '../../overload/scaled_timer.ts';
 import { StreamInfo } from '../../stream_info/stream_info.ts';
 import { type RequestDecoder, type ResponseEncoder, type StreamCallbacks, StreamResetReason } from '../codec.ts';
 import type { ReplyBody } from '../filter.ts';
@@ -38,6 +41,7 @@ import { random32 } from './uuid.ts';
 /** Request headers that need more than the usual path. */
 const SPECIAL = headerMask([H.expect, H.upgrade, H['content-type']]);
 const SLASH = 47;
+const appendLocalOverload = (headers: HeaderMap): void => headers.setId(H['x-envoy-local-overloaded'], 'true');
 let nextStreamId = 1;
 
 export class ActiveStream
@@ -70,12 +74,14 @@ export class ActiveStream
   /** The downstream accepted upgrade is counted as active until the stream ends. */
   private countedUpgrade = false;
   private defaultChain = false;
+  /** It is refused, and answered past all filters. */
+  private withoutFilters = false;
   private routeFound = false;
   private cachedRoute: Route | null = null;
   private resetCalled = false;
 
   private idleTimeoutMs = 0;
-  private readonly idleTimer: LazyTimer;
+  private readonly idleTimer: LazyTimer | ScaledTimer;
   // Off by default: null until a stream has one.
   private requestTimer: LazyTimer | null = null;
   private requestHeaderTimer: LazyTimer | null = null;
@@ -93,7 +99,7 @@ export class ActiveStream
     this.config = config;
     this.dispatcher = config.dispatcher;
     this.filterManager = new FilterManager(this);
-    this.idleTimer = new LazyTimer(config.dispatcher, () => this.onIdleTimeout());
+    this.idleTimer = config.createTimer('HTTP_DOWNSTREAM_STREAM_IDLE', () => this.onIdleTimeout());
   }
 
   get connection(): Connection | null {
@@ -157,6 +163,7 @@ export class ActiveStream
     if (!manager.requestKeepsAlive(headers)) this.sawConnectionClose = true;
     if (headerEquals(headers, H[':method'], 'HEAD')) this.isHead = true;
     if (endStream) this.endRequest();
+    if (config.overload !== null && this.shedsRequest(config.overload, headers)) return;
     const connect = isConnect(headers);
     this.isTunnel = connect;
     if (headers.mayHaveAny(SPECIAL)) {
@@ -183,6 +190,20 @@ export class ActiveStream
     if (config.flushAccessLogOnNewRequest) this.log('DownstreamStart');
     this.filterManager.decodeHeaders(headers, endStream);
     this.resetIdleTimer();
+  }
+
+  /** True when the request was refused: no filter sees it, so that it costs as little as possible. */
+  private shedsRequest(overload: OverloadState, headers: HeaderMap): boolean {
+    if (!overload.shouldShed(LoadShedPoint.DecodeHeaders) && !overload.happens(OverloadAction.StopAcceptingRequests))
+      return false;
+    this.config.stats.downstreamRqOverloadClose.inc();
+    this.isGrpc = isGrpcRequest(headers);
+    this.dropKeptChain();
+    this.withoutFilters = true;
+    this.streamInfo.setFlag('OverloadManagerTerminated');
+    const told = this.config.appendLocalOverload ? appendLocalOverload : null;
+    this.filterManager.sendLocalReply(503, 'envoy overloaded', told, null, 'overload');
+    return true;
   }
 
   /** Envoy's checks of a request head, in its order. False when the request was answered. */
@@ -346,6 +367,11 @@ export class ActiveStream
       manager.startDrainSequence();
       stats.downstreamCxDrainClose.inc();
     }
+    if (config.overload !== null && manager.drainState === 0 && config.overload.happens(OverloadAction.DisableHttpKeepAlive)) {
+      if (manager.http1) manager.setClosing();
+      else manager.startDrainSequence();
+      stats.downstreamCxOverloadDisableKeepalive.inc();
+    }
     const http1 = manager.http1;
     if (http1) {
       if (this.streamInfo.protocol === 'HTTP/1.0') {
@@ -445,7 +471,7 @@ export class ActiveStream
     grpcStatus: number | null,
   ): void {
     // A reply before routing goes through the filters, too (access logs of filters, response header rules).
-    if (!this.filterManager.chainCreated && !this.isTunnel)
+    if (!this.filterManager.chainCreated && !this.isTunnel && !this.withoutFilters)
       this.defaultChain = this.config.filterChain.create(this.filterManager, null);
     const reply = this.reply;
     reply.status = status;
@@ -601,6 +627,7 @@ export class ActiveStream
     this.isHead = false;
     this.isGrpc = false;
     this.isTunnel = false;
+    this.withoutFilters = false;
     this.countedUpgrade = false;
     this.defaultChain = this.filterManager.chainCreated;
     this.routeFound = false;

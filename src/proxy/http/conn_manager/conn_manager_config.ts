@@ -6,6 +6,9 @@ import type { Dispatcher } from '../../../core/event/dispatcher.ts';
 import type { AccessLog } from '../../access_log/access_log.ts';
 import type { Address } from '../../network/address.ts';
 import type { Connection } from '../../network/connection.ts';
+import type { TimerType } from '../../overload/overload_config.ts';
+import type { OverloadState } from '../../overload/overload_state.ts';
+import type { ScaledTimer } from '../../overload/scaled_timer.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { DrainDecision } from '../../server/factory_context.ts';
 import type { RequestDecoder, ResponseEncoder, ServerConnection, ServerConnectionCallbacks } from '../codec.ts';
@@ -16,6 +19,7 @@ import { type ClientCertDetails, type ForwardClientCert, NO_DETAILS } from './cl
 import type { ConnectionManagerStats } from './conn_manager_stats.ts';
 import type { FilterChain } from './filter_chain.ts';
 import type { InternalAddressConfig } from './internal_address.ts';
+import { LazyTimer } from './lazy_timer.ts';
 import { LocalReply } from './local_reply.ts';
 
 export type ServerHeaderTransformation = 'OVERWRITE' | 'APPEND_IF_ABSENT' | 'PASS_THROUGH';
@@ -92,6 +96,10 @@ export class ConnectionManagerConfig {
   http1SafeMaxConnectionDuration = false;
   maxStreamDurationMs = 0;
   maxRequestsPerConnection = 0;
+  /** Null: nothing is refused, and no timeout shrinks. */
+  overload: OverloadState | null = null;
+  /** Tells clients that refused requests were refused for overload. */
+  appendLocalOverload = false;
   /** Null: runtime keys have their defaults. */
   runtime: Runtime | null = null;
 
@@ -112,6 +120,11 @@ export class ConnectionManagerConfig {
     this.drainDecision = required.drainDecision;
     this.routeTable = required.routeTable;
     this.filterChain = required.filterChain;
+  }
+
+  /** For a timeout that may shrink under overload. */
+  createTimer(type: TimerType, callback: () => void): LazyTimer | ScaledTimer {
+    return this.overload?.createTimer(type, this.dispatcher, callback) ?? new LazyTimer(this.dispatcher, callback);
   }
 
   get internalOnlyHeaders(): readonly string[] {

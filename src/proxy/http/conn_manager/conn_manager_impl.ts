@@ -5,11 +5,14 @@
  * AUTO takes HTTP/2 when ALPN says so or the connection begins with its preface; where configured, also when the first request asks
  * for h2c (RFC 7540 3.2).
  *
- * Left out: HTTP/3, tracing, overload actions.
+ * Left out: HTTP/3.
  */
 import type { SliceBuffer } from '../../../core/buffer/slice_buffer.ts';
 import type { BytesSentListener, ConnectionCallbacks, ReadFilter, ReadFilterCallbacks } from '../../network/connection.ts';
 import { type Connection, ConnectionCloseType, ConnectionEvent, FilterStatus } from '../../network/connection.ts';
+import { LoadShedPoint } from '../../overload/overload_memory.ts';
+import type { OverloadState } from '../../overload/overload_state.ts';
+import type { ScaledTimer } from '../../overload/scaled_timer.ts';
 import type { Protocol, ResponseFlag } from '../../stream_info/stream_info.ts';
 import {
   type RequestDecoder,
@@ -29,6 +32,11 @@ export const DrainState = { NotDraining: 0, Draining: 1, Closing: 2 } as const;
 export type DrainState = (typeof DrainState)[keyof typeof DrainState];
 
 const HTTP2_PREFACE = 'PRI * HTTP/2';
+
+/** To a client whose request was not even looked at. */
+const OVERLOADED = Buffer.from(
+  'HTTP/1.1 500 Internal Server Error\r\ncontent-length: 21\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\nInternal Server Error',
+);
 
 const Choice = { Http1: 0, Http2: 1, Undecided: 2 } as const;
 type Choice = (typeof Choice)[keyof typeof Choice];
@@ -55,9 +63,9 @@ export class ConnectionManagerImpl implements ReadFilter, ConnectionCallbacks, B
   private softDrain = false;
   private closed = false;
   private startMs = 0;
-  private idleTimer: LazyTimer | null = null;
+  private idleTimer: LazyTimer | ScaledTimer | null = null;
   private drainTimer: LazyTimer | null = null;
-  private durationTimer: LazyTimer | null = null;
+  private durationTimer: LazyTimer | ScaledTimer | null = null;
 
   constructor(config: ConnectionManagerConfig) {
     this.config = config;
@@ -98,18 +106,24 @@ export class ConnectionManagerImpl implements ReadFilter, ConnectionCallbacks, B
     const config = this.config;
     this.facts = new ConnectionFacts(this.connection, config);
     if (config.idleTimeoutMs > 0) {
-      this.idleTimer = new LazyTimer(config.dispatcher, () => this.onIdleTimeout());
+      this.idleTimer = config.createTimer('HTTP_DOWNSTREAM_CONNECTION_IDLE', () => this.onIdleTimeout());
       this.idleTimer.set(config.idleTimeoutMs);
     }
     if (config.maxConnectionDurationMs > 0) {
-      this.durationTimer = new LazyTimer(config.dispatcher, () => this.onDurationTimeout());
+      this.durationTimer = config.createTimer('HTTP_DOWNSTREAM_CONNECTION_MAX', () => this.onDurationTimeout());
       this.durationTimer.set(config.maxConnectionDurationMs);
     }
     return FilterStatus.Continue;
   }
 
   onData(data: SliceBuffer, _endStream: boolean): FilterStatus {
+    const { overload } = this.config;
     if (this.codec === null) {
+      if (overload !== null && this.knownProtocol === '' && overload.shouldShed(LoadShedPoint.CreatingCodec)) {
+        this.config.stats.downstreamRqOverloadClose.inc();
+        this.doConnectionClose(ConnectionCloseType.NoFlush, 'OverloadManagerTerminated', 'envoy_overload');
+        return FilterStatus.StopIteration;
+      }
       if (this.knownProtocol === '' && this.config.codecType !== 'HTTP1') {
         const choice = this.config.codecType === 'HTTP2' ? Choice.Http2 : this.chooseCodec(data);
         if (choice === Choice.Undecided) return FilterStatus.StopIteration;
@@ -118,6 +132,7 @@ export class ConnectionManagerImpl implements ReadFilter, ConnectionCallbacks, B
       this.createCodec();
     }
     const codec = this.codec as ServerConnection;
+    if (overload !== null && this.shedsDispatch(overload, data)) return FilterStatus.StopIteration;
     this.config.stats.downstreamCxRxBytesTotal.add(data.length - this.rxBuffered);
     let error = codec.dispatch(data);
     if (this.codec !== codec && this.codec !== null && error === null) error = this.codec.dispatch(data);
@@ -132,6 +147,40 @@ export class ConnectionManagerImpl implements ReadFilter, ConnectionCallbacks, B
     }
     if (this.drainState === DrainState.Closing) this.checkForDeferredClose(false);
     return FilterStatus.StopIteration;
+  }
+
+  /** True: what was received is not looked at, and the connection ends. */
+  private shedsDispatch(overload: OverloadState, data: SliceBuffer): boolean {
+    const { stats } = this.config;
+    if (this.http1) {
+      if (!overload.shouldShed(LoadShedPoint.Http1AbortDispatch)) return false;
+      stats.downstreamRqOverloadClose.inc();
+      data.clear();
+      this.rxBuffered = 0;
+      this.drainState = DrainState.Closing;
+      const stream = this.streams[0];
+      stream?.streamInfo.setFlag('OverloadManagerTerminated');
+      // A request under way that nothing was answered to is told; a new one has no stream yet.
+      if (stream !== undefined && stream.responseHeaders === null)
+        stream.sendLocalReply(500, 'Internal Server Error', 'overload');
+      else {
+        if (stream === undefined) {
+          data.append(OVERLOADED);
+          this.connection.write(data, false);
+        }
+        this.doConnectionClose(ConnectionCloseType.FlushWrite, 'OverloadManagerTerminated', 'envoy_overload');
+      }
+      return true;
+    }
+    if (overload.shouldShed(LoadShedPoint.Http2GoAwayAndCloseOnDispatch)) {
+      stats.downstreamRqOverloadClose.inc();
+      this.codec?.goAway();
+      this.doConnectionClose(ConnectionCloseType.FlushWriteAndDelay, 'OverloadManagerTerminated', 'envoy_overload');
+      return true;
+    }
+    if (this.drainState === DrainState.NotDraining && overload.shouldShed(LoadShedPoint.Http2GoAwayOnDispatch))
+      this.startDrainSequence();
+    return false;
   }
 
   private chooseCodec(data: SliceBuffer): Choice {

@@ -8,6 +8,7 @@
 import { SliceBuffer } from '../../../core/buffer/slice_buffer.ts';
 import type { FormatterContext } from '../../access_log/access_log.ts';
 import type { Connection } from '../../network/connection.ts';
+import { LoadShedPoint } from '../../overload/overload_memory.ts';
 import type { ResponseFlag } from '../../stream_info/stream_info.ts';
 import { OutlierResult } from '../../upstream/outlier/host_monitor.ts';
 import type {
@@ -130,6 +131,12 @@ export class Router implements StreamDecoderFilter, LoadBalancerContext, Downstr
       streamInfo.upstreamClusterName = entry.clusterName;
       streamInfo.setFlag('NoClusterFound');
       callbacks.sendLocalReply(entry.clusterNotFoundResponseCode, '', null, null, 'cluster_not_found');
+      return FilterHeadersStatus.StopIteration;
+    }
+    if (config.overload !== null && config.overload.shouldShed(LoadShedPoint.DownstreamFilterCheck)) {
+      stats.rqOverloadLocalReply.inc();
+      streamInfo.setFlag('OverloadManagerTerminated');
+      callbacks.sendLocalReply(503, 'envoy overloaded', null, null, 'overload');
       return FilterHeadersStatus.StopIteration;
     }
     const info = cluster.info;

@@ -1,6 +1,7 @@
 /** The router filter as configured, on one worker (Envoy: Router::FilterConfig), and its statistics under `http.<stat_prefix>.`. */
 import type { Counter, Scope } from '../../../core/stats/stats.ts';
 import type { AccessLog } from '../../access_log/access_log.ts';
+import type { OverloadState } from '../../overload/overload_state.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { ClusterInfo, ClusterManager } from '../../upstream/upstream.ts';
 import { ClusterCodeStats } from './cluster_code_stats.ts';
@@ -12,6 +13,7 @@ export class RouterStats {
   readonly rqDirectResponse: Counter;
   readonly rqRedirect: Counter;
   readonly rqResetAfterDownstreamResponseStarted: Counter;
+  readonly rqOverloadLocalReply: Counter;
 
   constructor(scope: Scope) {
     this.noRoute = scope.counter('no_route');
@@ -20,6 +22,7 @@ export class RouterStats {
     this.rqDirectResponse = scope.counter('rq_direct_response');
     this.rqRedirect = scope.counter('rq_redirect');
     this.rqResetAfterDownstreamResponseStarted = scope.counter('rq_reset_after_downstream_response_started');
+    this.rqOverloadLocalReply = scope.counter('rq_overload_local_reply');
   }
 }
 
@@ -34,6 +37,7 @@ export interface RouterOptions {
   /** Lower-case names whose values must be well formed. */
   readonly strictCheckHeaders: readonly string[];
   readonly upstreamLogs: readonly AccessLog[];
+  readonly overload?: OverloadState;
 }
 
 export class RouterConfig {
@@ -46,6 +50,7 @@ export class RouterConfig {
   readonly respectExpectedRqTimeout: boolean;
   readonly strictCheckHeaders: readonly string[];
   readonly upstreamLogs: readonly AccessLog[];
+  readonly overload: OverloadState | null;
   private readonly codeStats = new WeakMap<ClusterInfo, ClusterCodeStats>();
   private lastInfo: ClusterInfo | null = null;
   private lastCodeStats: ClusterCodeStats | null = null;
@@ -60,6 +65,7 @@ export class RouterConfig {
     this.respectExpectedRqTimeout = options.respectExpectedRqTimeout;
     this.strictCheckHeaders = options.strictCheckHeaders;
     this.upstreamLogs = options.upstreamLogs;
+    this.overload = options.overload ?? null;
   }
 
   codeStatsOf(info: ClusterInfo): ClusterCodeStats {

@@ -26,6 +26,7 @@ export const factory: HttpFilterConfigFactory = {
       clusterManager: context.clusterManager,
       runtime: context.runtime,
       random: () => context.random(),
+      overload: context.overload,
       stats: new RouterStats(context.scope.scope(statPrefix)),
       dynamicStats: message.dynamicStats ?? true,
       suppressEnvoyHeaders: message.suppressEnvoyHeaders ?? false,

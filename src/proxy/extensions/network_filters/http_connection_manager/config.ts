@@ -112,6 +112,8 @@ function applyOptions(manager: ConnectionManagerConfig, config: HttpConnectionMa
   const http1 = config.httpProtocolOptions;
   manager.codecType = config.codecType === 'HTTP1' || config.codecType === 'HTTP2' ? config.codecType : 'AUTO';
   manager.runtime = context.runtime;
+  manager.overload = context.overload ?? null;
+  manager.appendLocalOverload = config.appendLocalOverload ?? false;
   manager.useRemoteAddress = config.useRemoteAddress ?? false;
   manager.xffNumTrustedHops = config.xffNumTrustedHops ?? 0;
   manager.skipXffAppend = config.skipXffAppend ?? false;

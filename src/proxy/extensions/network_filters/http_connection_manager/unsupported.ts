@@ -16,7 +16,6 @@ const FIELDS: readonly (readonly [field: string, name: string])[] = [
 export function refuseUnsupported(config: HttpConnectionManager): void {
   const fields = config as unknown as Record<string, unknown>;
   for (const [field, name] of FIELDS) if (fields[field] !== undefined) throw unsupported(name);
-  if (fields.appendLocalOverload === true) throw unsupported('append_local_overload');
   const early = fields.earlyHeaderMutationExtensions;
   if (Array.isArray(early) && early.length > 0) throw unsupported('early_header_mutation_extensions');
   const codec = config.codecType as string | undefined;
