@@ -189,13 +189,17 @@ export class SessionLayer implements SessionHost {
     this.transportOf(session).abort(session);
   }
 
-  /** Ends all sessions of a worker that is gone; peers see a reset. */
+  /**
+   * Ends all sessions of a worker that is gone; peers see a reset. What several processes had ends as with the kernel when the last of them
+   * does, however that comes (one that runs another program leaves without a word): in order, unless there is something unread.
+   */
   workerGone(worker: AppWorker): void {
     for (const session of this.pool.all()) {
+      const last = session.holders?.size === 1 || worker.silent;
       if (session.accept !== null) this.unlisten(session, worker);
       else if (session.holders !== null && this.shared.leave(session, worker)) continue;
       else if (session.worker === worker && isOpen(session))
-        this.closeByApp(session, !worker.silent || this.shared.hasUnread(session));
+        this.closeByApp(session, !last || this.shared.hasUnread(session));
       else if (session.worker === worker) this.forget(session);
     }
   }

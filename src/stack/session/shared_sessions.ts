@@ -51,7 +51,8 @@ export class SharedSessions {
   /** `heir` holds the session too. */
   hold(session: Session, heir: AppWorker): void {
     const movable = session.proto === TransportProto.tcp && (session.connection !== null || session.fifos !== null);
-    if (!movable || session.state < SessionState.ready || session.worker === null) return;
+    // A process that has ended before this was heard of holds nothing.
+    if (!movable || heir.detached || session.state < SessionState.ready || session.worker === null) return;
     session.holders ??= new Set([session.worker]);
     session.holders.add(heir);
   }
