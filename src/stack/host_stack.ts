@@ -96,7 +96,9 @@ export class HostStack {
   constructor(options: HostStackOptions) {
     this.runtimeDir = options.runtimeDir;
     this.spinNs = (options.spinUs ?? 0) * 1000;
-    this.segments = new SegmentManager({ ...DEFAULT_SEGMENT_OPTIONS, ...options.segments }, this.generation);
+    // Who says how large segments are means the first one, too.
+    const first = options.segments?.slots === undefined ? DEFAULT_SEGMENT_OPTIONS.first : null;
+    this.segments = new SegmentManager({ ...DEFAULT_SEGMENT_OPTIONS, first, ...options.segments }, this.generation);
     this.layer = new SessionLayer(this.segments, this.applications, (worker) => this.drainNested(worker));
     mkdirSync(join(this.runtimeDir, 'app_ns_sockets'), { recursive: true });
     this.poll = new UvPoll(this.epoll.fd, () => this.turn());

@@ -127,10 +127,13 @@ export class Listeners {
     return true;
   }
 
-  /** The next of the listener's workers, round robin; null when too many connections wait already, or their queues are full. */
-  chooseWorker(listener: Session): ListenerState['workers'][number] | null {
+  /**
+   * The next of the listener's workers, round robin; null when too many connections wait already, or their queues are full. `from`: who
+   * connects, whose queue has been looked at up to that.
+   */
+  chooseWorker(listener: Session, from: AppWorker | null = null): ListenerState['workers'][number] | null {
     const accept = listener.accept!;
-    if (!this.belowBacklog(listener)) return null;
+    if (!this.belowBacklog(listener, from)) return null;
     for (let i = 0; i < accept.workers.length; i++) {
       accept.next = (accept.next + 1) % accept.workers.length;
       const entry = accept.workers[accept.next];
@@ -153,11 +156,11 @@ export class Listeners {
     return null;
   }
 
-  private belowBacklog(listener: Session): boolean {
+  private belowBacklog(listener: Session, from: AppWorker | null = null): boolean {
     const accept = listener.accept!;
     if (accept.waiting < accept.backlog) return true;
     // Acceptances are sent lazily: they may be waiting in the queues.
-    for (const entry of [...accept.workers]) this.drain(entry.worker);
+    for (const { worker } of [...accept.workers]) if (worker !== from) this.drain(worker);
     return listener.accept === accept && accept.waiting < accept.backlog;
   }
 

@@ -5,12 +5,13 @@
  * A worker shares segments of the same kind with the stack itself (side 1) for sessions whose bytes pass through a transport.
  *
  * A new session goes to a segment with a free slot and memory below the high watermark; if there is none another segment is added
- * (up to `maxSegments`), and beyond that the least used one takes it. An empty segment goes away when the pair has another.
+ * (up to `maxSegments`), and beyond that the least used one takes it. An empty segment goes away when the pair has another as large. The first
+ * of a pair is a small one: the processes of a server that forks have a connection each, and a large mapping costs V8 a collection of garbage.
  */
 import { createDoorbell, type Doorbell } from '../../core/sys/doorbell.ts';
 import { SysError } from '../../core/sys/libc.ts';
 import { closeDescriptor } from '../../core/sys/unix_socket.ts';
-import { FifoWord, SegmentKind, SLOT_BYTES } from '../svm/layout.ts';
+import { FifoWord, PAGE, SegmentKind, SLOT_BYTES } from '../svm/layout.ts';
 import { Segment } from '../svm/segment.ts';
 import type { AppWorker } from './application.ts';
 import { MessageFlag, MessageWord, Notice, newMessage } from './messages.ts';
@@ -25,9 +26,17 @@ export interface SegmentOptions {
   highWatermark: number;
   /** Segments of one pair of workers. */
   maxSegments: number;
+  /** The first segment of a pair, where the FIFOs of its sessions fit into it; null: as the others. */
+  first: { slots: number; arenaPages: number } | null;
 }
 
-export const DEFAULT_SEGMENT_OPTIONS: SegmentOptions = { slots: 4096, arenaPages: 16_384, highWatermark: 80, maxSegments: 64 };
+export const DEFAULT_SEGMENT_OPTIONS: SegmentOptions = {
+  slots: 4096,
+  arenaPages: 16_384,
+  highWatermark: 80,
+  maxSegments: 64,
+  first: { slots: 1, arenaPages: 384 },
+};
 
 /** A segment between the worker that connected (side 0) and the one that listened (side 1). */
 export class SharedSegment {
@@ -152,7 +161,9 @@ export class SegmentManager {
     shared.returnSlot(slot);
     if (shared.inUse > 0) return;
     const { pair } = shared;
-    if (pair.segments.length > 1 || pair.client.detached || pair.server?.detached) this.deleteSegment(shared);
+    const { slots } = shared.segment.layout;
+    const spare = pair.segments.some((other) => other !== shared && other.segment.layout.slots >= slots);
+    if (spare || pair.client.detached || pair.server?.detached) this.deleteSegment(shared);
   }
 
   /**
@@ -211,7 +222,7 @@ export class SegmentManager {
   }
 
   private addSegment(pair: WorkerPair): SharedSegment | null {
-    const { slots, arenaPages } = this.options;
+    const { slots, arenaPages } = this.shapeFor(pair);
     // Each session has at most one event of each kind and direction on its way, so this ring cannot fill.
     const ioRingCapacity = Math.max(16, 2 ** Math.ceil(Math.log2(slots * 4)));
     let made: { segment: Segment; fd: number };
@@ -234,6 +245,13 @@ export class SegmentManager {
     this.byId.set(shared.id, shared);
     if (pair.server === null) pair.client.stackEnds.push(new StackEnd(shared, pair.client));
     return shared;
+  }
+
+  private shapeFor(pair: WorkerPair): { slots: number; arenaPages: number } {
+    const { first } = this.options;
+    const { rxFifoSize, txFifoSize } = (pair.server ?? pair.client).app.options;
+    const fits = first !== null && Math.max(rxFifoSize, txFifoSize) * first.slots <= (first.arenaPages * PAGE * 3) / 4;
+    return pair.segments.length === 0 && fits ? first : this.options;
   }
 
   private deleteSegment(shared: SharedSegment): void {

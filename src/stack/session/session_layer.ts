@@ -198,8 +198,7 @@ export class SessionLayer implements SessionHost {
       const last = session.holders?.size === 1 || worker.silent;
       if (session.accept !== null) this.unlisten(session, worker);
       else if (session.holders !== null && this.shared.leave(session, worker)) continue;
-      else if (session.worker === worker && isOpen(session))
-        this.closeByApp(session, !last || this.shared.hasUnread(session));
+      else if (session.worker === worker && isOpen(session)) this.closeByApp(session, !last || this.shared.hasUnread(session));
       else if (session.worker === worker) this.forget(session);
     }
   }
@@ -361,12 +360,15 @@ export class SessionLayer implements SessionHost {
     if (listener !== null) {
       // Who has stopped to listen before this connect was made may have said so in a queue that was not looked at yet.
       const accept = listener.accept!;
-      for (let i = accept.workers.length - 1; i >= 0; i--) if (i < accept.workers.length) this.drain(accept.workers[i].worker);
+      for (let i = accept.workers.length - 1; i >= 0; i--) {
+        const worker = accept.workers[i]?.worker;
+        if (worker !== undefined && worker !== session.worker) this.drain(worker);
+      }
       if (session.generation !== generation) return SessionError.none;
       if (listener.accept !== accept) listener = find();
     }
     if (listener !== null) {
-      const target = this.listeners.chooseWorker(listener);
+      const target = this.listeners.chooseWorker(listener, session.worker);
       if (session.generation !== generation) return SessionError.none;
       if (target === null) {
         this.fullListener = listener;

@@ -1,0 +1,58 @@
+/** Sizes of the segments that pairs of workers share. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { HostStack } from '../../../src/stack/host_stack.ts';
+import { DEFAULT_SEGMENT_OPTIONS } from '../../../src/stack/session/segment_manager.ts';
+import { VclState } from '../../../src/stack/vcl/session.ts';
+import { VclWorker } from '../../../src/stack/vcl/worker.ts';
+
+for (const [fifo, expected] of [
+  [1 << 20, [1, 4096]],
+  [4 << 20, [4096]],
+] as const)
+  test(`two connections with FIFOs of ${fifo >> 20} MB are in segments of ${expected.join(' and ')} slots`, {
+    timeout: 30_000,
+  }, async (t) => {
+    const runtimeDir = mkdtempSync(join(tmpdir(), 'sluice-segments-'));
+    const stack = new HostStack({ runtimeDir });
+    const worker = await VclWorker.attach('both', { runtimeDir, rxFifoSize: fifo, txFifoSize: fifo });
+    t.after(() => {
+      worker.destroy();
+      stack.close();
+      rmSync(runtimeDir, { recursive: true });
+    });
+    const until = async (done: () => boolean): Promise<void> => {
+      for (; !done(); worker.poll()) await new Promise((resolve) => setImmediate(resolve));
+    };
+    const listener = worker.createSession(0);
+    listener.local.set('127.0.0.1', 80);
+    worker.listen(listener, 10);
+    await until(() => listener.state === VclState.listening);
+    const slots = (): number[] => [...stack.segments.all()].map(({ segment }) => segment.layout.slots);
+    const sessions = [0, 1].map(() => {
+      const session = worker.createSession(0);
+      session.remote.set('127.0.0.1', 80);
+      worker.connect(session);
+      return session;
+    });
+    await until(() => sessions.every(({ state }) => state === VclState.ready) && listener.acceptQueue.length === 2);
+    assert.deepEqual(slots(), expected);
+    // All of its room can be filled, also in the small one.
+    const block = new Uint8Array(fifo + 1);
+    assert.equal(sessions[0].write(block), fifo);
+    const accepted = [0, 1].map(() => worker.accept(listener)!);
+    const close = async (i: number): Promise<void> => {
+      worker.close(sessions[i], true);
+      worker.close(accepted[i], true);
+      const ends = stack.layer.pool.count;
+      await until(() => stack.layer.pool.count === ends - 2);
+    };
+    // One that comes and goes beside one that stays has its segment kept.
+    await close(1);
+    assert.deepEqual(slots(), expected);
+    await close(0);
+    assert.deepEqual(slots(), [DEFAULT_SEGMENT_OPTIONS.slots]);
+  });
