@@ -4,6 +4,8 @@
  * one state, until its configuration is replaced.
  */
 
+import { isDeepStrictEqual } from 'node:util';
+
 /** Where the memory is in the plain object. */
 const FIELD = 'sharedState';
 
@@ -25,6 +27,20 @@ export function addSharedState(plain: unknown): void {
   for (const value of Object.values(message)) addSharedState(value);
   const cells = CELLS[String(message['@type'] ?? '')];
   if (cells !== undefined) message[FIELD] ??= new SharedArrayBuffer(cells(message) * 8);
+}
+
+/** A copy without such memory: equal for equal configurations. */
+export function withoutSharedState<T>(plain: T): T {
+  if (typeof plain !== 'object' || plain === null || ArrayBuffer.isView(plain)) return plain;
+  if (Array.isArray(plain)) return plain.map(withoutSharedState) as T;
+  const copy: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(plain)) if (name !== FIELD) copy[name] = withoutSharedState(value);
+  return copy as T;
+}
+
+/** Whether two configurations are the same. */
+export function sameConfig(a: unknown, b: unknown): boolean {
+  return isDeepStrictEqual(withoutSharedState(a), withoutSharedState(b));
 }
 
 /** The cells that came with a message; of this thread alone when there are none (a message made by hand). */

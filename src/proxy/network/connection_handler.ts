@@ -1,13 +1,17 @@
 /**
  * All listeners of one worker (Envoy: ConnectionHandlerImpl). Adding a listener builds its filter chains and opens its sockets;
  * stopping closes only the sockets, so that connections can drain; removing closes everything.
+ *
+ * Changes at run time: what is replaced or removed accepts nothing more and drains: its connections are told to end over the drain time, and
+ * closed when that is over.
  */
 import type { Dispatcher } from '../../core/event/dispatcher.ts';
 import type { OverloadState } from '../overload/overload_state.ts';
 import type { FactoryContext } from '../server/factory_context.ts';
 import type { Address } from './address.ts';
 import type { Connection } from './connection.ts';
-import type { FilterChain } from './filter_chain.ts';
+import type { DrainSettings } from './drain_manager.ts';
+import { Draining } from './draining.ts';
 import { ActiveListener, type BindOverride } from './listener_active.ts';
 import { isAnyAddress } from './listener_address.ts';
 import { ListenerConfig, type ListenerProto } from './listener_config.ts';
@@ -27,6 +31,8 @@ export class ConnectionHandler {
   readonly createServerConnection: CreateServerConnection;
   private readonly options: ConnectionHandlerOptions;
   private readonly listeners = new Map<string, ActiveListener>();
+  private readonly draining = new Map<ActiveListener, Draining>();
+  private readonly drainingChains = new Set<Draining>();
   private readonly globalConnectionLimit: () => number;
   private disabled = false;
   readonly overload: OverloadState | null;
@@ -51,15 +57,79 @@ export class ConnectionHandler {
   }
 
   /**
-   * New configuration for a listener whose addresses stay: new connections use it at once, old ones live on with theirs. Returns
-   * the previous configuration: `destroy()` it when its connections have drained.
+   * Another listener in the place of the one of this name, which drains; `done` runs when its last connection is gone. Without `overrides` the
+   * new one takes over the listening sockets: they must be what it would open. Throws as `addListener`; then nothing has changed.
    */
-  updateListener(proto: ListenerProto): ListenerConfig {
+  replaceListener(
+    proto: ListenerProto,
+    overrides: readonly BindOverride[] | null,
+    settings: DrainSettings,
+    done: () => void = () => {},
+  ): void {
+    const previous = this.require(proto.name);
+    const listener = new ActiveListener(this, new ListenerConfig(proto, this.options.context, this.options.extensions));
+    if (this.disabled && !listener.config.bypassOverloadManager) listener.setEnabled(false);
+    if (overrides === null) listener.takeOver(previous);
+    else {
+      listener.listen(overrides);
+      previous.stopListening();
+    }
+    this.listeners.set(proto.name, listener);
+    this.drainAway(previous, settings, done);
+  }
+
+  /**
+   * New configuration for a listener of which only filter chains differ (Envoy: in-place update): connections of chains that stay live on,
+   * those of the others drain; `done` runs when they are gone. Returns how many chains drain. Throws ConfigError; then nothing has changed.
+   */
+  updateFilterChains(proto: ListenerProto, settings: DrainSettings, done: () => void = () => {}): number {
     const listener = this.require(proto.name);
     const previous = listener.config;
-    listener.config = new ListenerConfig(proto, this.options.context, this.options.extensions);
-    previous.draining = true;
-    return previous;
+    listener.config = new ListenerConfig(proto, this.options.context, this.options.extensions, previous);
+    const chains = previous.ownChains;
+    for (const chain of chains) chain.drain.start(settings.durationMs, settings.strategy);
+    const draining = new Draining(this.dispatcher, settings, {
+      connections: () => chains.reduce((sum, chain) => sum + listener.connectionsOf(chain), 0),
+      nudge: () => {
+        for (const chain of chains) listener.drainConnections([chain], chain.drain);
+      },
+      end: () => {
+        this.drainingChains.delete(draining);
+        for (const chain of chains) listener.closeFilterChain(chain, 'filter_chain_is_being_removed');
+        // After the connections, which are deleted at the end of the turn, too.
+        this.dispatcher.deferredDelete({ deleteNow: () => previous.destroy() });
+        done();
+      },
+    });
+    this.drainingChains.add(draining);
+    draining.start();
+    return chains.length;
+  }
+
+  /** Stops accepting, and closes the listener when its connections have drained; `done` runs when all are gone. */
+  drainListener(name: string, settings: DrainSettings, done: () => void = () => {}): void {
+    const listener = this.require(name);
+    this.listeners.delete(name);
+    listener.stopListening();
+    this.drainAway(listener, settings, done);
+  }
+
+  private drainAway(listener: ActiveListener, settings: DrainSettings, done: () => void): void {
+    const { config } = listener;
+    config.drain.start(settings.durationMs, settings.strategy);
+    const draining = new Draining(this.dispatcher, settings, {
+      connections: () => listener.connectionCount + listener.sockets.size,
+      nudge: () => listener.drainConnections(listener.usedChains, config.drain),
+      end: () => {
+        this.draining.delete(listener);
+        listener.destroy(() => {
+          config.destroy();
+          done();
+        });
+      },
+    });
+    this.draining.set(listener, draining);
+    draining.start();
   }
 
   /** Closes the listener and its connections; `done` runs when all are gone. */
@@ -72,22 +142,14 @@ export class ConnectionHandler {
     });
   }
 
-  closeFilterChain(name: string, chain: FilterChain): void {
-    this.require(name).closeFilterChain(chain, 'filter_chain_is_being_removed');
-  }
-
   /** Closes listening sockets: of one listener, or of all. */
   stopListeners(name?: string): void {
     for (const listener of this.select(name)) listener.stopListening();
   }
 
-  /** Tells filters to end their connections when it suits (HTTP: `connection: close`). */
-  drainListeners(name?: string): void {
-    for (const listener of this.select(name)) listener.config.draining = true;
-  }
-
   /** Closes what is left, listeners and connections; `done` runs when all are gone. */
   close(done: () => void = () => {}): void {
+    for (const draining of [...this.draining.values(), ...this.drainingChains]) draining.endNow();
     const names = [...this.listeners.keys()];
     let left = names.length;
     if (left === 0) done();
@@ -117,12 +179,13 @@ export class ConnectionHandler {
   get connectionCount(): number {
     let count = 0;
     for (const listener of this.listeners.values()) count += listener.connectionCount;
+    for (const listener of this.draining.keys()) count += listener.connectionCount;
     return count;
   }
 
   /** For admin: connections by listener. */
   *openConnections(): Iterable<{ listener: string; connection: Connection }> {
-    for (const listener of this.listeners.values()) {
+    for (const listener of [...this.listeners.values(), ...this.draining.keys()]) {
       for (const connection of listener.openConnections()) yield { listener: listener.config.name, connection };
     }
   }

@@ -1,7 +1,10 @@
 /** One filter chain built from configuration (Envoy: FilterChainImpl): the network filter factories of its connections. */
+import { serialize } from 'node:v8';
 import { ConfigError } from '../config/error.ts';
+import { withoutSharedState } from '../config/shared_state.ts';
 import type { FactoryContext } from '../server/factory_context.ts';
 import type { Connection } from './connection.ts';
+import type { DrainManager } from './drain_manager.ts';
 import type { FilterChainMatchConfig } from './filter_chain_match.ts';
 import {
   atPath,
@@ -29,12 +32,23 @@ export interface FilterChainConfig {
 export type NetworkFilterFactory = (connection: Connection) => void;
 
 export interface FilterChain {
+  /** Equal for equal configurations. */
+  readonly key: string;
+  /** Started when this chain, and not its listener, is to end. */
+  readonly drain: DrainManager;
   readonly name: string;
   readonly networkFilterFactories: readonly NetworkFilterFactory[];
   /** Null: plain text. */
   readonly transportSocket: TransportSocketFactory | null;
   /** 0: none. */
   readonly transportSocketConnectTimeoutMs: number;
+  /** Its last connection is gone: runs what its filters registered for that. */
+  destroy(): void;
+}
+
+/** What makes two configurations of chains the same: an update keeps such a chain with its connections. */
+export function filterChainKey(config: FilterChainConfig): string {
+  return serialize(withoutSharedState(config)).toString('latin1');
 }
 
 /** Throws ConfigError: unknown extensions, terminal filters in the wrong place, what is not supported. */
@@ -42,7 +56,7 @@ export function buildFilterChain(
   config: FilterChainConfig,
   context: FactoryContext,
   extensions: ListenerExtensions,
-): FilterChain {
+): Omit<FilterChain, 'key' | 'drain' | 'destroy'> {
   rejectUnsupported(config, { onDemandConfiguration: 'on_demand_configuration' });
   const transportSocket = atPath('transport_socket', () =>
     createTransportSocketFactory(config.transportSocket, (type) => extensions.downstreamTransportSocket(type), {

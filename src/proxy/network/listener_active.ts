@@ -11,6 +11,7 @@ import { StreamInfo } from '../stream_info/stream_info.ts';
 import type { Address } from './address.ts';
 import { type Connection, ConnectionCloseType } from './connection.ts';
 import type { ConnectionHandler } from './connection_handler.ts';
+import type { DrainManager } from './drain_manager.ts';
 import type { FilterChain } from './filter_chain.ts';
 import type { IoHandle, ListenSocket } from './io_handle.ts';
 import { ActiveConnection, emitListenerLogs } from './listener_active_connection.ts';
@@ -29,6 +30,8 @@ export interface BindOverride {
 export class ActiveListener {
   config: ListenerConfig;
   readonly dispatcher: Dispatcher;
+  /** Of accepted sockets; takes the listening sockets over when it is not this one. */
+  private successor: ActiveListener = this;
   readonly stats: ListenerStats;
   /** Sockets whose listener filters are not done. */
   readonly sockets = new MemberList<ActiveSocket>();
@@ -71,7 +74,7 @@ export class ActiveListener {
           socketInterface: config.socketInterface,
           fd: overrides[i]?.fd,
         };
-        const onAccept = (handle: IoHandle) => this.onAccept(handle);
+        const onAccept = (handle: IoHandle) => this.accepted(handle);
         this.listenSockets.push(config.context.socketInterface.listen(this.dispatcher, options, onAccept));
       });
     } catch (error) {
@@ -79,6 +82,15 @@ export class ActiveListener {
       throw error;
     }
     if (this.enabled) this.setAccepting(true);
+  }
+
+  /** Takes the listening sockets of `previous`, and what they have accepted: no connection is refused meanwhile. */
+  takeOver(previous: ActiveListener): void {
+    previous.successor = this;
+    this.listenSockets = previous.listenSockets;
+    previous.listenSockets = [];
+    for (const handle of previous.waiting.splice(0)) this.onAccept(handle);
+    this.setAccepting(this.enabled);
   }
 
   /** As bound: port 0 is resolved. Configured addresses when it does not bind. */
@@ -125,6 +137,23 @@ export class ActiveListener {
   /** Closes the connections of one chain. */
   closeFilterChain(chain: FilterChain, details: string): void {
     for (const connection of this.connections.get(chain)?.toArray() ?? []) connection.close(details);
+    this.connections.delete(chain);
+  }
+
+  connectionsOf(chain: FilterChain): number {
+    return this.connections.get(chain)?.size ?? 0;
+  }
+
+  /** Connections of these chains are to end when it suits them. */
+  drainConnections(chains: readonly FilterChain[], decision: DrainManager): void {
+    for (const chain of chains) {
+      for (const { connection } of this.connections.get(chain)?.toArray() ?? []) if (decision.drainClose()) connection.drain();
+    }
+  }
+
+  /** All chains that have had connections. */
+  get usedChains(): readonly FilterChain[] {
+    return [...this.connections.keys()];
   }
 
   whenIdle(done: () => void): void {
@@ -202,6 +231,14 @@ export class ActiveListener {
     }
     this.live++;
     new ActiveConnection(this, siblings, connection, socket);
+  }
+
+  private accepted(handle: IoHandle): void {
+    let listener: ActiveListener = this;
+    while (listener.successor !== listener) listener = listener.successor;
+    // The way does not grow with each update.
+    this.successor = listener;
+    listener.onAccept(handle);
   }
 
   private onAccept(handle: IoHandle): void {

@@ -10,7 +10,8 @@ import { type AccessLogConfig, createAccessLogs } from '../access_log/factory.ts
 import { ConfigError } from '../config/error.ts';
 import type { FactoryContext } from '../server/factory_context.ts';
 import type { Address } from './address.ts';
-import { buildFilterChain, type FilterChain, type FilterChainConfig } from './filter_chain.ts';
+import { DrainManager } from './drain_manager.ts';
+import { buildFilterChain, type FilterChain, type FilterChainConfig, filterChainKey } from './filter_chain.ts';
 import { FilterChainMatcher } from './filter_chain_match.ts';
 import {
   type AddressConfig,
@@ -127,13 +128,26 @@ export class ListenerConfig {
   readonly metadata: Record<string, Record<string, unknown>> | null;
   readonly trafficDirection: 'UNSPECIFIED' | 'INBOUND' | 'OUTBOUND';
   readonly context: FactoryContext;
-  /** Set while connections should end: filters see it in their context's drain decision. */
-  draining = false;
+  /** Started when connections should end: filters see it in their context's drain decision. */
+  readonly drain: DrainManager;
+  /** In configuration order, the default one last. What an update takes over leaves the list. */
+  private chains: FilterChain[] = [];
   private readonly ownContext: ListenerFactoryContext;
+  private readonly workerContext: FactoryContext;
 
-  /** Throws ConfigError. */
-  constructor(proto: ListenerProto, worker: FactoryContext, extensions: ListenerExtensions) {
+  /**
+   * `previous`: the configuration that this one takes the place of, and whose chains it takes over where they are configured the same. Throws
+   * ConfigError; then `previous` is as it was.
+   */
+  constructor(
+    proto: ListenerProto,
+    worker: FactoryContext,
+    extensions: ListenerExtensions,
+    previous: ListenerConfig | null = null,
+  ) {
     const context = proto.bypassOverloadManager === true ? withoutOverload(worker) : worker;
+    this.workerContext = context;
+    this.drain = previous?.drain ?? newDrain(context);
     rejectUnsupported(proto, UNSUPPORTED);
     this.addresses = readAddresses(proto);
     const joined = this.addresses.map((a) => a.address.asString).join(',');
@@ -142,7 +156,12 @@ export class ListenerConfig {
     this.statsScope = context.scope.scope(`listener.${proto.statPrefix || addressStatName(this.addresses[0].address)}.`);
     this.metadata = proto.metadata?.filterMetadata ?? null;
     this.drainType = proto.drainType ?? 'DEFAULT';
-    this.ownContext = new ListenerFactoryContext(context, this.statsScope, () => this.draining, this.drainType === 'MODIFY_ONLY');
+    this.ownContext = new ListenerFactoryContext(
+      context,
+      this.statsScope,
+      () => this.drain.drainClose(),
+      this.drainType === 'MODIFY_ONLY',
+    );
     this.context = this.ownContext;
 
     this.listenerFiltersTimeoutMs = proto.listenerFiltersTimeout ?? DEFAULT_LISTENER_FILTERS_TIMEOUT_MS;
@@ -162,12 +181,33 @@ export class ListenerConfig {
 
     this.accessLogs = createAccessLogs(proto.accessLog as AccessLogConfig[] | undefined, this.context);
     this.listenerFilters = this.buildListenerFilters(proto, extensions);
-    this.filterChains = this.buildFilterChains(proto, joined, extensions);
+    this.filterChains = this.buildFilterChains(proto, joined, extensions, previous);
+    previous?.giveUp(this.chains);
   }
 
   /** Runs what filters registered for the end of their configuration. */
   destroy(): void {
     this.ownContext.destroy();
+    for (const chain of this.chains) chain.destroy();
+  }
+
+  /** Chains that are this configuration's alone. */
+  get ownChains(): readonly FilterChain[] {
+    return this.chains;
+  }
+
+  private giveUp(taken: readonly FilterChain[]): void {
+    this.chains = this.chains.filter((chain) => !taken.includes(chain));
+  }
+
+  /** A chain has a context of its own: it may outlive this configuration. */
+  private buildChain(config: FilterChainConfig, extensions: ListenerExtensions): FilterChain {
+    const drain = newDrain(this.workerContext);
+    const listener = this.drain;
+    const isDraining = (): boolean => drain.drainClose() || listener.drainClose();
+    const context = new ListenerFactoryContext(this.workerContext, this.statsScope, isDraining, this.drainType === 'MODIFY_ONLY');
+    const built = buildFilterChain(config, context, extensions);
+    return { ...built, key: filterChainKey(config), drain, destroy: () => context.destroy() };
   }
 
   private buildListenerFilters(proto: ListenerProto, extensions: ListenerExtensions): ListenerFilterEntry[] {
@@ -199,20 +239,25 @@ export class ListenerConfig {
     proto: ListenerProto,
     addresses: string,
     extensions: ListenerExtensions,
+    previous: ListenerConfig | null,
   ): FilterChainMatcher<FilterChain> {
+    const known = new Map(previous?.chains.map((chain) => [chain.key, chain]));
+    const build = (chain: FilterChainConfig): FilterChain => {
+      const built = known.get(filterChainKey(chain)) ?? this.buildChain(chain, extensions);
+      this.chains.push(built);
+      return built;
+    };
     const chains = proto.filterChains ?? [];
     if (chains.length === 0 && proto.defaultFilterChain === undefined) {
       throw new ConfigError(`error adding listener '${addresses}': no filter chains specified`);
     }
     const matcher = new FilterChainMatcher<FilterChain>(addresses);
     chains.forEach((chain, i) => {
-      atPath(`filter_chains[${i}]`, () =>
-        matcher.add(chain.filterChainMatch, chain.name, buildFilterChain(chain, this.context, extensions)),
-      );
+      atPath(`filter_chains[${i}]`, () => matcher.add(chain.filterChainMatch, chain.name, build(chain)));
     });
     const fallback = proto.defaultFilterChain;
     if (fallback !== undefined) {
-      atPath('default_filter_chain', () => matcher.setDefault(buildFilterChain(fallback, this.context, extensions)));
+      atPath('default_filter_chain', () => matcher.setDefault(build(fallback)));
     }
     return matcher;
   }
@@ -221,6 +266,10 @@ export class ListenerConfig {
 /** A context whose owner does not know of the overload manager. */
 function withoutOverload(context: FactoryContext): FactoryContext {
   return Object.create(context, { overload: { value: undefined } }) as FactoryContext;
+}
+
+function newDrain(context: FactoryContext): DrainManager {
+  return new DrainManager(() => context.dispatcher.nowMs);
 }
 
 function readAddresses(proto: ListenerProto): ListenerAddress[] {

@@ -8,18 +8,22 @@ import { ConfigError } from '../config/error.ts';
 import { addSharedState } from '../config/shared_state.ts';
 import type { Bootstrap } from '../config/types.gen.ts';
 import { RESOURCE_MONITORS } from '../extensions/resource_monitors/registry.ts';
+import type { ListenerProto } from '../network/listener_config.ts';
+import type { NamedSecret } from '../network/secrets.ts';
 import { parseOverloadConfig } from '../overload/overload_config.ts';
 import { OverloadManager } from '../overload/overload_manager.ts';
 import { createOverloadMemory } from '../overload/overload_memory.ts';
 import { createRuntime, type RuntimeLoader } from '../runtime/runtime_impl.ts';
 import type { ScriptHost } from '../typescript/script_host.ts';
+import type { SharedUpstream } from '../upstream/cluster_manager.ts';
 import type { PlainBindConfig, PlainCluster } from '../upstream/cluster_types.ts';
 import { ClusterDiscovery } from '../upstream/discovery/cluster_discovery.ts';
 import { compileAdmin } from './admin/admin_server.ts';
 import { applicationLogFormat } from './application_log.ts';
-import { type BindPlan, bindPlans } from './bind.ts';
+import { bindPlans } from './bind.ts';
 import { applyClusterDefaults } from './cluster_defaults.ts';
 import { watchdogSettings } from './guard_dog.ts';
+import type { CheckedListener } from './listener_manager.ts';
 import type { LoadedConfiguration } from './load_configuration.ts';
 import { localInfo } from './local_info.ts';
 import { randomSource } from './random.ts';
@@ -32,7 +36,7 @@ import { statsRejects, WorkerRuntime } from './worker_runtime.ts';
 
 export interface BuiltConfiguration {
   bootstrap: Bootstrap;
-  plans: BindPlan[];
+  listeners: CheckedListener[];
   /** Of the application log. */
   logFormat: string;
   /** Of all threads; `store` is the main thread's. */
@@ -73,8 +77,8 @@ export function buildConfiguration(
   });
   const secrets = new SecretManager(configured);
   const overload = createOverloadManager(bootstrap, options, store, sink);
-  const { plans, scripts } = tryWorker(bootstrap, options, runtime, discovery, secrets);
-  return { bootstrap, plans, logFormat, statsMemory, store, runtime, discovery, scripts, secrets, overload };
+  const { listeners, scripts } = tryWorker(bootstrap, options, runtime, discovery.shared, secrets.current());
+  return { bootstrap, listeners, logFormat, statsMemory, store, runtime, discovery, scripts, secrets, overload };
 }
 
 function createOverloadManager(
@@ -96,43 +100,43 @@ function createOverloadManager(
   });
 }
 
-/** Builds a worker and the admin's part as they will be, and lets go of them. */
-function tryWorker(
+/** Builds a worker and the admin's part as they will be, and lets go of them. Throws ConfigError. */
+export function tryWorker(
   bootstrap: Bootstrap,
   options: ServerOptions,
   runtime: RuntimeLoader,
-  discovery: ClusterDiscovery,
-  secrets: SecretManager,
-): Pick<BuiltConfiguration, 'plans' | 'scripts'> {
+  shared: SharedUpstream,
+  secrets: readonly NamedSecret[],
+): Pick<BuiltConfiguration, 'listeners' | 'scripts'> {
+  const protos = (bootstrap.staticResources?.listeners ?? []) as unknown as ListenerProto[];
   const trial = new WorkerRuntime({
     index: 0,
     bootstrap,
     backend: 'epoll',
     stats: createStatsMemory(2),
-    upstream: discovery.shared,
+    upstream: shared,
     runtime: runtime.toPlain(),
     hosts: [],
     log: options.log,
     localInfo: localInfo(bootstrap, options),
     fileFlushIntervalMs: options.fileFlushIntervalMs,
     watchdogCells: new Int32Array(new SharedArrayBuffer(4)),
-    listenFds: [],
-    listenAddresses: [],
+    listeners: [],
     socketInterfaces: {},
     scripts: scriptInit(options.configPath, true),
-    secrets: secrets.current(),
+    secrets,
     overload: bootstrap.overloadManager === undefined ? null : createOverloadMemory(2),
   });
-  trial.addListeners(null);
+  trial.tryListeners(protos);
   const { admin } = bootstrap;
   if (admin !== undefined) compileAdmin(admin, { accessLogManager: trial.accessLogs, runtime, random: randomSource() });
-  const plans = bindPlans(trial.handler, bootstrap.staticResources?.listeners ?? []);
+  const plans = bindPlans(trial.handler, protos);
   checkSocketInterfaces(bootstrap, plans, trial.clusters);
   trial.accessLogs.close();
   trial.clusters.close();
   trial.sockets.close();
   trial.dispatcher.stop();
-  return { plans, scripts: trial.scripts };
+  return { listeners: protos.map((proto, i) => ({ proto, plan: plans[i] })), scripts: trial.scripts };
 }
 
 function checkStatsFlush(bootstrap: Bootstrap): void {

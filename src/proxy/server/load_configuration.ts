@@ -14,7 +14,10 @@ import type { NamedSecret } from '../network/secrets.ts';
 export type LoadedConfiguration = Omit<LoadedBootstrap, 'locate'>;
 
 /** A configuration, or a file with secrets. */
-export type LoadRequest = LoadOptions | { secretFile: string };
+export type LoadRequest =
+  | LoadOptions
+  | { secretFile: string }
+  | { locate: { reason: string; path: string }; options: LoadOptions };
 
 export type LoadAnswer =
   | { loaded: LoadedConfiguration }
@@ -51,6 +54,11 @@ async function ask(request: LoadRequest): Promise<Exclude<LoadAnswer, { errors: 
 /** With file, line and column, for which the configuration is read again: nothing is kept for errors that hardly ever come. */
 export async function locate(error: unknown, options: LoadOptions): Promise<unknown> {
   if (!(error instanceof ConfigError) || error.file !== undefined || error.path === '') return error;
-  const { loadBootstrap } = await import('../config/load.ts');
-  return loadBootstrap(options).locate(error);
+  try {
+    await ask({ locate: { reason: error.reason, path: error.path }, options });
+  } catch (located) {
+    if (located instanceof ConfigErrors) return located.errors[0];
+    throw located;
+  }
+  return error;
 }

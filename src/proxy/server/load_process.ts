@@ -15,6 +15,10 @@ function answer(): LoadAnswer {
   try {
     const request = JSON.parse(readFileSync(0, 'utf8')) as LoadRequest;
     if ('secretFile' in request) return { secrets: readSecretFile(request.secretFile) };
+    if ('locate' in request) {
+      const { reason, path } = request.locate;
+      throw loadBootstrap(request.options).locate(new ConfigError(reason, { path }));
+    }
     const { locate: _, ...loaded } = loadBootstrap(request);
     return { loaded };
   } catch (error) {

@@ -28,6 +28,7 @@ import type { ToWorker } from './worker_protocol.ts';
 
 export interface MainUpstreamOptions {
   readonly bootstrap: Bootstrap;
+  readonly clusters: readonly PlainCluster[];
   readonly backend: IoBackend;
   /** The main thread's. */
   readonly store: Store;
@@ -81,7 +82,7 @@ export class MainUpstream {
       ...(options.onHostEvent !== undefined && { onHostEvent: options.onHostEvent }),
     };
     this.clusters = new ThreadLocalClusterManager(this.context, {
-      clusters: (bootstrap.staticResources?.clusters ?? []) as unknown as PlainCluster[],
+      clusters: options.clusters,
       shared: options.shared,
       upstreamBindConfig: bootstrap.clusterManager?.upstreamBindConfig as PlainBindConfig | undefined,
     });
@@ -101,7 +102,12 @@ export class MainUpstream {
   onMessage(message: ToWorker): void {
     if (message.type === 'hosts') this.dispatcher.post(() => this.clusters.applyHosts(message.update));
     else if (message.type === 'health') this.dispatcher.post(() => this.clusters.applyHealth(message.update));
-    else if (message.type === 'secrets') this.dispatcher.post(() => this.secrets.update(message.secrets));
+    else if (message.type === 'clusters') {
+      this.dispatcher.post(() => {
+        for (const change of message.update.set) this.clusters.setCluster(change);
+        for (const name of message.update.remove) this.clusters.removeCluster(name);
+      });
+    } else if (message.type === 'secrets') this.dispatcher.post(() => this.secrets.update(message.secrets));
     else if (message.type === 'socketInterface') this.dispatcher.post(() => this.sockets.onState(message.name, message.state));
   }
 

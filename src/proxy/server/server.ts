@@ -9,27 +9,32 @@ import { setFlagsFromString } from 'node:v8';
 import { chooseBackend, type IoBackend } from '../../core/event/create_dispatcher.ts';
 import type { Timer } from '../../core/event/dispatcher.ts';
 import { type Logger, LogSink } from '../../core/log/logger.ts';
+import type { Counter } from '../../core/stats/stats.ts';
 import type { Store } from '../../core/stats/store.ts';
 import { shareTicketSecret } from '../../core/tls/ticket_keys.ts';
 import { AccessLogManagerImpl } from '../access_log/manager.ts';
 import { byteText } from '../common/byte_text.ts';
 import { ConfigError } from '../config/error.ts';
+import { ConfigErrors } from '../config/errors.ts';
 import { listenAddress } from '../network/listener_address.ts';
 import { atPath } from '../network/listener_extensions.ts';
 import type { OverloadManager } from '../overload/overload_manager.ts';
 import type { RuntimeLoader } from '../runtime/runtime_impl.ts';
+import type { ScriptHost } from '../typescript/script_host.ts';
+import type { PlainBindConfig } from '../upstream/cluster_types.ts';
 import type { ClusterDiscovery } from '../upstream/discovery/cluster_discovery.ts';
 import { outlierEventLine } from '../upstream/outlier/outlier_events.ts';
 import { AdminServer } from './admin/admin_server.ts';
 import type { ServerState } from './admin/context.ts';
 import { BaseIdLock } from './base_id.ts';
-import { type BindPlan, type BoundListener, bindListeners } from './bind.ts';
 import { type BuiltConfiguration, buildConfiguration } from './build_configuration.ts';
 import { GuardDog, watchdogSettings } from './guard_dog.ts';
+import { type CheckedListener, ListenerManager } from './listener_manager.ts';
 import { type LoadedConfiguration, loadConfiguration, loadSecretFile, locate } from './load_configuration.ts';
 import { localInfo } from './local_info.ts';
 import { MainUpstream } from './main_upstream.ts';
 import { randomSource } from './random.ts';
+import { reloadConfiguration, reportText } from './reload.ts';
 import { reportError } from './report_error.ts';
 import type { SecretManager } from './secret_manager.ts';
 import { adminContext } from './server_admin.ts';
@@ -88,18 +93,18 @@ export class Server {
   readonly log: Logger;
   readonly store: Store;
   readonly runtime: RuntimeLoader;
-  readonly loaded: LoadedConfiguration;
+  loaded: LoadedConfiguration;
   readonly startMs = Date.now();
   readonly pool: WorkerPool;
   readonly discovery: ClusterDiscovery;
   readonly socketInterfaces: MainSocketInterfaces;
-  readonly secrets: SecretManager;
-  listeners: BoundListener[] = [];
+  secrets: SecretManager;
+  readonly listeners: ListenerManager;
   state: ServerState = 'PRE_INITIALIZING';
   healthCheckFailed = false;
   private readonly memory;
   private readonly overload: OverloadManager | null;
-  private readonly plans: readonly BindPlan[];
+  private readonly configured: readonly CheckedListener[];
   private readonly guardDog: GuardDog;
   private readonly scripts: ServerScripts;
   private readonly stats: ServerStats;
@@ -109,6 +114,8 @@ export class Server {
   private accessLogs: AccessLogManagerImpl | null = null;
   private flushTimer: NodeJS.Timeout | null = null;
   private mainUpstream: MainUpstream | null = null;
+  private reloading: Promise<unknown> = Promise.resolve();
+  private readonly reloadStats: Record<'attempt' | 'success' | 'rejected', Counter>;
   private resolveEnded: (status: number) => void = () => {};
   private quitting = false;
   private terminations = 0;
@@ -124,7 +131,7 @@ export class Server {
     });
     this.baseId = new BaseIdLock(options.baseId);
     this.loaded = loaded;
-    this.plans = built.plans;
+    this.configured = built.listeners;
     this.secrets = built.secrets;
     this.memory = built.statsMemory;
     this.store = built.store;
@@ -133,6 +140,11 @@ export class Server {
     this.discovery = built.discovery;
     const { bootstrap } = loaded;
     options.log.format = built.logFormat;
+    this.reloadStats = {
+      attempt: built.store.counter('server.reload_attempt'),
+      success: built.store.counter('server.reload_success'),
+      rejected: built.store.counter('server.reload_rejected'),
+    };
     this.stats = new ServerStats(this.store, options.concurrency, loaded);
     shareTicketSecret();
     this.pool = new WorkerPool((message) => {
@@ -143,6 +155,15 @@ export class Server {
       this.tell({ type: 'socketInterface', name, state }),
     );
     this.scripts = new ServerScripts(built.scripts, options.configPath, this.store, sink.logger('filter'));
+    this.listeners = new ListenerManager({
+      workers: options.concurrency,
+      scope: this.store,
+      log: sink.logger('config'),
+      drain: { durationMs: options.drainTimeMs, strategy: options.drainStrategy },
+      reserve: (listen) => this.socketInterfaces.reserve(listen),
+      postTo: (worker, id, change) => this.pool.postTo(worker, { type: 'listener', id, change }),
+    });
+    this.pool.onListener = (message) => this.listeners.onAnswer(message);
     this.guardDog = new GuardDog(options.concurrency, this.store.scope('server.'), watchdogSettings(bootstrap), (name, ms) =>
       this.log.warn(`${name} has not come back to its event loop for ${ms} ms`),
     );
@@ -160,23 +181,18 @@ export class Server {
     await this.socketInterfaces.start();
     this.logOutliers();
     this.pool.onHostEvent = (event) => this.discovery.onHostEvent(event);
-    await this.discovery.start(
-      (update) => this.tell({ type: 'hosts', update }),
-      (update) => this.tell({ type: 'health', update }),
-    );
-    this.listeners = await bindListeners(this.plans, this.options.concurrency, (options) =>
-      this.socketInterfaces.reserve(options),
-    );
+    await this.discovery.start({
+      onHosts: (update) => this.tell({ type: 'hosts', update }),
+      onHealth: (update) => this.tell({ type: 'health', update }),
+      onClusters: (update) => this.tell({ type: 'clusters', update }),
+    });
+    await this.listeners.start(this.configured);
     const hosts = this.discovery.current();
     await Promise.all(
       Array.from({ length: this.options.concurrency }, (_, index) => this.pool.start(this.workerInit(index, hosts))),
     );
-    this.secrets.watch({
-      scope: this.store,
-      logger: this.sink.logger('secret'),
-      load: loadSecretFile,
-      post: (secrets) => this.tell({ type: 'secrets', secrets }),
-    });
+    this.listeners.workersStarted();
+    this.watchSecrets();
     this.runtime.onUpdate = (runtime) => this.pool.post({ type: 'runtime', runtime });
     this.runtime.watchDisk((reason) => this.log.warn(`runtime: ${reason}`));
     this.scripts.start(bootstrap, (path) => this.pool.post({ type: 'moduleChanged', path }));
@@ -211,6 +227,7 @@ export class Server {
   upstream(): MainUpstream {
     this.mainUpstream ??= new MainUpstream({
       bootstrap: this.loaded.bootstrap,
+      clusters: this.discovery.configs(),
       backend: this.backend,
       store: this.store,
       runtime: this.runtime,
@@ -224,6 +241,61 @@ export class Server {
       socketInterfaces: this.socketInterfaces.states(),
     });
     return this.mainUpstream;
+  }
+
+  /** Reads the configuration again and changes what differs. What happened, or why nothing did; it is logged too. */
+  reload(): Promise<{ ok: boolean; text: string }> {
+    const next = this.reloading.then(() => this.reloadNow());
+    this.reloading = next;
+    return next;
+  }
+
+  private async reloadNow(): Promise<{ ok: boolean; text: string }> {
+    const log = this.sink.logger('config');
+    this.reloadStats.attempt.inc();
+    try {
+      if (this.state !== 'LIVE') throw new ConfigError('the server is not LIVE');
+      const text = reportText(await reloadConfiguration(this));
+      this.reloadStats.success.inc();
+      log.info(`configuration reloaded: ${text}`);
+      return { ok: true, text };
+    } catch (error) {
+      if (!(error instanceof ConfigError) && !(error instanceof Error)) throw error;
+      this.reloadStats.rejected.inc();
+      const placed = (await locate(error, loadOptions(this.options)).catch(() => error)) as Error;
+      const text = placed instanceof ConfigErrors ? placed.errors.map(({ message }) => message).join('\n') : placed.message;
+      log.error(`configuration not reloaded, the old one stays in use: ${text}`);
+      return { ok: false, text };
+    }
+  }
+
+  /** For reloads. */
+  get bindConfig(): PlainBindConfig | undefined {
+    return this.loaded.bootstrap.clusterManager?.upstreamBindConfig as PlainBindConfig | undefined;
+  }
+
+  staticClusters(): string[] {
+    return (this.loaded.bootstrap.staticResources?.clusters ?? []).map(({ name }) => name);
+  }
+
+  replaceSecrets(secrets: SecretManager): void {
+    this.secrets.close();
+    this.secrets = secrets;
+    this.watchSecrets();
+    this.tell({ type: 'secrets', secrets: secrets.current() });
+  }
+
+  scriptsChanged(checked: ScriptHost): void {
+    this.scripts.recheck(checked, (path) => this.pool.post({ type: 'moduleChanged', path }));
+  }
+
+  private watchSecrets(): void {
+    this.secrets.watch({
+      scope: this.store,
+      logger: this.sink.logger('secret'),
+      load: loadSecretFile,
+      post: (secrets) => this.tell({ type: 'secrets', secrets }),
+    });
   }
 
   /** Tells all workers, and main's own clusters. */
@@ -284,7 +356,7 @@ export class Server {
       return;
     }
     if (signal === 'SIGHUP') {
-      this.log.warn('caught and eating SIGHUP');
+      void this.reload();
       return;
     }
     this.terminations++;
@@ -346,8 +418,7 @@ export class Server {
       localInfo: localInfo(this.loaded.bootstrap, this.options),
       fileFlushIntervalMs: this.options.fileFlushIntervalMs,
       watchdogCells: this.guardDog.cells,
-      listenFds: this.listeners.map((listener) => listener.fds[index]),
-      listenAddresses: this.listeners.map((listener) => listener.addresses),
+      listeners: this.listeners.forWorker(index),
       socketInterfaces: this.socketInterfaces.states(),
       scripts: this.scripts.init,
       secrets: this.secrets.current(),

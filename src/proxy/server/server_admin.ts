@@ -20,7 +20,8 @@ export function adminContext(server: Server): AdminContext {
     serverInfo: () => serverInfo(server, state(), uptimeMs()),
     bootstrapJson: () => server.loaded.json as Record<string, unknown>,
     listeners: () =>
-      server.listeners.map((listener) => ({ name: listener.name, addresses: listener.addresses.map((a) => a.asString) })),
+      server.listeners.all().map(({ bound }) => ({ name: bound.name, addresses: bound.addresses.map((a) => a.asString) })),
+    reload: () => server.reload(),
     connections: (most) => server.pool.connections(most),
     plugins: () => server.pool.plugins(),
     clustersText: () => clustersText(server.discovery.status()),

@@ -20,7 +20,7 @@ export function scriptInit(configPath: string | undefined, validateOnly: boolean
 
 export class ServerScripts {
   readonly init: ScriptInit;
-  private readonly checked: ScriptHost;
+  private checked: ScriptHost;
   private readonly log: Logger;
   private readonly reloads: Counter;
   private readonly failures: Counter;
@@ -45,6 +45,18 @@ export class ServerScripts {
   /** Starts singleton services. `onChanged`: the module at this path was replaced by one that loads. Throws ConfigError. */
   start(bootstrap: Bootstrap, onChanged: (path: string) => void): void {
     if (hasServices(bootstrap.bootstrapExtensions, 'singleton')) this.startServices(bootstrap);
+    this.watch(onChanged);
+  }
+
+  /** The configuration was checked anew, on this host. */
+  recheck(checked: ScriptHost, onChanged: (path: string) => void): void {
+    this.watcher?.close();
+    this.watcher = null;
+    this.checked = checked;
+    this.watch(onChanged);
+  }
+
+  private watch(onChanged: (path: string) => void): void {
     const modules = [...this.checked.modules.all()];
     if (modules.length === 0) return;
     this.watcher = new ModuleWatcher(modules, {

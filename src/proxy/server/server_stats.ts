@@ -1,4 +1,4 @@
-/** The `server.`, `listener_manager.` and `runtime.` stats that main keeps. */
+/** The `server.` stats that main keeps. */
 import type { Store } from '../../core/stats/store.ts';
 import type { ServerState } from './admin/context.ts';
 import type { LoadedConfiguration } from './load_configuration.ts';
@@ -11,7 +11,6 @@ export class ServerStats {
 
   constructor(store: Store, concurrency: number, loaded: LoadedConfiguration) {
     this.store = store;
-    const listeners = loaded.bootstrap.staticResources?.listeners.length ?? 0;
     store.gauge('server.concurrency').set(concurrency);
     store.gauge('server.version').set(loaded.bootstrap.statsServerVersionOverride ?? 0);
     store.gauge('server.hot_restart_epoch').set(0);
@@ -20,34 +19,10 @@ export class ServerStats {
     store.gauge('server.state').set(STATES.PRE_INITIALIZING);
     store.counter('server.static_unknown_fields').add(loaded.unknownFields);
     store.counter('server.dynamic_unknown_fields');
-    store.counter('listener_manager.listener_added').add(listeners);
-    for (const name of [
-      'listener_create_failure',
-      'listener_in_place_updated',
-      'listener_modified',
-      'listener_removed',
-      'listener_stopped',
-    ]) {
-      store.counter(`listener_manager.${name}`);
-    }
-    store.gauge('listener_manager.total_listeners_active').set(listeners);
-    for (const name of [
-      'total_listeners_draining',
-      'total_listeners_warming',
-      'total_filter_chains_draining',
-      'workers_started',
-    ]) {
-      store.gauge(`listener_manager.${name}`).set(0);
-    }
   }
 
   live(initializationMs: number): void {
     this.store.histogram('server.initialization_time_ms', 'milliseconds').recordValue(initializationMs);
-    this.store.gauge('listener_manager.workers_started').set(1);
-    const concurrency = this.store.gaugeValue('server.concurrency');
-    this.store
-      .counter('listener_manager.listener_create_success')
-      .add(concurrency * this.store.gaugeValue('listener_manager.total_listeners_active'));
     this.update('LIVE');
   }
 

@@ -3,7 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { pluginStatuses } from '../../wasm/plugin/plugin_status.ts';
 import { snapshotFromPlain } from '../runtime/snapshot.ts';
 import { shrinkMemory } from './thread_memory.ts';
-import type { FromWorker, ToWorker, WorkerInit } from './worker_protocol.ts';
+import type { FromWorker, ListenerChange, ToWorker, WorkerInit } from './worker_protocol.ts';
 import { WorkerRuntime } from './worker_runtime.ts';
 
 const init = workerData as WorkerInit;
@@ -15,7 +15,7 @@ const DRAIN_CHECK_MS = 50;
 
 try {
   const worker = new WorkerRuntime(init, (event) => say({ type: 'host', event }));
-  worker.addListeners(init);
+  worker.addListeners(init.listeners);
   worker.dispatcher.start();
   worker.services.start();
   port.on('message', (message: ToWorker) => onMessage(worker, message));
@@ -31,6 +31,15 @@ function onMessage(worker: WorkerRuntime, message: ToWorker): void {
       break;
     case 'health':
       worker.dispatcher.post(() => worker.clusters.applyHealth(message.update));
+      break;
+    case 'clusters':
+      worker.dispatcher.post(() => {
+        for (const change of message.update.set) worker.clusters.setCluster(change);
+        for (const name of message.update.remove) worker.clusters.removeCluster(name);
+      });
+      break;
+    case 'listener':
+      worker.dispatcher.post(() => changeListener(worker, message.id, message.change));
       break;
     case 'runtime':
       worker.runtime.snapshot = snapshotFromPlain(message.runtime);
@@ -80,6 +89,18 @@ function onMessage(worker: WorkerRuntime, message: ToWorker): void {
       exit(worker);
       break;
   }
+}
+
+/** Main has checked it: what goes wrong here is the machine's fault, and main is told. */
+function changeListener(worker: WorkerRuntime, id: number, change: ListenerChange): void {
+  let error: string | null = null;
+  let drainingChains = 0;
+  try {
+    drainingChains = worker.changeListener(change, () => say({ type: 'listenerDrained', id }));
+  } catch (reason) {
+    error = reason instanceof Error ? reason.message : String(reason);
+  }
+  say({ type: 'listenerChanged', id, error, drainingChains });
 }
 
 function watchDrain(worker: WorkerRuntime): void {

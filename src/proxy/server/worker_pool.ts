@@ -24,6 +24,8 @@ export class WorkerPool {
   /** A worker saw something of a host. */
   onHostEvent: (event: HostEvent) => void = () => {};
   private onDrained: (() => void) | null = null;
+  /** What workers say of changes of listeners. */
+  onListener: (message: FromWorker & { type: 'listenerChanged' | 'listenerDrained' }) => void = () => {};
   private ending = false;
   private nextQuestion = 1;
   private readonly asked = new Map<number, (answer: Answer) => void>();
@@ -57,6 +59,7 @@ export class WorkerPool {
         else if (message.type === 'failed') reject(new Error(message.message));
         else if (message.type === 'connections' || message.type === 'plugins') this.asked.get(message.id)?.(message);
         else if (message.type === 'host') this.onHostEvent(message.event);
+        else if (message.type === 'listenerChanged' || message.type === 'listenerDrained') this.onListener(message);
         else {
           worker.drained = true;
           if (this.workers.every((w) => w.drained)) this.onDrained?.();

@@ -6,11 +6,14 @@ import type { PluginStatus } from '../../wasm/plugin/plugin_status.ts';
 import type { Bootstrap } from '../config/types.gen.ts';
 import type { Address } from '../network/address.ts';
 import type { ConnectionStatus } from '../network/connection_status.ts';
+import type { DrainSettings } from '../network/drain_manager.ts';
+import type { ListenerProto } from '../network/listener_config.ts';
 import type { NamedSecret } from '../network/secrets.ts';
 import type { OverloadMemory } from '../overload/overload_memory.ts';
 import type { PlainRuntime } from '../runtime/snapshot.ts';
 import type { ScriptInit } from '../typescript/script_host.ts';
 import type { SharedUpstream } from '../upstream/cluster_manager.ts';
+import type { ClusterUpdate } from '../upstream/discovery/cluster_discovery.ts';
 import type { HealthUpdate, HostEvent, HostUpdate } from '../upstream/host_update.ts';
 import type { LocalInfo } from './factory_context.ts';
 
@@ -28,9 +31,7 @@ export interface WorkerInit {
   readonly localInfo: LocalInfo;
   readonly fileFlushIntervalMs: number;
   readonly watchdogCells: Int32Array<SharedArrayBuffer>;
-  /** Listening descriptors of this worker: by listener, then by address; -1: it listens at `listenAddresses` itself. */
-  readonly listenFds: readonly (readonly number[])[];
-  readonly listenAddresses: readonly (readonly Address[])[];
+  readonly listeners: readonly WorkerListener[];
   /** What the main thread's part of each socket interface says, by name. */
   readonly socketInterfaces: Readonly<Record<string, unknown>>;
   readonly scripts: ScriptInit;
@@ -42,6 +43,10 @@ export interface WorkerInit {
 export type ToWorker =
   | { type: 'hosts'; update: HostUpdate }
   | { type: 'health'; update: HealthUpdate }
+  /** Clusters that are new or have changed, and those that are gone. */
+  | { type: 'clusters'; update: ClusterUpdate }
+  /** Answered with the same id, and again when what it replaced or removed has drained. */
+  | { type: 'listener'; id: number; change: ListenerChange }
   | { type: 'runtime'; runtime: PlainRuntime }
   /** Secrets of a file that changed. */
   | { type: 'secrets'; secrets: readonly NamedSecret[] }
@@ -72,4 +77,23 @@ export type FromWorker =
   | { type: 'drained' }
   | { type: 'connections'; id: number; list: ConnectionStatus[]; total: number }
   | { type: 'plugins'; id: number; list: PluginStatus[] }
+  /** `error`: null when it was done. `drainingChains`: of an in-place update. */
+  | { type: 'listenerChanged'; id: number; error: string | null; drainingChains: number }
+  | { type: 'listenerDrained'; id: number }
   | { type: 'failed'; message: string };
+
+/** What a worker does to a listener. */
+export type ListenerChange =
+  | { kind: 'add'; listener: WorkerListener }
+  /** Without sockets of its own it takes over those of its predecessor, which drains. */
+  | { kind: 'replace'; listener: WorkerListener | { proto: ListenerProto; fds: null }; drain: DrainSettings }
+  /** Only filter chains differ. */
+  | { kind: 'filterChains'; proto: ListenerProto; drain: DrainSettings }
+  | { kind: 'remove'; name: string; drain: DrainSettings };
+
+export interface WorkerListener {
+  readonly proto: ListenerProto;
+  /** By address; -1: the worker listens at the address of `addresses` itself. */
+  readonly fds: readonly number[];
+  readonly addresses: readonly Address[];
+}

@@ -17,6 +17,8 @@ import type { Connection } from '../network/connection.ts';
 import { ConnectionHandler } from '../network/connection_handler.ts';
 import { createClientConnection, createServerConnection } from '../network/connection_impl.ts';
 import { type ConnectionStatus, connectionStatus } from '../network/connection_status.ts';
+import { DrainManager } from '../network/drain_manager.ts';
+import type { BindOverride } from '../network/listener_active.ts';
 import type { ListenerProto } from '../network/listener_config.ts';
 import { SecretStore } from '../network/secrets.ts';
 import type { SocketInterfaces } from '../network/socket_interfaces.ts';
@@ -30,12 +32,11 @@ import { Services } from '../typescript/services.ts';
 import { ThreadLocalClusterManager } from '../upstream/cluster_manager.ts';
 import type { PlainBindConfig, PlainCluster } from '../upstream/cluster_types.ts';
 import type { HostEvent } from '../upstream/host_update.ts';
-import { DrainManager } from './drain_manager.ts';
 import type { FactoryContext } from './factory_context.ts';
 import { randomSource } from './random.ts';
 import { workerSocketInterfaces } from './socket_interfaces.ts';
 import { spareMemory } from './thread_memory.ts';
-import type { WorkerInit } from './worker_protocol.ts';
+import type { ListenerChange, WorkerInit, WorkerListener } from './worker_protocol.ts';
 
 export class WorkerRuntime {
   readonly dispatcher: BaseDispatcher;
@@ -53,7 +54,6 @@ export class WorkerRuntime {
   readonly index: number;
   /** Runs at each look of the watchdog: how many blocks of buffer memory this worker's connections and messages hold. */
   readonly recordBuffers: () => void;
-  private readonly listeners: readonly ListenerProto[];
   private readonly overload: OverloadState | undefined;
 
   /** Throws ConfigError. Opens log files, no sockets. */
@@ -152,23 +152,12 @@ export class WorkerRuntime {
     };
     this.handler = new ConnectionHandler({ context, extensions: LISTENER_EXTENSIONS, createServerConnection });
     startWasmServices(init.bootstrap.bootstrapExtensions ?? [], context);
-    this.listeners = (init.bootstrap.staticResources?.listeners ?? []) as unknown as ListenerProto[];
   }
 
-  /** Builds all listeners; with `bound` they accept there, without they only are checked. Throws ConfigError. */
-  addListeners(bound: Pick<WorkerInit, 'listenFds' | 'listenAddresses'> | null): void {
-    this.listeners.forEach((proto, i) => {
-      try {
-        if (bound === null) this.handler.addListener({ ...proto, bindToPort: false } as ListenerProto);
-        else
-          this.handler.addListener(
-            proto,
-            (bound.listenFds[i] ?? []).map((fd, at) => (fd < 0 ? { address: bound.listenAddresses[i][at] } : { fd })),
-          );
-      } catch (error) {
-        if (!(error instanceof ConfigError)) throw error;
-        throw new ConfigError(error.reason, { path: joinPath(`static_resources.listeners[${i}]`, error.path) });
-      }
+  /** Builds all listeners, which accept where they are bound. Throws ConfigError. */
+  addListeners(listeners: readonly WorkerListener[]): void {
+    listeners.forEach((listener, i) => {
+      atListener(i, () => this.handler.addListener(listener.proto, overrides(listener)));
     });
   }
 
@@ -192,6 +181,32 @@ export class WorkerRuntime {
     timer.enableTimer(0);
   }
 
+  /** Builds listeners that accept nothing, to check them. Throws ConfigError. */
+  tryListeners(listeners: readonly ListenerProto[]): void {
+    listeners.forEach((proto, i) => {
+      atListener(i, () => this.handler.addListener({ ...proto, bindToPort: false } as ListenerProto));
+    });
+  }
+
+  /** Returns how many filter chains drain because of it. `drained` runs when what it replaced or removed is gone. */
+  changeListener(change: ListenerChange, drained: () => void): number {
+    switch (change.kind) {
+      case 'add':
+        this.handler.addListener(change.listener.proto, overrides(change.listener));
+        return 0;
+      case 'replace': {
+        const { listener, drain } = change;
+        this.handler.replaceListener(listener.proto, listener.fds === null ? null : overrides(listener), drain, drained);
+        return 0;
+      }
+      case 'filterChains':
+        return this.handler.updateFilterChains(change.proto, change.drain, drained);
+      case 'remove':
+        this.handler.drainListener(change.name, change.drain, drained);
+        return 0;
+    }
+  }
+
   /** For admin: at most `most` connections, and how many there are. */
   connections(most: number): { list: ConnectionStatus[]; total: number } {
     const list: ConnectionStatus[] = [];
@@ -200,9 +215,7 @@ export class WorkerRuntime {
       if (++total <= most) list.push(connectionStatus(connection, this.index, side, owner));
     };
     for (const { listener, connection } of this.handler.openConnections()) add(connection, 'downstream', listener);
-    for (const name of this.clusters.names()) {
-      for (const connection of this.clusters.get(name)!.openConnections()) add(connection, 'upstream', name);
-    }
+    for (const { cluster, connection } of this.clusters.openConnections()) add(connection, 'upstream', cluster);
     return { list, total };
   }
 
@@ -220,6 +233,19 @@ export function statsRejects(bootstrap: Bootstrap): (name: string) => boolean {
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     throw new ConfigError(error.message, { path: 'stats_config.stats_matcher' });
+  }
+}
+
+function overrides({ fds, addresses }: WorkerListener): BindOverride[] {
+  return fds.map((fd, at) => (fd < 0 ? { address: addresses[at] } : { fd }));
+}
+
+function atListener(i: number, build: () => void): void {
+  try {
+    build();
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    throw new ConfigError(error.reason, { path: joinPath(`static_resources.listeners[${i}]`, error.path) });
   }
 }
 

@@ -21,6 +21,7 @@ import { socketName } from '../../core/sys/socket.ts';
 import { loadBootstrap } from '../config/load.ts';
 import { ipAddress } from '../network/address.ts';
 import { fromSocketAddress, openListenSocket } from '../network/kernel_socket.ts';
+import type { ListenerProto } from '../network/listener_config.ts';
 import { createRuntime } from '../runtime/runtime_impl.ts';
 import { applyClusterDefaults } from '../server/cluster_defaults.ts';
 import { localInfo } from '../server/local_info.ts';
@@ -163,16 +164,16 @@ class RunningFilter implements FilterTest {
         localInfo: localInfo(bootstrap, {}),
         fileFlushIntervalMs: 10,
         watchdogCells: new Int32Array(new SharedArrayBuffer(4)),
-        listenFds: [],
-        listenAddresses: [],
+        listeners: [],
         socketInterfaces: {},
         scripts: { directory: process.cwd(), validateOnly: false, sharedData: SharedDataTable.allocate() },
         secrets: [],
         overload: null,
       });
-      void this.discovery.start((update) => this.worker.clusters.applyHosts(update));
+      void this.discovery.start({ onHosts: (update) => this.worker.clusters.applyHosts(update) });
       for (const update of this.discovery.current()) this.worker.clusters.applyHosts(update);
-      this.worker.addListeners({ listenFds: [[fd]], listenAddresses: [[address]] });
+      const [proto] = (bootstrap.staticResources?.listeners ?? []) as unknown as ListenerProto[];
+      this.worker.addListeners([{ proto, fds: [fd], addresses: [address] }]);
     } catch (error) {
       throw error instanceof Error && 'path' in error ? loaded.locate(error as Parameters<typeof loaded.locate>[0]) : error;
     }

@@ -5,6 +5,7 @@
  *     main:   const discovery = new ClusterDiscovery({ clusters, workers, scope, ... });  await discovery.start(post)
  *     worker: new ThreadLocalClusterManager(context, { clusters, shared: discovery.shared }); then applyHosts for each of `discovery.current()`
  */
+import type { Connection } from '../network/connection.ts';
 import { atPath } from '../network/listener_extensions.ts';
 import { parseCluster } from './cluster_config.ts';
 import { ClusterInfoImpl } from './cluster_info.ts';
@@ -32,18 +33,57 @@ export interface ClusterManagerOptions {
   readonly upstreamBindConfig?: PlainBindConfig;
 }
 
+/** A cluster that is new or has changed, with its first hosts: plain data. */
+export interface ClusterChange {
+  readonly config: PlainCluster;
+  readonly hosts: HostUpdate;
+  /** Circuit-breaker counts. */
+  readonly resources: SharedArrayBuffer | null;
+}
+
 export class ThreadLocalClusterManager implements ClusterManager {
   private readonly clusters = new Map<string, ThreadLocalClusterImpl>();
+  /** Replaced or removed, with connections left. */
+  private readonly draining = new Set<ThreadLocalClusterImpl>();
+  private readonly context: UpstreamContext;
+  private readonly upstreamBindConfig: PlainBindConfig | undefined;
 
   /** Throws ConfigError. */
   constructor(context: UpstreamContext, options: ClusterManagerOptions) {
+    this.context = context;
+    this.upstreamBindConfig = options.upstreamBindConfig;
     options.clusters.forEach((config, i) => {
-      const settings = parseCluster(config, `static_resources.clusters[${i}]`, options.upstreamBindConfig);
       const path = `static_resources.clusters[${i}]`;
-      const shared = options.shared?.resources[settings.name] ?? null;
-      const info = atPath(path, () => new ClusterInfoImpl(settings, context, shared));
-      this.clusters.set(settings.name, createCluster(info, context));
+      const cluster = this.create(config, options.shared?.resources[config.name] ?? null, path);
+      this.clusters.set(cluster.info.name, cluster);
     });
+  }
+
+  /** Adds a cluster, or puts it in the place of the one of its name, whose connections drain. Throws ConfigError. */
+  setCluster({ config, hosts, resources }: ClusterChange): void {
+    const cluster = this.create(config, resources, '');
+    cluster.applyHosts(hosts);
+    const previous = this.clusters.get(cluster.info.name);
+    this.clusters.set(cluster.info.name, cluster);
+    if (previous !== undefined) this.drainAway(previous);
+  }
+
+  /** New requests find no cluster; those under way end with their connections. */
+  removeCluster(name: string): void {
+    const cluster = this.clusters.get(name);
+    this.clusters.delete(name);
+    if (cluster !== undefined) this.drainAway(cluster);
+  }
+
+  private create(config: PlainCluster, shared: SharedArrayBuffer | null, path: string): ThreadLocalClusterImpl {
+    const settings = parseCluster(config, path, this.upstreamBindConfig);
+    const build = (): ClusterInfoImpl => new ClusterInfoImpl(settings, this.context, shared);
+    return createCluster(path === '' ? build() : atPath(path, build), this.context);
+  }
+
+  private drainAway(cluster: ThreadLocalClusterImpl): void {
+    this.draining.add(cluster);
+    cluster.drain(() => this.draining.delete(cluster));
   }
 
   get(name: string): ThreadLocalClusterImpl | null {
@@ -52,6 +92,13 @@ export class ThreadLocalClusterManager implements ClusterManager {
 
   names(): string[] {
     return [...this.clusters.keys()];
+  }
+
+  /** For admin: upstream connections, by cluster. */
+  *openConnections(): Iterable<{ cluster: string; connection: Connection }> {
+    for (const cluster of [...this.clusters.values(), ...this.draining]) {
+      for (const connection of cluster.openConnections()) yield { cluster: cluster.info.name, connection };
+    }
   }
 
   /** The hosts of a cluster as main sees them now. Unknown clusters are ignored: they may have gone meanwhile. */
@@ -86,12 +133,12 @@ export class ThreadLocalClusterManager implements ClusterManager {
   /** Upstream connections of this worker. */
   get connections(): number {
     let n = 0;
-    for (const cluster of this.clusters.values()) n += cluster.connections;
+    for (const cluster of [...this.clusters.values(), ...this.draining]) n += cluster.connections;
     return n;
   }
 
   close(): void {
-    for (const cluster of this.clusters.values()) cluster.close();
+    for (const cluster of [...this.clusters.values(), ...this.draining]) cluster.close();
   }
 }
 

@@ -39,6 +39,7 @@ export class ThreadLocalClusterImpl implements ThreadLocalCluster {
   private readonly http1Only: boolean;
   private byKey = new Map<string, HostImpl>();
   private all: readonly HostImpl[] = [];
+  private onGone: (() => void) | null = null;
   /** Pools of hosts that are gone, until their last connection ends. */
   private readonly drainingPools = new Set<ConnPoolBase>();
 
@@ -145,8 +146,30 @@ export class ThreadLocalClusterImpl implements ThreadLocalCluster {
     return host.tcpPools[priority] ?? this.createTcpPool(host, priority);
   }
 
+  /** The cluster is replaced or removed: connections end with their requests; `onGone` runs when none is left. */
+  drain(onGone: () => void): void {
+    this.balancer.close?.();
+    this.replaceHosts(new Map());
+    this.onGone = onGone;
+    this.checkGone();
+  }
+
+  private checkGone(): void {
+    if (this.onGone === null || this.drainingPools.size > 0) return;
+    const onGone = this.onGone;
+    this.onGone = null;
+    this.info.close();
+    onGone();
+  }
+
+  private poolGone(pool: ConnPoolBase): void {
+    this.drainingPools.delete(pool);
+    this.checkGone();
+  }
+
   /** Ends all connections: the worker stops, or the cluster is gone. */
   close(): void {
+    this.onGone = null;
     this.balancer.close?.();
     for (const host of this.all) for (const pool of poolsOf(host)) pool.closeAll();
     for (const pool of [...this.drainingPools]) pool.closeAll();
@@ -194,7 +217,7 @@ export class ThreadLocalClusterImpl implements ThreadLocalCluster {
     const Pool = this.poolClass(slot);
     const pool = new Pool(this.context, this.info, host, priority, (gone) => {
       if (host.httpPools[slot] === gone) host.httpPools[slot] = null;
-      this.drainingPools.delete(gone);
+      this.poolGone(gone);
     });
     host.httpPools[slot] = pool;
     return pool;
@@ -219,7 +242,7 @@ export class ThreadLocalClusterImpl implements ThreadLocalCluster {
     const Pool = this.poolClass(slot);
     const pool = new Pool(this.context, this.info, host, priority, (gone) => {
       if (host.namedPools.get(key) === gone) host.namedPools.delete(key);
-      this.drainingPools.delete(gone);
+      this.poolGone(gone);
     });
     pool.serverName = name;
     host.namedPools.set(key, pool);
@@ -244,7 +267,7 @@ export class ThreadLocalClusterImpl implements ThreadLocalCluster {
     if (!this.roomForPool(priority)) return null;
     const pool = new TcpConnPool(this.context, this.info, host, priority, (gone) => {
       if (host.tcpPools[priority] === gone) host.tcpPools[priority] = null;
-      this.drainingPools.delete(gone);
+      this.poolGone(gone);
     });
     host.tcpPools[priority] = pool;
     return pool;

@@ -79,17 +79,15 @@ test('wait_for_warm_on_init: whether start waits for the first answer', async ()
     });
   const patient = discovery(true);
   let started = false;
-  const start = patient
-    .start(() => {})
-    .then(() => {
-      started = true;
-    });
+  const start = patient.start({ onHosts() {} }).then(() => {
+    started = true;
+  });
   await new Promise((resolve) => setImmediate(resolve));
   assert.equal(started, false);
   answer();
   await start;
   const hasty = discovery(false);
-  await hasty.start(() => {});
+  await hasty.start({ onHosts() {} });
   for (const each of [patient, hasty]) each.close();
 });
 

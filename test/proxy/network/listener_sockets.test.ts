@@ -12,6 +12,7 @@ import {
   chain,
   closedPort,
   ECHO,
+  type ExtensionConfig,
   HTTP_INSPECTOR,
   LISTENER_LOG,
   limit,
@@ -26,6 +27,9 @@ import {
   startServer,
   TLS_INSPECTOR,
 } from './listener_rig.ts';
+
+const SLOWLY = { durationMs: 600_000, strategy: 'gradual' } as const;
+const AT_ONCE = { durationMs: 0, strategy: 'immediate' } as const;
 
 const sha = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
 
@@ -375,12 +379,72 @@ for (const backend of BACKENDS) {
       const old = await rig.connect();
       old.write('a');
       await once(old, 'data');
-      const previous = rig.handler.updateListener(listener([chain([respond('new')])]));
-      assert.equal(previous.context.drainDecision.drainClose(), true);
+      const previous = rig.handler.describe()[0].config;
+      let drained = 0;
+      const chains = rig.handler.updateFilterChains(listener([chain([respond('new')])]), SLOWLY, () => drained++);
+      assert.equal(chains, 1);
+      assert.equal(previous.ownChains[0].drain.draining, true);
       assert.equal((await readAll(await rig.connect())).toString(), 'new');
       old.write('b');
       const [data] = (await once(old, 'data')) as [Buffer];
       assert.equal(data.toString(), 'b');
+      assert.equal(drained, 0);
+      old.end();
+      await rig.until(() => drained === 1, 'the chain to be gone');
+    });
+
+    test('an update keeps chains that stay, and closes the connections of others when the drain time is over', async (t) => {
+      const from = (last: number, filters: ExtensionConfig[]) =>
+        chain(filters, { sourcePrefixRanges: [{ addressPrefix: `127.0.0.${last}`, prefixLen: 32 }] }, `from ${last}`);
+      const rig = startHandler(t, backend, [listener([from(1, [ECHO]), from(2, [ECHO])])]);
+      const dial = (last: number): Socket => connect({ port: rig.port, host: '127.0.0.1', localAddress: `127.0.0.${last}` });
+      const echoes = async (socket: Socket): Promise<void> => {
+        socket.write('x');
+        await once(socket, 'data');
+      };
+      const [stays, goes] = [dial(1), dial(2)];
+      await Promise.all([echoes(stays), echoes(goes)]);
+      const count = rig.handler.updateFilterChains(listener([from(1, [ECHO]), from(2, [respond('new')])]), AT_ONCE);
+      assert.equal(count, 1);
+      await once(goes, 'close');
+      await echoes(stays);
+      assert.equal((await readAll(dial(2))).toString(), 'new');
+      await echoes(
+        dial(1).on('data', function (this: Socket) {
+          this.destroy();
+        }),
+      );
+      stays.destroy();
+    });
+
+    test('another listener takes over the sockets; the old connections live on until the drain time is over', async (t) => {
+      const rig = startHandler(t, backend, [listener([chain([ECHO])])]);
+      const old = await rig.connect();
+      old.write('a');
+      await once(old, 'data');
+      const port = rig.handler.describe()[0].addresses[0];
+      let drained = 0;
+      rig.handler.replaceListener(
+        listener([chain([respond('new')])], { perConnectionBufferLimitBytes: 4096 }),
+        null,
+        SLOWLY,
+        () => drained++,
+      );
+      assert.deepEqual(rig.handler.describe()[0].addresses[0], port);
+      assert.equal((await readAll(await rig.connect())).toString(), 'new');
+      assert.equal(rig.handler.connectionCount >= 1, true);
+      old.write('b');
+      assert.equal(((await once(old, 'data')) as [Buffer])[0].toString(), 'b');
+      // Once more, at once: everything that is left is closed.
+      const held = await rig.connect();
+      await readAll(held);
+      rig.handler.replaceListener(listener([chain([respond('newer')])], { perConnectionBufferLimitBytes: 8192 }), null, AT_ONCE);
+      assert.equal((await readAll(await rig.connect())).toString(), 'newer');
+      rig.handler.drainListener('l', AT_ONCE, () => drained++);
+      await rig.until(() => drained === 1, 'the listener to be gone');
+      old.end();
+      await rig.until(() => drained === 2, 'the first one to be gone');
+      await assert.rejects(rig.connect());
     });
 
     test('additional addresses: IPv6 and a unix socket', async (t) => {

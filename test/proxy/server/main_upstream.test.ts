@@ -40,6 +40,7 @@ async function rig(t: TestContext, backend: 'io_uring' | 'epoll', clusters: Json
   });
   const upstream = new MainUpstream({
     bootstrap,
+    clusters: discovery.configs(),
     backend,
     store,
     runtime: createRuntime(undefined, { serviceCluster: '' }),
@@ -51,7 +52,7 @@ async function rig(t: TestContext, backend: 'io_uring' | 'epoll', clusters: Json
     secrets: [],
     socketInterfaces: {},
   });
-  await discovery.start((update) => upstream.onMessage({ type: 'hosts', update }));
+  await discovery.start({ onHosts: (update) => upstream.onMessage({ type: 'hosts', update }) });
   for (const update of discovery.current()) upstream.onMessage({ type: 'hosts', update });
   t.after(async () => {
     discovery.close();

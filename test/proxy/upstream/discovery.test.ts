@@ -56,7 +56,7 @@ class Fixture {
   }
 
   start(): Promise<void> {
-    return this.discovery.start((update) => this.updates.push(update));
+    return this.discovery.start({ onHosts: (update) => this.updates.push(update) });
   }
 
   /** Lets the next refresh happen; its delay. */
@@ -288,7 +288,7 @@ test('DNS that changes reaches the host list, end to end', async (t) => {
       onUpdate = (update) => resolve(update.hosts.map((host) => host.address.asString));
     });
   const first = next();
-  await discovery.start((update) => onUpdate(update));
+  await discovery.start({ onHosts: (update) => onUpdate(update) });
   assert.deepEqual(await first, ['10.0.0.1:80']);
   server.answers.set('svc.test A', { ips: ['10.0.0.2', '10.0.0.3'], ttl: 1 });
   const second = next();

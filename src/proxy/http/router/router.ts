@@ -296,7 +296,8 @@ export class Router implements StreamDecoderFilter, LoadBalancerContext, Downstr
 
   /** Starts an attempt. False when there is no host. */
   private sendUpstream(endStream: boolean): boolean {
-    const cluster = this.cluster as ThreadLocalCluster;
+    // It may have been replaced since the last attempt.
+    const cluster = this.config.clusterManager.get((this.info as ClusterInfo).name) ?? (this.cluster as ThreadLocalCluster);
     const entry = this.entry as RouteEntry;
     if (this.isTerminatedConnect) {
       const pool: TcpConnectionPool | null = cluster.tcpConnPool(entry.priority, this);

@@ -36,6 +36,8 @@ export interface AdminContext {
   /** Counters of stats and of hosts. */
   resetCounters(): void;
   drainListeners(options: { graceful: boolean; skipExit: boolean; inboundOnly: boolean }): void;
+  /** Reads the configuration again. */
+  reload(): Promise<{ ok: boolean; text: string }>;
   reopenLogs(): void;
   quit(): void;
   uptimeMs(): number;

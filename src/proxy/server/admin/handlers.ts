@@ -149,6 +149,16 @@ export const ADMIN_HANDLERS: readonly AdminHandler[] = [
     run: (context) => text(`${context.state()}\n`, context.state() === 'LIVE' ? 200 : 503),
   },
   {
+    path: '/reload',
+    help: 'read the configuration file again and change what differs; what SIGHUP does (not in Envoy)',
+    mutates: true,
+    params: [],
+    run: async (context) => {
+      const { ok, text: body } = await context.reload();
+      return text(`${body}\n`, ok ? 200 : 400);
+    },
+  },
+  {
     path: '/reopen_logs',
     help: 'reopen access logs',
     mutates: true,

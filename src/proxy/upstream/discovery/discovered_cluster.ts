@@ -90,12 +90,22 @@ export class DiscoveredCluster {
 
   close(): void {
     this.listener = null;
+    this.onWarm = null;
     this.cancelOutlier?.();
+    for (const member of this.members.values()) this.environment.hostStats.free(member.stats);
+    this.members.clear();
     for (const target of this.targets) {
       target.closed = true;
       target.cancelRefresh?.();
     }
     this.resolver?.close();
+  }
+
+  /** The cluster is removed: its gauges say so. */
+  noteGone(): void {
+    const { stats } = this;
+    for (const gauge of [stats.membershipTotal, stats.membershipHealthy, stats.membershipDegraded, stats.maxHostWeight])
+      gauge.set(0);
   }
 
   private warm(): void {

@@ -2,7 +2,12 @@
  * When connections should end (Envoy: DrainManagerImpl): never while serving; while draining with a probability that grows from 0
  * to 1 over the drain time (gradual), or always (immediate, or `/healthcheck/fail`).
  */
-import type { DrainDecision } from './factory_context.ts';
+import type { DrainDecision } from '../server/factory_context.ts';
+
+export interface DrainSettings {
+  readonly durationMs: number;
+  readonly strategy: 'gradual' | 'immediate';
+}
 
 export class DrainManager implements DrainDecision {
   private readonly now: () => number;
