@@ -18,7 +18,7 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig': 'log_format',
   'envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig.LogFormat': 'text_format json_format',
   'envoy.config.bootstrap.v3.Admin': 'access_log access_log_path profile_path address allow_paths',
-  'envoy.config.bootstrap.v3.ClusterManager': 'outlier_detection upstream_bind_config',
+  'envoy.config.bootstrap.v3.ClusterManager': 'local_cluster_name outlier_detection upstream_bind_config',
   'envoy.config.bootstrap.v3.ClusterManager.OutlierDetection': 'event_log_path',
   'envoy.config.bootstrap.v3.LayeredRuntime': 'layers',
   'envoy.config.bootstrap.v3.RuntimeLayer': 'name static_layer disk_layer admin_layer',
@@ -197,7 +197,10 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy': `
     stat_prefix cluster weighted_clusters metadata_match idle_timeout access_log max_connect_attempts backoff_options
     max_downstream_connection_duration max_downstream_connection_duration_jitter_percentage access_log_flush_interval
-    flush_access_log_on_connected access_log_options`,
+    flush_access_log_on_connected access_log_options hash_policy`,
+  'envoy.type.v3.HashPolicy': 'source_ip filter_state',
+  'envoy.type.v3.HashPolicy.SourceIp': '',
+  'envoy.type.v3.HashPolicy.FilterState': 'key',
   'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster': 'clusters',
   'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight': 'name weight metadata_match',
   'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TcpAccessLogOptions':
@@ -360,7 +363,8 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.config.route.v3.RateLimit.Override.DynamicMetadata': 'metadata_key',
   'envoy.type.metadata.v3.MetadataKey': 'key path',
   'envoy.type.metadata.v3.MetadataKey.PathSegment': 'key',
-  'envoy.config.route.v3.RouteAction.HashPolicy': 'header cookie connection_properties query_parameter terminal',
+  'envoy.config.route.v3.RouteAction.HashPolicy': 'header cookie connection_properties query_parameter filter_state terminal',
+  'envoy.config.route.v3.RouteAction.HashPolicy.FilterState': 'key',
   'envoy.config.route.v3.RouteAction.HashPolicy.Header': 'header_name regex_rewrite',
   'envoy.config.route.v3.RouteAction.HashPolicy.Cookie': 'name ttl path attributes',
   'envoy.config.route.v3.RouteAction.HashPolicy.CookieAttribute': 'name value',
@@ -374,14 +378,17 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig': 'allow_post',
   'envoy.config.route.v3.RouteAction.MaxStreamDuration': 'max_stream_duration grpc_timeout_header_max grpc_timeout_header_offset',
   'envoy.config.route.v3.RetryPolicy': `
-    retry_on num_retries per_try_timeout per_try_idle_timeout retry_host_predicate host_selection_retry_max_attempts
+    retry_on num_retries per_try_timeout per_try_idle_timeout retry_priority retry_host_predicate host_selection_retry_max_attempts
     retriable_status_codes retry_back_off rate_limited_retry_back_off retriable_headers retriable_request_headers`,
   'envoy.config.route.v3.RetryPolicy.RetryHostPredicate': 'name typed_config',
+  'envoy.config.route.v3.RetryPolicy.RetryPriority': 'name typed_config',
   'envoy.config.route.v3.RetryPolicy.RetryBackOff': 'base_interval max_interval',
   'envoy.config.route.v3.RetryPolicy.RateLimitedRetryBackOff': 'reset_headers max_interval',
   'envoy.config.route.v3.RetryPolicy.ResetHeader': 'name format',
   'envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate': '',
   'envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate': '',
+  'envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig': 'metadata_match',
+  'envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig': 'update_frequency',
   'envoy.config.route.v3.RedirectAction': `
     https_redirect scheme_redirect host_redirect port_redirect path_redirect prefix_rewrite regex_rewrite response_code
     strip_query`,
@@ -394,7 +401,7 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
     upstream_http_protocol_options http2_protocol_options
     typed_extension_protocol_options dns_refresh_rate dns_failure_refresh_rate respect_dns_ttl dns_lookup_family dns_jitter
     dns_resolvers dns_resolution_config typed_dns_resolver_config wait_for_warm_on_init cleanup_interval upstream_bind_config original_dst_lb_config
-    least_request_lb_config round_robin_lb_config common_lb_config transport_socket transport_socket_matches metadata upstream_connection_options
+    least_request_lb_config round_robin_lb_config ring_hash_lb_config maglev_lb_config common_lb_config transport_socket transport_socket_matches metadata upstream_connection_options
     load_balancing_policy track_cluster_stats outlier_detection close_connections_on_host_health_failure`,
   'envoy.config.cluster.v3.OutlierDetection': `
     consecutive_5xx interval base_ejection_time max_ejection_percent enforcing_consecutive_5xx enforcing_success_rate
@@ -411,10 +418,18 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
     all_addresses_in_single_endpoint`,
   'envoy.extensions.clusters.dns.v3.DnsCluster.RefreshRate': 'base_interval max_interval',
   'envoy.config.cluster.v3.Cluster.RefreshRate': 'base_interval max_interval',
-  'envoy.config.cluster.v3.Cluster.RoundRobinLbConfig': '',
-  'envoy.config.cluster.v3.Cluster.LeastRequestLbConfig': 'choice_count active_request_bias',
+  'envoy.config.cluster.v3.Cluster.RoundRobinLbConfig': 'slow_start_config',
+  'envoy.config.cluster.v3.Cluster.LeastRequestLbConfig': 'choice_count active_request_bias slow_start_config',
+  'envoy.config.cluster.v3.Cluster.SlowStartConfig': 'slow_start_window aggression min_weight_percent',
+  'envoy.config.cluster.v3.Cluster.RingHashLbConfig': 'minimum_ring_size maximum_ring_size hash_function',
+  'envoy.config.cluster.v3.Cluster.MaglevLbConfig': 'table_size',
   'envoy.config.cluster.v3.Cluster.OriginalDstLbConfig': 'use_http_header http_header_name upstream_port_override',
-  'envoy.config.cluster.v3.Cluster.CommonLbConfig': 'healthy_panic_threshold close_connections_on_host_set_change',
+  'envoy.config.cluster.v3.Cluster.CommonLbConfig': `
+    healthy_panic_threshold close_connections_on_host_set_change zone_aware_lb_config locality_weighted_lb_config
+    consistent_hashing_lb_config`,
+  'envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig': 'routing_enabled min_cluster_size fail_traffic_on_panic',
+  'envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig': '',
+  'envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig': 'use_hostname_for_hashing hash_balance_factor',
   'envoy.config.cluster.v3.CircuitBreakers': 'thresholds per_host_thresholds',
   'envoy.config.cluster.v3.CircuitBreakers.Thresholds': `
     priority max_connections max_pending_requests max_requests max_retries retry_budget track_remaining max_connection_pools`,
@@ -423,10 +438,22 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.config.cluster.v3.TrackClusterStats': '',
   'envoy.config.cluster.v3.LoadBalancingPolicy': 'policies',
   'envoy.config.cluster.v3.LoadBalancingPolicy.Policy': 'typed_extension_config',
-  'envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin': '',
+  'envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin': 'slow_start_config locality_lb_config',
   'envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest':
-    'choice_count active_request_bias selection_method enable_full_scan',
-  'envoy.extensions.load_balancing_policies.random.v3.Random': '',
+    'choice_count active_request_bias slow_start_config locality_lb_config selection_method enable_full_scan',
+  'envoy.extensions.load_balancing_policies.random.v3.Random': 'locality_lb_config',
+  'envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash': `
+    hash_function minimum_ring_size maximum_ring_size use_hostname_for_hashing hash_balance_factor consistent_hashing_lb_config
+    locality_weighted_lb_config`,
+  'envoy.extensions.load_balancing_policies.maglev.v3.Maglev':
+    'table_size consistent_hashing_lb_config locality_weighted_lb_config',
+  'envoy.extensions.load_balancing_policies.wrr_locality.v3.WrrLocality': 'endpoint_picking_policy',
+  'envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig': 'zone_aware_lb_config locality_weighted_lb_config',
+  'envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig':
+    'routing_enabled min_cluster_size fail_traffic_on_panic',
+  'envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.LocalityWeightedLbConfig': '',
+  'envoy.extensions.load_balancing_policies.common.v3.SlowStartConfig': 'slow_start_window aggression min_weight_percent',
+  'envoy.extensions.load_balancing_policies.common.v3.ConsistentHashingLbConfig': 'use_hostname_for_hashing hash_balance_factor',
   'envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided': '',
   'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': `
     upstream_http_protocol_options common_http_protocol_options explicit_http_config use_downstream_protocol_config auto_config`,
@@ -581,7 +608,10 @@ export const EXTENSION_POINTS: Record<string, string> = {
   'envoy.config.route.v3.FilterConfig.config': PER_ROUTE,
   'envoy.config.route.v3.RetryPolicy.RetryHostPredicate.typed_config': `
     envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate
-    envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate`,
+    envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate
+    envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig`,
+  'envoy.config.route.v3.RetryPolicy.RetryPriority.typed_config':
+    'envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig',
   'envoy.config.cluster.v3.Cluster.CustomClusterType.typed_config': 'envoy.extensions.clusters.dns.v3.DnsCluster',
   'envoy.config.cluster.v3.Cluster.typed_dns_resolver_config': DNS_RESOLVERS,
   'envoy.extensions.clusters.dns.v3.DnsCluster.typed_dns_resolver_config': DNS_RESOLVERS,
@@ -592,6 +622,9 @@ export const EXTENSION_POINTS: Record<string, string> = {
     envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin
     envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest
     envoy.extensions.load_balancing_policies.random.v3.Random
+    envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash
+    envoy.extensions.load_balancing_policies.maglev.v3.Maglev
+    envoy.extensions.load_balancing_policies.wrr_locality.v3.WrrLocality
     envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided`,
   'envoy.config.accesslog.v3.AccessLog.typed_config': `
     envoy.extensions.access_loggers.file.v3.FileAccessLog
@@ -620,7 +653,8 @@ export const SUPPORTED_ENUM_VALUES: Record<string, string> = {
   'envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext.OcspStaplePolicy':
     'LENIENT_STAPLING STRICT_STAPLING MUST_STAPLE',
   'envoy.config.cluster.v3.Cluster.DiscoveryType': 'STATIC STRICT_DNS LOGICAL_DNS ORIGINAL_DST',
-  'envoy.config.cluster.v3.Cluster.LbPolicy': 'ROUND_ROBIN LEAST_REQUEST RANDOM CLUSTER_PROVIDED LOAD_BALANCING_POLICY_CONFIG',
+  'envoy.config.cluster.v3.Cluster.LbPolicy':
+    'ROUND_ROBIN LEAST_REQUEST RANDOM RING_HASH MAGLEV CLUSTER_PROVIDED LOAD_BALANCING_POLICY_CONFIG',
 };
 
 /** Without these traffic would go in plain text, or to another protocol: even `--allow-unsupported` never leaves them out. */

@@ -72,6 +72,7 @@ export interface Admin {
 
 /** envoy.config.bootstrap.v3.ClusterManager */
 export interface ClusterManager {
+  localClusterName: string;
   outlierDetection?: ClusterManagerOutlierDetection;
   upstreamBindConfig?: BindConfig;
 }
@@ -971,6 +972,21 @@ export interface TcpProxy {
   accessLogFlushInterval?: number;
   flushAccessLogOnConnected: boolean;
   accessLogOptions?: TcpProxyTcpAccessLogOptions;
+  hashPolicy: HashPolicy[];
+}
+
+/** envoy.type.v3.HashPolicy */
+export interface HashPolicy {
+  sourceIp?: HashPolicySourceIp;
+  filterState?: HashPolicyFilterState;
+}
+
+/** envoy.type.v3.HashPolicy.SourceIp */
+export type HashPolicySourceIp = Record<never, never>;
+
+/** envoy.type.v3.HashPolicy.FilterState */
+export interface HashPolicyFilterState {
+  key: string;
 }
 
 /** envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster */
@@ -1771,7 +1787,13 @@ export interface RouteActionHashPolicy {
   cookie?: RouteActionHashPolicyCookie;
   connectionProperties?: RouteActionHashPolicyConnectionProperties;
   queryParameter?: RouteActionHashPolicyQueryParameter;
+  filterState?: RouteActionHashPolicyFilterState;
   terminal: boolean;
+}
+
+/** envoy.config.route.v3.RouteAction.HashPolicy.FilterState */
+export interface RouteActionHashPolicyFilterState {
+  key: string;
 }
 
 /** envoy.config.route.v3.RouteAction.HashPolicy.Header */
@@ -1852,6 +1874,7 @@ export interface RetryPolicy {
   numRetries?: number;
   perTryTimeout?: number;
   perTryIdleTimeout?: number;
+  retryPriority?: RetryPolicyRetryPriority;
   retryHostPredicate: RetryPolicyRetryHostPredicate[];
   hostSelectionRetryMaxAttempts: number;
   retriableStatusCodes: number[];
@@ -1864,7 +1887,13 @@ export interface RetryPolicy {
 /** envoy.config.route.v3.RetryPolicy.RetryHostPredicate */
 export interface RetryPolicyRetryHostPredicate {
   name: string;
-  typedConfig?: ({ '@type': 'envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate' } & PreviousHostsPredicate) | ({ '@type': 'envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate' } & OmitCanaryHostsPredicate);
+  typedConfig?: ({ '@type': 'envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate' } & PreviousHostsPredicate) | ({ '@type': 'envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate' } & OmitCanaryHostsPredicate) | ({ '@type': 'envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig' } & OmitHostMetadataConfig);
+}
+
+/** envoy.config.route.v3.RetryPolicy.RetryPriority */
+export interface RetryPolicyRetryPriority {
+  name: string;
+  typedConfig?: ({ '@type': 'envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig' } & PreviousPrioritiesConfig);
 }
 
 /** envoy.config.route.v3.RetryPolicy.RetryBackOff */
@@ -1890,6 +1919,16 @@ export type PreviousHostsPredicate = Record<never, never>;
 
 /** envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate */
 export type OmitCanaryHostsPredicate = Record<never, never>;
+
+/** envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig */
+export interface OmitHostMetadataConfig {
+  metadataMatch?: CoreMetadata;
+}
+
+/** envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig */
+export interface PreviousPrioritiesConfig {
+  updateFrequency: number;
+}
 
 /** envoy.config.route.v3.RedirectAction */
 export interface RedirectAction {
@@ -1941,6 +1980,8 @@ export interface Cluster {
   originalDstLbConfig?: ClusterOriginalDstLbConfig;
   leastRequestLbConfig?: ClusterLeastRequestLbConfig;
   roundRobinLbConfig?: ClusterRoundRobinLbConfig;
+  ringHashLbConfig?: ClusterRingHashLbConfig;
+  maglevLbConfig?: ClusterMaglevLbConfig;
   commonLbConfig?: ClusterCommonLbConfig;
   transportSocket?: TransportSocket;
   transportSocketMatches: ClusterTransportSocketMatch[];
@@ -2017,12 +2058,34 @@ export interface ClusterRefreshRate {
 }
 
 /** envoy.config.cluster.v3.Cluster.RoundRobinLbConfig */
-export type ClusterRoundRobinLbConfig = Record<never, never>;
+export interface ClusterRoundRobinLbConfig {
+  slowStartConfig?: ClusterSlowStartConfig;
+}
 
 /** envoy.config.cluster.v3.Cluster.LeastRequestLbConfig */
 export interface ClusterLeastRequestLbConfig {
   choiceCount?: number;
   activeRequestBias?: RuntimeDouble;
+  slowStartConfig?: ClusterSlowStartConfig;
+}
+
+/** envoy.config.cluster.v3.Cluster.SlowStartConfig */
+export interface ClusterSlowStartConfig {
+  slowStartWindow?: number;
+  aggression?: RuntimeDouble;
+  minWeightPercent?: Percent;
+}
+
+/** envoy.config.cluster.v3.Cluster.RingHashLbConfig */
+export interface ClusterRingHashLbConfig {
+  minimumRingSize?: number;
+  maximumRingSize?: number;
+  hashFunction: ClusterRingHashLbConfigHashFunction;
+}
+
+/** envoy.config.cluster.v3.Cluster.MaglevLbConfig */
+export interface ClusterMaglevLbConfig {
+  tableSize?: number;
 }
 
 /** envoy.config.cluster.v3.Cluster.OriginalDstLbConfig */
@@ -2036,6 +2099,25 @@ export interface ClusterOriginalDstLbConfig {
 export interface ClusterCommonLbConfig {
   healthyPanicThreshold?: Percent;
   closeConnectionsOnHostSetChange: boolean;
+  zoneAwareLbConfig?: ClusterCommonLbConfigZoneAwareLbConfig;
+  localityWeightedLbConfig?: ClusterCommonLbConfigLocalityWeightedLbConfig;
+  consistentHashingLbConfig?: ClusterCommonLbConfigConsistentHashingLbConfig;
+}
+
+/** envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig */
+export interface ClusterCommonLbConfigZoneAwareLbConfig {
+  routingEnabled?: Percent;
+  minClusterSize?: number;
+  failTrafficOnPanic: boolean;
+}
+
+/** envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig */
+export type ClusterCommonLbConfigLocalityWeightedLbConfig = Record<never, never>;
+
+/** envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig */
+export interface ClusterCommonLbConfigConsistentHashingLbConfig {
+  useHostnameForHashing: boolean;
+  hashBalanceFactor?: number;
 }
 
 /** envoy.config.cluster.v3.CircuitBreakers */
@@ -2077,22 +2159,81 @@ export interface LoadBalancingPolicy {
 
 /** envoy.config.cluster.v3.LoadBalancingPolicy.Policy */
 export interface LoadBalancingPolicyPolicy {
-  typedExtensionConfig?: TypedExtensionConfig<({ '@type': 'envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin' } & RoundRobin) | ({ '@type': 'envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest' } & LeastRequest) | ({ '@type': 'envoy.extensions.load_balancing_policies.random.v3.Random' } & Random) | ({ '@type': 'envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided' } & ClusterProvided)>;
+  typedExtensionConfig?: TypedExtensionConfig<({ '@type': 'envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin' } & RoundRobin) | ({ '@type': 'envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest' } & LeastRequest) | ({ '@type': 'envoy.extensions.load_balancing_policies.random.v3.Random' } & Random) | ({ '@type': 'envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash' } & RingHash) | ({ '@type': 'envoy.extensions.load_balancing_policies.maglev.v3.Maglev' } & Maglev) | ({ '@type': 'envoy.extensions.load_balancing_policies.wrr_locality.v3.WrrLocality' } & WrrLocality) | ({ '@type': 'envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided' } & ClusterProvided)>;
 }
 
 /** envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin */
-export type RoundRobin = Record<never, never>;
+export interface RoundRobin {
+  slowStartConfig?: SlowStartConfig;
+  localityLbConfig?: LocalityLbConfig;
+}
 
 /** envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest */
 export interface LeastRequest {
   choiceCount?: number;
   activeRequestBias?: RuntimeDouble;
+  slowStartConfig?: SlowStartConfig;
+  localityLbConfig?: LocalityLbConfig;
   selectionMethod: LeastRequestSelectionMethod;
   enableFullScan?: boolean;
 }
 
 /** envoy.extensions.load_balancing_policies.random.v3.Random */
-export type Random = Record<never, never>;
+export interface Random {
+  localityLbConfig?: LocalityLbConfig;
+}
+
+/** envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash */
+export interface RingHash {
+  hashFunction: RingHashHashFunction;
+  minimumRingSize?: number;
+  maximumRingSize?: number;
+  useHostnameForHashing: boolean;
+  hashBalanceFactor?: number;
+  consistentHashingLbConfig?: ConsistentHashingLbConfig;
+  localityWeightedLbConfig?: LocalityLbConfigLocalityWeightedLbConfig;
+}
+
+/** envoy.extensions.load_balancing_policies.maglev.v3.Maglev */
+export interface Maglev {
+  tableSize?: number;
+  consistentHashingLbConfig?: ConsistentHashingLbConfig;
+  localityWeightedLbConfig?: LocalityLbConfigLocalityWeightedLbConfig;
+}
+
+/** envoy.extensions.load_balancing_policies.wrr_locality.v3.WrrLocality */
+export interface WrrLocality {
+  endpointPickingPolicy?: LoadBalancingPolicy;
+}
+
+/** envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig */
+export interface LocalityLbConfig {
+  zoneAwareLbConfig?: LocalityLbConfigZoneAwareLbConfig;
+  localityWeightedLbConfig?: LocalityLbConfigLocalityWeightedLbConfig;
+}
+
+/** envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig */
+export interface LocalityLbConfigZoneAwareLbConfig {
+  routingEnabled?: Percent;
+  minClusterSize?: number;
+  failTrafficOnPanic: boolean;
+}
+
+/** envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.LocalityWeightedLbConfig */
+export type LocalityLbConfigLocalityWeightedLbConfig = Record<never, never>;
+
+/** envoy.extensions.load_balancing_policies.common.v3.SlowStartConfig */
+export interface SlowStartConfig {
+  slowStartWindow?: number;
+  aggression?: RuntimeDouble;
+  minWeightPercent?: Percent;
+}
+
+/** envoy.extensions.load_balancing_policies.common.v3.ConsistentHashingLbConfig */
+export interface ConsistentHashingLbConfig {
+  useHostnameForHashing: boolean;
+  hashBalanceFactor?: number;
+}
 
 /** envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided */
 export type ClusterProvided = Record<never, never>;
@@ -2500,7 +2641,7 @@ export type RedirectActionRedirectResponseCode = 'MOVED_PERMANENTLY' | 'FOUND' |
 export type ClusterDiscoveryType = 'STATIC' | 'STRICT_DNS' | 'LOGICAL_DNS' | 'ORIGINAL_DST';
 
 /** envoy.config.cluster.v3.Cluster.LbPolicy */
-export type ClusterLbPolicy = 'ROUND_ROBIN' | 'LEAST_REQUEST' | 'RANDOM' | 'CLUSTER_PROVIDED' | 'LOAD_BALANCING_POLICY_CONFIG';
+export type ClusterLbPolicy = 'ROUND_ROBIN' | 'LEAST_REQUEST' | 'RING_HASH' | 'RANDOM' | 'MAGLEV' | 'CLUSTER_PROVIDED' | 'LOAD_BALANCING_POLICY_CONFIG';
 
 /** envoy.config.cluster.v3.Cluster.DnsLookupFamily */
 export type ClusterDnsLookupFamily = 'AUTO' | 'V4_ONLY' | 'V6_ONLY' | 'V4_PREFERRED' | 'ALL';
@@ -2508,8 +2649,14 @@ export type ClusterDnsLookupFamily = 'AUTO' | 'V4_ONLY' | 'V6_ONLY' | 'V4_PREFER
 /** envoy.extensions.clusters.common.dns.v3.DnsLookupFamily */
 export type DnsLookupFamily = 'UNSPECIFIED' | 'AUTO' | 'V4_ONLY' | 'V6_ONLY' | 'V4_PREFERRED' | 'ALL';
 
+/** envoy.config.cluster.v3.Cluster.RingHashLbConfig.HashFunction */
+export type ClusterRingHashLbConfigHashFunction = 'XX_HASH' | 'MURMUR_HASH_2';
+
 /** envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest.SelectionMethod */
 export type LeastRequestSelectionMethod = 'N_CHOICES' | 'FULL_SCAN';
+
+/** envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash.HashFunction */
+export type RingHashHashFunction = 'DEFAULT_HASH' | 'XX_HASH' | 'MURMUR_HASH_2';
 
 /** envoy.config.core.v3.HealthStatus */
 export type HealthStatus = 'UNKNOWN' | 'HEALTHY' | 'UNHEALTHY' | 'DRAINING' | 'TIMEOUT' | 'DEGRADED';

@@ -3,14 +3,16 @@
  * headers and resets, waits `nextBackOffMs`, and tells which hosts it tried.
  *
  * A retry holds one of the cluster's retry resources from the decision until the next one or `release`.
- * Left out: HTTP/3 (0-RTT, fallback), retry priorities, hedging.
+ * Left out: HTTP/3 (0-RTT, fallback), hedging.
  */
 import { parseInteger } from '../common/byte_text.ts';
 import type { RuntimeSnapshot } from '../runtime/runtime.ts';
+import type { PriorityAvailability, PriorityLoad } from '../upstream/lb/priority_load.ts';
 import type { Host, Resource } from '../upstream/upstream.ts';
 import { StreamResetReason } from './codec.ts';
 import type { HeaderMap } from './header_map.ts';
 import { H } from './header_names.ts';
+import { PreviousPriorities } from './previous_priorities.ts';
 import { compileHeaderMatcher } from './route/header_matcher.ts';
 import { parseRetryOn, RETRY_ON_GRPC, RetryOn } from './route/retry_policy.ts';
 import type { HeaderPredicate, RetryPolicy } from './route/route.ts';
@@ -78,6 +80,7 @@ const NO_POLICY: RetryPolicy = {
   rateLimitedResetHeaders: [],
   rateLimitedMaxIntervalMs: 300_000,
   hostPredicates: [],
+  previousPriorities: 0,
   hostSelectionMaxAttempts: 1,
 };
 
@@ -102,6 +105,7 @@ export class RetryState {
   private readonly statusCodes: readonly number[];
   private readonly headers: readonly HeaderPredicate[];
   private readonly attempted: Host[] = [];
+  private previousPriorities: PreviousPriorities | null = null;
   private readonly maxIntervalMs: number;
   private nextIntervalMs: number;
   /** From a rate limit header of the response that is being retried; 0: none. */
@@ -199,9 +203,20 @@ export class RetryState {
   /** Asked by the load balancer about the host it chose. */
   shouldSelectAnotherHost(host: Host): boolean {
     for (const predicate of this.policy.hostPredicates) {
-      if (predicate === 'previous_hosts' ? this.attempted.includes(host) : host.canary) return true;
+      if (predicate(host, this.attempted)) return true;
     }
     return false;
+  }
+
+  /** The load of the priorities for the next attempt. */
+  determinePriorityLoad(
+    load: PriorityLoad,
+    availability: PriorityAvailability,
+    priorityOf: (host: Host) => number | null,
+  ): PriorityLoad {
+    if (this.policy.previousPriorities === 0) return load;
+    this.previousPriorities ??= new PreviousPriorities(this.policy.previousPriorities);
+    return this.previousPriorities.load(this.attempted, load, availability, priorityOf);
   }
 
   /** The request is over: gives the retry resource back. */

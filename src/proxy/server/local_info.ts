@@ -1,6 +1,7 @@
 /** Who this proxy is: from flags, then from `node` in the bootstrap (Envoy: LocalInfoImpl). */
 import { hostname, networkInterfaces } from 'node:os';
 import type { Bootstrap } from '../config/types.gen.ts';
+import type { Locality } from '../upstream/endpoint_config.ts';
 import type { LocalInfo } from './factory_context.ts';
 
 export interface NodeFlags {
@@ -18,6 +19,12 @@ export function localInfo(bootstrap: Bootstrap, flags: NodeFlags): LocalInfo {
     address: firstAddress(),
     node: (bootstrap.node ?? {}) as Record<string, unknown>,
   };
+}
+
+/** Where this proxy is: `node.locality`, its zone by `--service-zone`. */
+export function localLocality(info: LocalInfo): Locality {
+  const { region = '', subZone = '' } = (info.node?.locality ?? {}) as Partial<Locality>;
+  return { region, zone: info.zone, subZone };
 }
 
 /** The first IPv4 address that is not loopback, else 127.0.0.1. */

@@ -33,6 +33,7 @@ import { ThreadLocalClusterManager } from '../upstream/cluster_manager.ts';
 import type { PlainBindConfig, PlainCluster } from '../upstream/cluster_types.ts';
 import type { HostEvent } from '../upstream/host_update.ts';
 import type { FactoryContext } from './factory_context.ts';
+import { localLocality } from './local_info.ts';
 import { randomSource } from './random.ts';
 import { workerSocketInterfaces } from './socket_interfaces.ts';
 import { spareMemory } from './thread_memory.ts';
@@ -99,8 +100,10 @@ export class WorkerRuntime {
         logger: (name) => this.log.logger(name),
         secrets: this.secrets,
         ...(onHostEvent !== undefined && { onHostEvent }),
+        localLocality: localLocality(init.localInfo),
       },
       {
+        localClusterName: init.bootstrap.clusterManager?.localClusterName,
         clusters: (init.bootstrap.staticResources?.clusters ?? []) as unknown as PlainCluster[],
         shared: init.upstream,
         upstreamBindConfig: init.bootstrap.clusterManager?.upstreamBindConfig as PlainBindConfig | undefined,

@@ -2,8 +2,8 @@
  * Reads one Cluster message into `ClusterSettings`: defaults filled in, what cannot work refused with the field's path
  * (Envoy: ClusterInfoImpl, ClusterImplBase). Runs on the main thread for validation and on each worker.
  *
- * Left out, and therefore refused: EDS and custom cluster types, ring hash, maglev, subsets, locality-aware balancing, slow start, health
- * checks, outlier detection, preconnecting, several addresses per endpoint.
+ * Left out, and therefore refused: EDS and custom cluster types, health checks, outlier detection, preconnecting, several addresses per
+ * endpoint.
  */
 import { ConfigError } from '../config/error.ts';
 import type { Http1Settings } from '../http/http1/settings.ts';
@@ -169,9 +169,6 @@ const TCP_OPTIONS = 'envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions';
 const UNSUPPORTED = {
   edsClusterConfig: 'eds_cluster_config',
   healthChecks: 'health_checks',
-  lbSubsetConfig: 'lb_subset_config',
-  ringHashLbConfig: 'ring_hash_lb_config',
-  maglevLbConfig: 'maglev_lb_config',
   filters: 'filters',
   lrsServer: 'lrs_server',
   lrsReportEndpointMetrics: 'lrs_report_endpoint_metrics',

@@ -5,6 +5,7 @@
  *     main:   const discovery = new ClusterDiscovery({ clusters, workers, scope, ... });  await discovery.start(post)
  *     worker: new ThreadLocalClusterManager(context, { clusters, shared: discovery.shared }); then applyHosts for each of `discovery.current()`
  */
+import type { Dispatcher } from '../../core/event/dispatcher.ts';
 import type { Connection } from '../network/connection.ts';
 import { atPath } from '../network/listener_extensions.ts';
 import { parseCluster } from './cluster_config.ts';
@@ -13,8 +14,9 @@ import type { PlainBindConfig, PlainCluster } from './cluster_types.ts';
 import { type LocalHosts, NO_RATES } from './discovery/cluster_status.ts';
 import { readHostStats } from './host_stats.ts';
 import type { HealthUpdate, HostUpdate } from './host_update.ts';
-import { createLoadBalancer } from './lb/policies.ts';
+import { createLoadBalancer } from './lb/create_load_balancer.ts';
 import { OriginalDstLoadBalancer } from './original_dst_cluster.ts';
+import type { PrioritySet } from './priority_set.ts';
 import { ThreadLocalClusterImpl } from './thread_local_cluster.ts';
 import type { ClusterManager } from './upstream.ts';
 import type { UpstreamContext } from './upstream_context.ts';
@@ -31,6 +33,8 @@ export interface ClusterManagerOptions {
   readonly shared?: SharedUpstream;
   /** `cluster_manager.upstream_bind_config`. */
   readonly upstreamBindConfig?: PlainBindConfig;
+  /** `cluster_manager.local_cluster_name`. */
+  readonly localClusterName?: string;
 }
 
 /** A cluster that is new or has changed, with its first hosts: plain data. */
@@ -47,11 +51,15 @@ export class ThreadLocalClusterManager implements ClusterManager {
   private readonly draining = new Set<ThreadLocalClusterImpl>();
   private readonly context: UpstreamContext;
   private readonly upstreamBindConfig: PlainBindConfig | undefined;
+  /** The hosts of `local_cluster_name`. */
+  private readonly localCluster: (() => PrioritySet | null) | null;
 
   /** Throws ConfigError. */
   constructor(context: UpstreamContext, options: ClusterManagerOptions) {
     this.context = context;
     this.upstreamBindConfig = options.upstreamBindConfig;
+    const fleet = options.localClusterName ?? '';
+    this.localCluster = fleet === '' ? null : () => this.clusters.get(fleet)?.prioritySet ?? null;
     options.clusters.forEach((config, i) => {
       const path = `static_resources.clusters[${i}]`;
       const cluster = this.create(config, options.shared?.resources[config.name] ?? null, path);
@@ -78,7 +86,7 @@ export class ThreadLocalClusterManager implements ClusterManager {
   private create(config: PlainCluster, shared: SharedArrayBuffer | null, path: string): ThreadLocalClusterImpl {
     const settings = parseCluster(config, path, this.upstreamBindConfig);
     const build = (): ClusterInfoImpl => new ClusterInfoImpl(settings, this.context, shared);
-    return createCluster(path === '' ? build() : atPath(path, build), this.context);
+    return createCluster(path === '' ? build() : atPath(path, build), this.context, this.localCluster);
   }
 
   private drainAway(cluster: ThreadLocalClusterImpl): void {
@@ -142,7 +150,11 @@ export class ThreadLocalClusterManager implements ClusterManager {
   }
 }
 
-function createCluster(info: ClusterInfoImpl, context: UpstreamContext): ThreadLocalClusterImpl {
+function createCluster(
+  info: ClusterInfoImpl,
+  context: UpstreamContext,
+  localCluster: (() => PrioritySet | null) | null,
+): ThreadLocalClusterImpl {
   if (info.settings.type === 'ORIGINAL_DST') {
     const balancer = new OriginalDstLoadBalancer(info, context);
     const cluster = new ThreadLocalClusterImpl(info, context, balancer);
@@ -151,9 +163,24 @@ function createCluster(info: ClusterInfoImpl, context: UpstreamContext): ThreadL
   }
   const balancer = createLoadBalancer({
     settings: info.settings.lb,
-    healthyPanic: info.stats.lbHealthyPanic,
+    stats: info.stats,
+    scope: info.statsScope,
     random: () => context.random(),
     runtime: context.runtime,
+    nowMs: () => context.dispatcher.nowMs,
+    defer: (callback) => defer(context.dispatcher, callback),
+    activeRequests: () => info.resourceManager(0).requests.count + info.resourceManager(1).requests.count,
+    setsGauges: context.workerIndex === 0,
+    localLocality: context.localLocality ?? null,
+    hasLocalCluster: localCluster !== null,
+    localCluster: localCluster ?? (() => null),
   });
   return new ThreadLocalClusterImpl(info, context, balancer);
+}
+
+/** Runs `callback` in the next turn of the loop; what it returns takes it back. */
+function defer(dispatcher: Dispatcher, callback: () => void): () => void {
+  const scheduled = dispatcher.createSchedulableCallback(callback);
+  scheduled.scheduleCallbackNextIteration();
+  return () => scheduled.cancel();
 }

@@ -4,6 +4,7 @@
  */
 
 import type { PlainHttp2ProtocolOptions } from '../http/http2/protocol_options.ts';
+import type { PlainSubset } from './cluster_config_subset.ts';
 import type { PlainHttp1ProtocolOptions } from './http1_settings.ts';
 import type { PlainOutlierDetection } from './outlier/outlier_settings.ts';
 
@@ -108,6 +109,36 @@ export interface PlainRuntimeDouble {
   runtimeKey?: string;
 }
 
+export interface PlainPercent {
+  value: number;
+}
+
+export interface PlainSlowStart {
+  slowStartWindow?: number;
+  aggression?: PlainRuntimeDouble;
+  minWeightPercent?: PlainPercent;
+}
+
+export interface PlainLocalityLb {
+  zoneAwareLbConfig?: { routingEnabled?: PlainPercent; minClusterSize?: number; failTrafficOnPanic?: boolean };
+  localityWeightedLbConfig?: object;
+}
+
+/** What ring hash and Maglev have between them. */
+export interface PlainHashingLb {
+  minimumRingSize?: number;
+  maximumRingSize?: number;
+  hashFunction?: string;
+  tableSize?: number;
+  useHostnameForHashing?: boolean;
+  hashBalanceFactor?: number;
+  consistentHashingLbConfig?: { useHostnameForHashing?: boolean; hashBalanceFactor?: number };
+}
+
+export interface PlainLoadBalancingPolicy {
+  policies?: { typedExtensionConfig?: PlainTypedConfig }[];
+}
+
 export interface PlainCluster {
   name: string;
   altStatName?: string;
@@ -145,16 +176,17 @@ export interface PlainCluster {
     upstreamPortOverride?: number;
     metadataKey?: unknown;
   };
-  leastRequestLbConfig?: { choiceCount?: number; activeRequestBias?: PlainRuntimeDouble; slowStartConfig?: unknown };
-  roundRobinLbConfig?: { slowStartConfig?: unknown };
-  commonLbConfig?: {
-    healthyPanicThreshold?: { value: number };
+  leastRequestLbConfig?: { choiceCount?: number; activeRequestBias?: PlainRuntimeDouble; slowStartConfig?: PlainSlowStart };
+  roundRobinLbConfig?: { slowStartConfig?: PlainSlowStart };
+  ringHashLbConfig?: PlainHashingLb;
+  maglevLbConfig?: PlainHashingLb;
+  lbSubsetConfig?: PlainSubset;
+  commonLbConfig?: PlainLocalityLb & {
+    healthyPanicThreshold?: PlainPercent;
     closeConnectionsOnHostSetChange?: boolean;
     updateMergeWindow?: number;
     ignoreNewHostsUntilFirstHc?: boolean;
-    zoneAwareLbConfig?: unknown;
-    localityWeightedLbConfig?: unknown;
-    consistentHashingLbConfig?: unknown;
+    consistentHashingLbConfig?: PlainHashingLb['consistentHashingLbConfig'];
     overrideHostStatus?: unknown;
   };
   transportSocket?: PlainTypedConfig;
@@ -169,6 +201,6 @@ export interface PlainCluster {
   outlierDetection?: PlainOutlierDetection;
   closeConnectionsOnHostHealthFailure?: boolean;
   ignoreHealthOnHostRemoval?: boolean;
-  loadBalancingPolicy?: { policies?: { typedExtensionConfig?: PlainTypedConfig }[] };
+  loadBalancingPolicy?: PlainLoadBalancingPolicy;
   trackClusterStats?: { timeoutBudgets?: boolean; requestResponseSizes?: boolean; perEndpointStats?: boolean };
 }

@@ -24,6 +24,8 @@ export interface EndpointSettings {
   readonly weight: number;
   readonly priority: number;
   readonly locality: Locality;
+  /** `load_balancing_weight` of the locality; 0: none. */
+  readonly localityWeight: number;
   readonly metadata: Record<string, Record<string, unknown>>;
   readonly localityMetadata: Record<string, Record<string, unknown>>;
   readonly canary: boolean;
@@ -87,6 +89,7 @@ function parseEndpoint(lb: PlainLbEndpoint, group: PlainLocalityLbEndpoints, typ
     weight: lb.loadBalancingWeight ?? 1,
     priority: group.priority ?? 0,
     locality: { region: group.locality?.region ?? '', zone: group.locality?.zone ?? '', subZone: group.locality?.subZone ?? '' },
+    localityWeight: group.loadBalancingWeight ?? 0,
     metadata,
     localityMetadata: group.metadata?.filterMetadata ?? {},
     canary: metadata['envoy.lb']?.canary === true,

@@ -24,6 +24,7 @@ export class HostImpl implements Host {
   weight = 1;
   canary = false;
   locality: Locality = NO_LOCALITY;
+  localityWeight = 0;
   metadata: Record<string, Record<string, unknown>> = {};
   localityMetadata: Record<string, Record<string, unknown>> = {};
   healthStatus: HealthStatus = 'UNKNOWN';
@@ -38,6 +39,8 @@ export class HostImpl implements Host {
   /** `auto_sni`: HTTP pools by slot and server name. */
   readonly namedPools = new Map<string, Http1ConnPool | Http2ConnPool>();
   readonly tcpPools: [TcpConnPool | null, TcpConnPool | null] = [null, null];
+  /** Monotonic time since which it is healthy, for slow start; -1: for as long as anyone knows. */
+  healthySinceMs = -1;
   /** ORIGINAL_DST: chosen since the last clean-up. */
   used = true;
 
@@ -55,6 +58,7 @@ export class HostImpl implements Host {
     this.weight = description.weight;
     this.canary = description.canary;
     this.locality = description.locality;
+    this.localityWeight = description.localityWeight ?? 0;
     this.metadata = description.metadata;
     this.localityMetadata = description.localityMetadata ?? NO_METADATA;
     this.healthStatus = description.healthStatus;

@@ -11,6 +11,8 @@ export interface HostDescription {
   readonly weight: number;
   readonly priority: number;
   readonly locality: Locality;
+  /** `load_balancing_weight` of its locality; absent: none. */
+  readonly localityWeight?: number;
   readonly metadata: Record<string, Record<string, unknown>>;
   /** Absent: none. */
   readonly localityMetadata?: Record<string, Record<string, unknown>>;

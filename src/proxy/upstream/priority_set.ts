@@ -8,6 +8,8 @@ export interface HostSet {
   readonly degradedHosts: readonly HostImpl[];
   /** Neither healthy nor counted as a host when loads and panic are computed. */
   readonly excludedHosts: readonly HostImpl[];
+  /** By `localityKey`, where they are others than the hosts say. */
+  readonly localityWeights?: ReadonlyMap<string, number>;
 }
 
 export interface PrioritySet {

@@ -8,13 +8,14 @@ import { AutoConnPool } from './auto_conn_pool.ts';
 import { type AutoSniSettings, type PoolServerName, serverNameOf } from './auto_sni.ts';
 import type { ClusterInfoImpl } from './cluster_info.ts';
 import type { ConnPoolBase } from './conn_pool_base.ts';
+import { HostHealth } from './health_flags.ts';
 import { HostImpl } from './host.ts';
 import { type HealthUpdate, type HostDescription, type HostEvent, type HostUpdate, hostKey } from './host_update.ts';
 import { Http1ConnPool } from './http1_conn_pool.ts';
 import { Http2ConnPool } from './http2_conn_pool.ts';
 import type { LoadBalancer } from './lb/load_balancer.ts';
 import { OutlierHostMonitor } from './outlier/host_monitor.ts';
-import { prioritySetOf } from './priority_set.ts';
+import { type PrioritySet, prioritySetOf } from './priority_set.ts';
 import { TcpConnPool } from './tcp_conn_pool.ts';
 import type {
   HttpConnectionPool,
@@ -40,6 +41,8 @@ export class ThreadLocalClusterImpl implements ThreadLocalCluster {
   private byKey = new Map<string, HostImpl>();
   private all: readonly HostImpl[] = [];
   private onGone: (() => void) | null = null;
+  /** Replaced whenever hosts change. */
+  prioritySet: PrioritySet = prioritySetOf([]);
   /** Pools of hosts that are gone, until their last connection ends. */
   private readonly drainingPools = new Set<ConnPoolBase>();
 
@@ -67,8 +70,11 @@ export class ThreadLocalClusterImpl implements ThreadLocalCluster {
       const key = update.logical ? 'logical' : hostKey(description);
       if (next.has(key)) continue;
       const known = this.byKey.get(key);
+      const wasHealthy = known?.health === HostHealth.Healthy;
       known?.update(description);
-      next.set(key, known ?? this.createHost(description, key));
+      const host = known ?? this.createHost(description, key);
+      this.noteHealth(host, wasHealthy);
+      next.set(key, host);
     }
     this.replaceHosts(next);
   }
@@ -91,10 +97,22 @@ export class ThreadLocalClusterImpl implements ThreadLocalCluster {
     for (const { key, healthFlags, failed } of update.hosts) {
       const host = this.byKey.get(key);
       if (host === undefined) continue;
+      const wasHealthy = host.health === HostHealth.Healthy;
       host.setHealthFlags(healthFlags);
+      this.noteHealth(host, wasHealthy);
       if (failed) this.onHealthFailure(host);
     }
-    this.balancer.update(prioritySetOf(this.all));
+    this.updateBalancer();
+  }
+
+  private updateBalancer(): void {
+    this.prioritySet = prioritySetOf(this.all);
+    this.balancer.update(this.prioritySet);
+  }
+
+  /** Slow start begins when a host becomes healthy. */
+  private noteHealth(host: HostImpl, wasHealthy: boolean): void {
+    if (!wasHealthy && host.health === HostHealth.Healthy) host.healthySinceMs = this.context.dispatcher.nowMs;
   }
 
   /** New streams, if any still come here, get new connections: the old ones may share a path that is broken (Envoy: onHostHealthFailure). */
@@ -197,7 +215,7 @@ export class ThreadLocalClusterImpl implements ThreadLocalCluster {
     const before = this.byKey;
     this.byKey = next;
     this.all = [...next.values()];
-    this.balancer.update(prioritySetOf(this.all));
+    this.updateBalancer();
     let changed = before.size !== next.size;
     for (const [key, host] of before) {
       if (next.get(key) === host) continue;

@@ -3,6 +3,7 @@
  * the host's metadata, under `envoy.transport_socket_match`, its locality's where it has none; otherwise the cluster's `transport_socket`.
  */
 import type { Counter, Scope } from '../../core/stats/stats.ts';
+import { sameValue } from '../common/struct_value.ts';
 import { ConfigError } from '../config/error.ts';
 import type { TransportSocketFactory } from '../network/transport_socket.ts';
 import {
@@ -71,7 +72,7 @@ export class TransportSocketMatcher {
     let chosen = this.otherwise;
     if (this.matches.length > 0) {
       const labels = metadata[METADATA_KEY] ?? localityMetadata[METADATA_KEY] ?? {};
-      chosen = this.matches.find((match) => match.labels.every(([key, value]) => same(labels[key], value))) ?? chosen;
+      chosen = this.matches.find((match) => match.labels.every(([key, value]) => sameValue(labels[key], value))) ?? chosen;
     }
     chosen.count.inc();
     return chosen.factory;
@@ -86,15 +87,4 @@ export class TransportSocketMatcher {
 
 function matchCounter(scope: Scope, name: string): Counter {
   return scope.counter(`${name.replaceAll(':', '_')}.total_match_count`);
-}
-
-/** Values of a Struct, by content. */
-function same(a: unknown, b: unknown): boolean {
-  if (a === b) return true;
-  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
-  const keys = Object.keys(a);
-  if (Array.isArray(a) !== Array.isArray(b) || keys.length !== Object.keys(b).length) return false;
-  return keys.every(
-    (key) => Object.hasOwn(b, key) && same((a as Record<string, unknown>)[key], (b as Record<string, unknown>)[key]),
-  );
 }

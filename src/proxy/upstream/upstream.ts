@@ -3,11 +3,13 @@
  * balancers and pools; only stats and circuit-breaker counts are shared.
  */
 import type { Gauge, Scope } from '../../core/stats/stats.ts';
+import type { Hash64 } from '../common/hash64.ts';
 import type { RequestEncoder, ResponseDecoder } from '../http/codec.ts';
 import type { HeaderMap } from '../http/header_map.ts';
 import type { Address } from '../network/address.ts';
 import type { Connection } from '../network/connection.ts';
 import type { Protocol, StreamInfo, UpstreamHostInfo } from '../stream_info/stream_info.ts';
+import type { PriorityAvailability, PriorityLoad } from './lb/priority_load.ts';
 
 type OutlierHostMonitor = import('./outlier/host_monitor.ts').OutlierHostMonitor;
 
@@ -16,7 +18,8 @@ export type ResourcePriority = (typeof ResourcePriority)[keyof typeof ResourcePr
 
 /** What a load balancer may look at to choose. All methods may return null. */
 export interface LoadBalancerContext {
-  computeHashKey(): number | null;
+  /** Stays as it is until the next call. */
+  computeHashKey(): Hash64 | null;
   metadataMatch(): Record<string, unknown> | null;
   downstreamConnection(): Connection | null;
   downstreamHeaders(): HeaderMap | null;
@@ -24,6 +27,12 @@ export interface LoadBalancerContext {
   shouldSelectAnotherHost(host: Host): boolean;
   /** How often to look again. */
   hostSelectionRetryCount(): number;
+  /** The load of the priorities for this request: `load`, or another of as many priorities. */
+  determinePriorityLoad(
+    load: PriorityLoad,
+    availability: PriorityAvailability,
+    priorityOf: (host: Host) => number | null,
+  ): PriorityLoad;
 }
 
 /** One endpoint on this worker. */

@@ -8,6 +8,7 @@ import type { TransportSocketFactory, TransportSocketOptions } from '../network/
 import type { TransportSocketConfigFactory } from '../network/transport_socket_config.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import type { Logger } from '../server/factory_context.ts';
+import type { Locality } from './endpoint_config.ts';
 import type { HostEvent } from './host_update.ts';
 
 /** `proxy/network/connection_impl.ts`: `createClientConnection`. Throws SysError when no socket can be had or bound. */
@@ -36,6 +37,8 @@ export interface UpstreamContext {
   readonly logger?: (name: string) => Logger;
   /** Tells main; absent: nobody decides about hosts. */
   readonly onHostEvent?: (event: HostEvent) => void;
+  /** Where this proxy is; absent: unknown. */
+  readonly localLocality?: Locality;
   /** Absent: no transport socket can name secrets. */
   readonly secrets?: SecretStore;
 }

@@ -77,7 +77,7 @@ describe('clusters', () => {
             {
               typed_extension_config: {
                 name: 'm',
-                typed_config: { '@type': `${TYPES}load_balancing_policies.maglev.v3.Maglev` },
+                typed_config: { '@type': `${TYPES}load_balancing_policies.pick_first.v3.PickFirst` },
               },
             },
             {

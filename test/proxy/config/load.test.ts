@@ -81,14 +81,14 @@ test('--config-yaml is merged over the file: scalars replace, lists append, mess
 test('after a merge every error still names its own text', () => {
   const path = file('merge.yaml', 'static_resources:\n  clusters:\n  - { name: a, connect_timeout: 0s }');
   assert.throws(
-    () => loadBootstrap({ path, yaml: 'static_resources:\n  clusters:\n  - name: b\n  - { name: c, lb_policy: MAGLEV }' }),
+    () => loadBootstrap({ path, yaml: 'static_resources:\n  clusters:\n  - name: b\n  - { name: c, type: EDS }' }),
     (error) => {
       assert.ok(error instanceof ConfigErrors);
       assert.deepEqual(
         error.errors.map((each) => [each.file, each.line, each.column, each.path]),
         [
           [path, 3, 33, 'static_resources.clusters[0].connect_timeout'],
-          ['--config-yaml', 4, 27, 'static_resources.clusters[2].lb_policy'],
+          ['--config-yaml', 4, 22, 'static_resources.clusters[2].type'],
         ],
       );
       return true;

@@ -78,7 +78,7 @@ test('enum values, and defaults that are fine', () => {
   assert.deepEqual(errorsOf(withHcm('codec_type: http3')), [
     '14:23 static_resources.listeners[0].filter_chains[0].filters[0].typed_config.codec_type: codec_type: HTTP3 is not supported by Sluice yet; supported: AUTO, HTTP1, HTTP2',
   ]);
-  assert.deepEqual(errorsOf(withCluster('lb_policy: RING_HASH')).length, 1);
+  assert.deepEqual(errorsOf(withCluster('protocol_selection: USE_DOWNSTREAM_PROTOCOL')).length, 1);
 });
 
 test('extensions that Sluice does not have, and ones in the wrong place', () => {
@@ -152,15 +152,15 @@ test('allowUnsupported never turns TLS into plain text', () => {
 test('load balancing policies: the first supported one is taken', () => {
   const policy = (type: string) =>
     `{ typed_extension_config: { name: p, typed_config: { "@type": type.googleapis.com/envoy.extensions.load_balancing_policies.${type} } } }`;
-  const both = `load_balancing_policy: { policies: [${policy('maglev.v3.Maglev')}, ${policy('random.v3.Random')}, ${policy('round_robin.v3.RoundRobin')}] }`;
+  const both = `load_balancing_policy: { policies: [${policy('pick_first.v3.PickFirst')}, ${policy('random.v3.Random')}, ${policy('round_robin.v3.RoundRobin')}] }`;
   const policies = load(withCluster(both)).bootstrap.staticResources?.clusters[0].loadBalancingPolicy?.policies;
   assert.deepEqual(
     policies?.map((each) => each.typedExtensionConfig?.typedConfig?.['@type']),
     ['envoy.extensions.load_balancing_policies.random.v3.Random'],
   );
   assert.match(
-    errorsOf(withCluster(`load_balancing_policy: { policies: [${policy('maglev.v3.Maglev')}] }`))[0],
-    /Maglev\) is not supported/,
+    errorsOf(withCluster(`load_balancing_policy: { policies: [${policy('pick_first.v3.PickFirst')}] }`))[0],
+    /PickFirst\) is not supported/,
   );
 });
 

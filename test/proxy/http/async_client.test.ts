@@ -207,6 +207,7 @@ describe('a whole call-out', () => {
       rateLimitedResetHeaders: [],
       rateLimitedMaxIntervalMs: 0,
       hostPredicates: [],
+      previousPriorities: 0,
       hostSelectionMaxAttempts: 1,
     };
     const { outcome } = call(rig, { retryPolicy }, 'again');

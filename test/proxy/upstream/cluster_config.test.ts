@@ -132,7 +132,13 @@ test('what cannot work is refused with its path', () => {
   gap.loadAssignment!.endpoints = [{ priority: 0 }, { priority: 2 }];
   const table: [object, string, RegExp][] = [
     [{ ...one, type: 'EDS' }, 'type', /EDS is not supported/],
-    [{ ...one, lbPolicy: 'MAGLEV' }, 'lb_policy', /MAGLEV is not supported/],
+    [{ ...one, lbPolicy: 'UNHEARD_OF' }, 'lb_policy', /UNHEARD_OF is not supported/],
+    [{ ...one, lbPolicy: 'MAGLEV', maglevLbConfig: { tableSize: 8 } }, 'maglev_lb_config.table_size', /must be prime/],
+    [
+      { ...one, lbPolicy: 'RING_HASH', ringHashLbConfig: { minimumRingSize: 20, maximumRingSize: 10 } },
+      'ring_hash_lb_config',
+      /minimum_ring_size \(20\) > maximum_ring_size \(10\)/,
+    ],
     [{ ...one, lbPolicy: 'CLUSTER_PROVIDED' }, 'lb_policy', /not valid for cluster type STATIC/],
     [{ name: 'a', type: 'ORIGINAL_DST' }, 'lb_policy', /only CLUSTER_PROVIDED/],
     [{ ...one, type: 'ORIGINAL_DST', lbPolicy: 'CLUSTER_PROVIDED' }, 'load_assignment', /no load assignment/],
@@ -148,11 +154,10 @@ test('what cannot work is refused with its path', () => {
       /cannot be smaller/,
     ],
     [
-      { ...one, commonLbConfig: { localityWeightedLbConfig: {} } },
-      'common_lb_config.locality_weighted_lb_config',
-      /not supported/,
+      { ...one, roundRobinLbConfig: { slowStartConfig: { slowStartWindow: 1000, aggression: { defaultValue: 0 } } } },
+      'round_robin_lb_config.slow_start_config.aggression.default_value',
+      /greater than 0/,
     ],
-    [{ ...one, roundRobinLbConfig: { slowStartConfig: {} } }, 'round_robin_lb_config.slow_start_config', /not supported/],
     [
       typed({ explicitHttpConfig: { http2ProtocolOptions: { hpackTableSize: 65536 } } }),
       `typed_extension_protocol_options[${HTTP}].explicit_http_config.http2_protocol_options.hpack_table_size`,

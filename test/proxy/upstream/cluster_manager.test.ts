@@ -248,6 +248,7 @@ function originalDst(more: Partial<PlainCluster> = {}) {
     downstream.streamInfo.downstreamLocalAddress = local === null ? ipAddress('127.0.0.1', 15001) : parseHostPort(local);
     return {
       computeHashKey: () => null,
+      determinePriorityLoad: (load) => load,
       metadataMatch: () => null,
       downstreamConnection: () => downstream,
       downstreamHeaders: () => HeaderMap.of(worker.dispatcher.slab, header === null ? [] : [header]),

@@ -3,8 +3,11 @@ import { Store } from '../../../src/core/stats/store.ts';
 import { SysError } from '../../../src/core/sys/libc.ts';
 import { ipAddress } from '../../../src/proxy/network/address.ts';
 import type { ConnectOptions, IoHandle, ListenSocket, SocketInterface } from '../../../src/proxy/network/io_handle.ts';
+import { parseCluster } from '../../../src/proxy/upstream/cluster_config.ts';
+import { ClusterStats } from '../../../src/proxy/upstream/cluster_stats.ts';
 import type { PlainCluster, PlainLbEndpoint } from '../../../src/proxy/upstream/cluster_types.ts';
 import type { HostDescription } from '../../../src/proxy/upstream/host_update.ts';
+import type { LoadBalancerEnvironment } from '../../../src/proxy/upstream/lb/load_balancer.ts';
 import type { UpstreamContext } from '../../../src/proxy/upstream/upstream_context.ts';
 import { type FakeDispatcher, ImmediateDispatcher } from '../../support/fake_dispatcher.ts';
 import { FakeConnection as HttpFakeConnection } from '../http/support/fakes.ts';
@@ -107,6 +110,33 @@ export class FakeWorker {
     this.seed ^= this.seed << 5;
     return this.seed >>> 0;
   }
+}
+
+/** What a balancer of such a cluster gets on a worker. */
+export function lbEnvironment(
+  worker: FakeWorker,
+  cluster: Partial<PlainCluster> = {},
+  more: Partial<LoadBalancerEnvironment> = {},
+): LoadBalancerEnvironment {
+  return {
+    settings: parseCluster(staticCluster('a', [], cluster)).lb,
+    stats: new ClusterStats(worker.stats),
+    scope: worker.stats,
+    random: worker.context.random,
+    runtime: null,
+    nowMs: () => worker.dispatcher.nowMs,
+    defer: (callback) => {
+      const scheduled = worker.dispatcher.createSchedulableCallback(callback);
+      scheduled.scheduleCallbackNextIteration();
+      return () => scheduled.cancel();
+    },
+    activeRequests: () => 0,
+    setsGauges: true,
+    localLocality: null,
+    hasLocalCluster: false,
+    localCluster: () => null,
+    ...more,
+  };
 }
 
 /** A STATIC cluster of these endpoints. */

@@ -1,27 +1,20 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseCluster } from '../../../src/proxy/upstream/cluster_config.ts';
 import type { PlainCluster } from '../../../src/proxy/upstream/cluster_types.ts';
 import { HostImpl } from '../../../src/proxy/upstream/host.ts';
 import type { HostDescription } from '../../../src/proxy/upstream/host_update.ts';
+import { createLoadBalancer } from '../../../src/proxy/upstream/lb/create_load_balancer.ts';
 import { EdfScheduler } from '../../../src/proxy/upstream/lb/edf_scheduler.ts';
-import { createLoadBalancer } from '../../../src/proxy/upstream/lb/policies.ts';
 import { computePriorityLoad } from '../../../src/proxy/upstream/lb/priority_load.ts';
 import { type HostSet, prioritySetOf } from '../../../src/proxy/upstream/priority_set.ts';
 import type { LoadBalancerContext } from '../../../src/proxy/upstream/upstream.ts';
-import { FakeWorker, hostAt, staticCluster } from './fakes.ts';
+import { FakeWorker, hostAt, lbEnvironment } from './fakes.ts';
 
 function balancer(hosts: HostImpl[], more: Partial<PlainCluster> = {}) {
   const worker = new FakeWorker();
-  const healthyPanic = worker.stats.counter('panic');
-  const lb = createLoadBalancer({
-    settings: parseCluster(staticCluster('a', [], more)).lb,
-    healthyPanic,
-    random: worker.context.random,
-    runtime: null,
-  });
+  const lb = createLoadBalancer(lbEnvironment(worker, more));
   lb.update(prioritySetOf(hosts));
-  return { lb, worker, healthyPanic };
+  return { lb, worker, healthyPanic: worker.stats.counter('lb_healthy_panic') };
 }
 
 function hosts(n: number, more: (i: number) => Partial<HostDescription> = () => ({})): HostImpl[] {
@@ -44,6 +37,7 @@ const context = (more: Partial<LoadBalancerContext>): LoadBalancerContext => ({
   downstreamHeaders: () => null,
   shouldSelectAnotherHost: () => false,
   hostSelectionRetryCount: () => 0,
+  determinePriorityLoad: (load) => load,
   ...more,
 });
 

@@ -136,7 +136,7 @@ class WeightedClusters implements ClusterSpecifier {
         total += weights[i] = snapshot.getInteger(entries[i].runtimeKey, entries[i].weight);
       if (total === 0 || total > 0xffffffff) return null;
     }
-    const selected = this.selection(headers, info, random) % total;
+    const selected = this.selection(headers, info, random, total);
     let end = 0;
     for (let i = 0; i < entries.length; i++) {
       end += this.runtime === null ? entries[i].weight : weights[i];
@@ -145,13 +145,14 @@ class WeightedClusters implements ClusterSpecifier {
     return null;
   }
 
-  private selection(headers: HeaderMap, info: StreamInfo, random: number): number {
+  private selection(headers: HeaderMap, info: StreamInfo, random: number, total: number): number {
     if (this.headerName !== '') {
       const values = headers.getAll(this.headerName);
       const value = values.length === 1 ? parseInteger(values[0]) : undefined;
-      if (value !== undefined && value >= 0) return value;
+      if (value !== undefined && value >= 0) return value % total;
     }
-    return this.hashEntry?.hashPolicy?.generateHash(headers, info) ?? random;
+    const hash = this.hashEntry?.hashPolicy?.generateHash(headers, info) ?? null;
+    return hash === null ? random % total : hash.modulo(total);
   }
 }
 

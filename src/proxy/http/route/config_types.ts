@@ -229,7 +229,7 @@ export interface RetryPolicyConfig {
   numRetries?: number;
   perTryTimeout?: number;
   perTryIdleTimeout?: number;
-  retryPriority?: { name?: string };
+  retryPriority?: { name?: string; typedConfig?: AnyConfig };
   retryHostPredicate?: readonly { name?: string; typedConfig?: AnyConfig }[];
   retryOptionsPredicates?: readonly object[];
   hostSelectionRetryMaxAttempts?: number;

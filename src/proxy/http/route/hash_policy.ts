@@ -1,12 +1,11 @@
 /**
- * RouteAction.hash_policy: one 64-bit hash from headers, cookies, the source address and query parameters. The policies' hashes are
- * combined in order (rotate left by one, exclusive or); a terminal policy that produced a hash ends the list.
- *
- * The result is the upper 53 bits of Envoy's hash as a number, which keeps the order of a ring. Left out: filter_state.
+ * RouteAction.hash_policy: one 64-bit hash from headers, cookies, the source address, query parameters and filter state. The policies'
+ * hashes are combined in order (rotate left by one, exclusive or); a terminal policy that produced a hash ends the list.
  */
 import { asciiLower, byteText } from '../../common/byte_text.ts';
+import { Hash64 } from '../../common/hash64.ts';
 import { RegexSubstitution } from '../../common/matchers.ts';
-import { xxHash64 } from '../../common/xxhash64.ts';
+import { xxHash64Text } from '../../common/xxhash64.ts';
 import { ConfigError } from '../../config/error.ts';
 import { addressWithoutPort } from '../../network/address.ts';
 import type { StreamInfo } from '../../stream_info/stream_info.ts';
@@ -20,26 +19,33 @@ export type AddCookie = (setCookie: string) => void;
 
 interface HashMethod {
   readonly terminal: boolean;
-  hash(headers: HeaderMap, info: StreamInfo, addCookie: AddCookie | undefined): bigint | null;
+  /** Writes the hash to `out`; false when there is none. */
+  hash(out: Hash64, headers: HeaderMap, info: StreamInfo, addCookie: AddCookie | undefined): boolean;
 }
 
 export class HashPolicy {
   private readonly methods: readonly HashMethod[];
+  private readonly result = new Hash64();
+  private readonly next = new Hash64();
 
   /** Throws ConfigError. */
   constructor(configs: readonly HashPolicyConfig[], path: string) {
     this.methods = configs.flatMap((config, i) => compileMethod(config, `${path}[${i}]`) ?? []);
   }
 
-  /** Null when no policy applied. */
-  generateHash(headers: HeaderMap, info: StreamInfo, addCookie?: AddCookie): number | null {
-    let hash: bigint | null = null;
+  /** Null when no policy applied; otherwise the same object each time. */
+  generateHash(headers: HeaderMap, info: StreamInfo, addCookie?: AddCookie): Hash64 | null {
+    const { result, next } = this;
+    let any = false;
     for (const method of this.methods) {
-      const next = method.hash(headers, info, addCookie);
-      if (next !== null) hash = hash === null ? next : BigInt.asUintN(64, (hash << 1n) | (hash >> 63n)) ^ next;
-      if (method.terminal && hash !== null) break;
+      if (method.hash(next, headers, info, addCookie)) {
+        if (any) result.rotate().xor(next.hi, next.lo);
+        else result.set(next.hi, next.lo);
+        any = true;
+      }
+      if (method.terminal && any) break;
     }
-    return hash === null ? null : Number(hash >> 11n);
+    return any ? result : null;
   }
 }
 
@@ -49,41 +55,55 @@ function compileMethod(config: HashPolicyConfig, path: string): HashMethod | nul
     const name = asciiLower(config.header.headerName ?? '');
     const rewrite = config.header.regexRewrite;
     const substitution = rewrite === undefined ? null : new RegexSubstitution(rewrite, `${path}.header.regex_rewrite`);
-    return { terminal, hash: (headers) => hashOfHeader(headers, name, substitution) };
+    return { terminal, hash: (out, headers) => hashOfHeader(out, headers, name, substitution) };
   }
   if (config.cookie !== undefined) return { terminal, hash: cookieMethod(config.cookie) };
   if (config.connectionProperties !== undefined) {
-    return config.connectionProperties.sourceIp === true ? { terminal, hash: (_headers, info) => hashOfSource(info) } : null;
+    return config.connectionProperties.sourceIp === true
+      ? { terminal, hash: (out, _headers, info) => hashOfSource(out, info) }
+      : null;
   }
   if (config.queryParameter !== undefined) {
     const name = byteText(config.queryParameter.name ?? '');
     return {
       terminal,
-      hash: (headers) => {
-        const value = queryParameter(headers.getId(H[':path']) ?? '', name);
-        return value === undefined ? null : xxHash64(value);
-      },
+      hash: (out, headers) => hashOfText(out, queryParameter(headers.getId(H[':path']) ?? '', name)),
     };
   }
-  if (config.filterState !== undefined) throw new ConfigError('filter_state is not supported', { path: `${path}.filter_state` });
+  if (config.filterState !== undefined) {
+    const key = config.filterState.key ?? '';
+    return { terminal, hash: (out, _headers, info) => hashOfFilterState(out, info, key) };
+  }
   throw new ConfigError('a hash policy is required', { path });
 }
 
-/** Several values are sorted, so that their order does not matter. */
-function hashOfHeader(headers: HeaderMap, name: string, substitution: RegexSubstitution | null): bigint | null {
-  const values = headers.getAll(name);
-  if (values.length === 0) return null;
-  const rewritten = substitution === null ? values : values.map((value) => substitution.apply(value));
-  if (rewritten.length === 1) return xxHash64(rewritten[0]);
-  rewritten.sort();
-  let hash = 0n;
-  for (const value of rewritten) hash = xxHash64(value, hash);
-  return hash;
+function hashOfText(out: Hash64, text: string | undefined): boolean {
+  if (text === undefined) return false;
+  xxHash64Text(out, text);
+  return true;
 }
 
-function hashOfSource(info: StreamInfo): bigint | null {
+/** Several values are sorted, so that their order does not matter. */
+function hashOfHeader(out: Hash64, headers: HeaderMap, name: string, substitution: RegexSubstitution | null): boolean {
+  const values = headers.getAll(name);
+  if (values.length === 0) return false;
+  const rewritten = substitution === null ? values : values.map((value) => substitution.apply(value));
+  if (rewritten.length > 1) rewritten.sort();
+  out.set(0, 0);
+  for (const value of rewritten) xxHash64Text(out, value, out.hi, out.lo);
+  return true;
+}
+
+/** Of the address without its port. */
+export function hashOfSource(out: Hash64, info: StreamInfo): boolean {
   const address = info.downstreamRemoteAddress;
-  return address === null || address.kind !== 'ip' ? null : xxHash64(addressWithoutPort(address));
+  return address !== null && address.kind === 'ip' && hashOfText(out, addressWithoutPort(address));
+}
+
+/** Only text has a hash. */
+export function hashOfFilterState(out: Hash64, info: StreamInfo, key: string): boolean {
+  const value = info.filterState?.get(key);
+  return typeof value === 'string' && hashOfText(out, byteText(value));
 }
 
 function cookieMethod(config: NonNullable<HashPolicyConfig['cookie']>): HashMethod['hash'] {
@@ -91,15 +111,15 @@ function cookieMethod(config: NonNullable<HashPolicyConfig['cookie']>): HashMeth
   const attributes = (config.attributes ?? []).map(({ name: key = '', value = '' }) =>
     byteText(value === '' ? key : `${key}=${value}`),
   );
-  return (headers, info, addCookie) => {
+  return (out, headers, info, addCookie) => {
     const present = cookieValue(headers, name);
-    if (present !== undefined && present !== '') return xxHash64(present);
-    if (config.ttl === undefined || addCookie === undefined) return null;
+    if (present !== undefined && present !== '') return hashOfText(out, present);
+    if (config.ttl === undefined || addCookie === undefined) return false;
     // The same connection gets the same value.
-    const value = xxHash64(`${info.downstreamRemoteAddress?.asString ?? ''}${info.downstreamLocalAddress?.asString ?? ''}`);
-    const text = value.toString(16).padStart(16, '0');
+    hashOfText(out, `${info.downstreamRemoteAddress?.asString ?? ''}${info.downstreamLocalAddress?.asString ?? ''}`);
+    const text = out.toHex();
     addCookie(setCookieValue(name, text, config.path ?? '', Math.floor(config.ttl / 1000), attributes));
-    return xxHash64(text);
+    return hashOfText(out, text);
   };
 }
 

@@ -1,11 +1,13 @@
 /**
  * RetryPolicy of a route or virtual host, and the names of retry conditions. A route's policy replaces its virtual host's.
  *
- * Left out: retry_priority, retry_options_predicates, the host predicate omit_host_metadata. 0 as base interval means runtime's
+ * Left out: retry_options_predicates. 0 as base interval means runtime's
  * `upstream.base_retry_backoff_ms` (25), 0 as maximum ten times the base.
  */
+
+import { sameValue } from '../../common/struct_value.ts';
 import { ConfigError } from '../../config/error.ts';
-import type { RetryPolicyConfig } from './config_types.ts';
+import type { AnyConfig, MetadataConfig, RetryPolicyConfig } from './config_types.ts';
 import { compileHeaderMatchers } from './header_matcher.ts';
 import type { RetryPolicy } from './route.ts';
 
@@ -43,18 +45,38 @@ export function parseRetryOn(text: string): number {
   return bits;
 }
 
-const HOST_PREDICATES = {
-  'envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate': 'previous_hosts',
-  'envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate': 'omit_canary_hosts',
-  'envoy.retry_host_predicates.previous_hosts': 'previous_hosts',
-  'envoy.retry_host_predicates.omit_canary_hosts': 'omit_canary_hosts',
-} as const;
+type HostPredicate = RetryPolicy['hostPredicates'][number];
+
+interface OmitHostMetadata {
+  metadataMatch?: MetadataConfig;
+}
+
+/** What makes a predicate of its configuration; also by the names from before there were types. */
+const HOST_PREDICATES: Record<string, (config: OmitHostMetadata | undefined) => HostPredicate> = {
+  'envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate': () => wasTried,
+  'envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate': () => isCanary,
+  'envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig': (config) => hasMetadata(config),
+  'envoy.retry_host_predicates.previous_hosts': () => wasTried,
+  'envoy.retry_host_predicates.omit_canary_hosts': () => isCanary,
+};
+
+const wasTried: HostPredicate = (host, attempted) => attempted.includes(host);
+const isCanary: HostPredicate = (host) => host.canary;
+
+/** All of the given `envoy.lb` fields; none given: every host is as good. */
+function hasMetadata(config: OmitHostMetadata | undefined): HostPredicate {
+  const wanted = Object.entries(config?.metadataMatch?.filterMetadata?.['envoy.lb'] ?? {});
+  if (wanted.length === 0) return () => false;
+  return (host) => {
+    const labels = host.metadata['envoy.lb'];
+    return labels !== undefined && wanted.every(([key, value]) => sameValue(labels[key], value));
+  };
+}
+
+const PREVIOUS_PRIORITIES = 'envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig';
 
 /** Throws ConfigError. */
 export function compileRetryPolicy(config: RetryPolicyConfig, path: string): RetryPolicy {
-  if ((config.retryPriority?.name ?? '') !== '') {
-    throw new ConfigError('retry_priority is not supported', { path: `${path}.retry_priority` });
-  }
   if ((config.retryOptionsPredicates?.length ?? 0) > 0) {
     throw new ConfigError('retry_options_predicates is not supported', { path: `${path}.retry_options_predicates` });
   }
@@ -76,6 +98,7 @@ export function compileRetryPolicy(config: RetryPolicyConfig, path: string): Ret
     })),
     rateLimitedMaxIntervalMs: Math.max(1, rateLimited?.maxInterval ?? 300_000),
     hostPredicates: compileHostPredicates(config, path),
+    previousPriorities: compileRetryPriority(config, path),
     hostSelectionMaxAttempts: config.hostSelectionRetryMaxAttempts || 1,
   };
 }
@@ -97,13 +120,27 @@ function compileBackOff(config: RetryPolicyConfig, path: string): { base: number
 function compileHostPredicates(config: RetryPolicyConfig, path: string): RetryPolicy['hostPredicates'] {
   return (config.retryHostPredicate ?? []).map((predicate, i) => {
     const type = predicate.typedConfig?.['@type'] ?? predicate.name ?? '';
-    const known = (HOST_PREDICATES as Record<string, 'previous_hosts' | 'omit_canary_hosts' | undefined>)[type];
-    if (known === undefined) {
-      throw new ConfigError(
-        `Didn't find a registered implementation for '${predicate.name ?? ''}' with type URL: '${predicate.typedConfig?.['@type'] ?? ''}'`,
-        { path: `${path}.retry_host_predicate[${i}]` },
-      );
-    }
-    return known;
+    if (!Object.hasOwn(HOST_PREDICATES, type)) throw notRegistered(predicate, `${path}.retry_host_predicate[${i}]`);
+    return HOST_PREDICATES[type](predicate.typedConfig as OmitHostMetadata | undefined);
+  });
+}
+
+function compileRetryPriority(config: RetryPolicyConfig, path: string): number {
+  const priority = config.retryPriority;
+  if (priority === undefined) return 0;
+  if (priority.typedConfig?.['@type'] !== PREVIOUS_PRIORITIES) throw notRegistered(priority, `${path}.retry_priority`);
+  const { updateFrequency = 0 } = priority.typedConfig as AnyConfig & { updateFrequency?: number };
+  if (updateFrequency <= 0) {
+    throw new ConfigError('update_frequency must be greater than 0', {
+      path: `${path}.retry_priority.typed_config.update_frequency`,
+    });
+  }
+  return updateFrequency;
+}
+
+function notRegistered(extension: { name?: string; typedConfig?: AnyConfig }, path: string): ConfigError {
+  const type = extension.typedConfig?.['@type'] ?? '';
+  return new ConfigError(`Didn't find a registered implementation for '${extension.name ?? ''}' with type URL: '${type}'`, {
+    path,
   });
 }

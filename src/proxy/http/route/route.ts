@@ -4,8 +4,9 @@
  */
 
 import type { FormatterContext } from '../../access_log/access_log.ts';
+import type { Hash64 } from '../../common/hash64.ts';
 import type { StreamInfo } from '../../stream_info/stream_info.ts';
-import type { ResourcePriority } from '../../upstream/upstream.ts';
+import type { Host, ResourcePriority } from '../../upstream/upstream.ts';
 import type { HeaderMap } from '../header_map.ts';
 import type { RateLimitEntry } from './rate_limit_policy.ts';
 
@@ -60,7 +61,7 @@ export interface RouteEntry {
   readonly includeVirtualHostRateLimits?: boolean;
   /** `addCookie` receives the set-cookie value of a cookie that a policy generated; without it none is generated. */
   readonly hashPolicy: {
-    generateHash(headers: HeaderMap, info: StreamInfo, addCookie?: (setCookie: string) => void): number | null;
+    generateHash(headers: HeaderMap, info: StreamInfo, addCookie?: (setCookie: string) => void): Hash64 | null;
   } | null;
   /** Bytes of request body kept for retries; undefined: the connection's limit. */
   readonly requestBodyBufferLimit: number | undefined;
@@ -100,7 +101,10 @@ export interface RetryPolicy {
   readonly maxIntervalMs: number;
   readonly rateLimitedResetHeaders: readonly { name: string; format: 'SECONDS' | 'UNIX_TIMESTAMP' }[];
   readonly rateLimitedMaxIntervalMs: number;
-  readonly hostPredicates: readonly ('previous_hosts' | 'omit_canary_hosts')[];
+  /** Whether a host that was chosen for a retry is to be passed over; `attempted`: those tried so far. */
+  readonly hostPredicates: readonly ((host: Host, attempted: readonly Host[]) => boolean)[];
+  /** `previous_priorities`: priorities are left out after so many attempts; 0: never. */
+  readonly previousPriorities: number;
   readonly hostSelectionMaxAttempts: number;
 }
 

@@ -7,9 +7,11 @@
  */
 import { SliceBuffer } from '../../../core/buffer/slice_buffer.ts';
 import type { FormatterContext } from '../../access_log/access_log.ts';
+import type { Hash64 } from '../../common/hash64.ts';
 import type { Connection } from '../../network/connection.ts';
 import { LoadShedPoint } from '../../overload/overload_memory.ts';
 import type { ResponseFlag } from '../../stream_info/stream_info.ts';
+import type { PriorityAvailability, PriorityLoad } from '../../upstream/lb/priority_load.ts';
 import { OutlierResult } from '../../upstream/outlier/host_monitor.ts';
 import type {
   ClusterInfo,
@@ -94,6 +96,8 @@ export class Router implements StreamDecoderFilter, LoadBalancerContext, Downstr
   private destroyed = false;
   private copy: SliceBuffer | null = null;
   private dropped = false;
+  /** Of cookies that the route's hash policy made for this request. */
+  private readonly setCookies: string[] = [];
 
   constructor(config: RouterConfig) {
     this.config = config;
@@ -327,9 +331,25 @@ export class Router implements StreamDecoderFilter, LoadBalancerContext, Downstr
 
   // LoadBalancerContext.
 
-  computeHashKey(): number | null {
+  computeHashKey(): Hash64 | null {
     const policy = this.entry === null ? null : this.entry.hashPolicy;
-    return policy === null ? null : policy.generateHash(this.requestHeaders as HeaderMap, this.callbacks.streamInfo);
+    if (policy === null) return null;
+    if (this.setCookies.length > 0) this.setCookies.length = 0;
+    return policy.generateHash(this.requestHeaders as HeaderMap, this.callbacks.streamInfo, this.addSetCookie);
+  }
+
+  private readonly addSetCookie = (setCookie: string): void => {
+    this.setCookies.push(setCookie);
+  };
+
+  determinePriorityLoad(
+    load: PriorityLoad,
+    availability: PriorityAvailability,
+    priorityOf: (host: Host) => number | null,
+  ): PriorityLoad {
+    return this.isRetry && this.retryState !== null
+      ? this.retryState.determinePriorityLoad(load, availability, priorityOf)
+      : load;
   }
 
   metadataMatch(): Record<string, unknown> | null {
@@ -412,6 +432,7 @@ export class Router implements StreamDecoderFilter, LoadBalancerContext, Downstr
     if (this.requestCompleteMs >= 0 && !config.suppressEnvoyHeaders) {
       headers.setId(H['x-envoy-upstream-service-time'], decimal(Math.round(callbacks.dispatcher.nowMs - this.requestCompleteMs)));
     }
+    for (let i = 0; i < this.setCookies.length; i++) headers.addId(H['set-cookie'], this.setCookies[i]);
     if (entry.hasResponseMutations) entry.finalizeResponseHeaders(headers, this, streamInfo);
     if (config.dynamicStats && !streamInfo.healthCheck) this.chargeCode(status, host, isCanary ? headers : null);
     if (status < 500 || status > 599) {
@@ -701,6 +722,7 @@ export class Router implements StreamDecoderFilter, LoadBalancerContext, Downstr
     this.finished = false;
     this.destroyed = false;
     this.dropped = false;
+    if (this.setCookies.length > 0) this.setCookies.length = 0;
   }
 }
 

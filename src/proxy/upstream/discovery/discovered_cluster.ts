@@ -295,9 +295,9 @@ class ResolveTarget {
 }
 
 function describe(endpoint: EndpointSettings, ip: string): HostDescription {
-  const { hostname, weight, priority, locality, metadata, localityMetadata, canary, healthStatus } = endpoint;
+  const { hostname, weight, priority, locality, localityWeight, metadata, localityMetadata, canary, healthStatus } = endpoint;
   const address = endpoint.address ?? ipAddress(ip, endpoint.port);
-  return { address, hostname, weight, priority, locality, metadata, localityMetadata, canary, healthStatus };
+  return { address, hostname, weight, priority, locality, localityWeight, metadata, localityMetadata, canary, healthStatus };
 }
 
 /** Only addresses, their order within priorities and health can change: the rest is configuration. */

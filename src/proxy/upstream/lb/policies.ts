@@ -1,28 +1,18 @@
 /**
  * Round robin, least request and random (Envoy: RoundRobinLoadBalancer, LeastRequestLoadBalancer, RandomLoadBalancer).
- * Hosts of equal weight are taken by index; unequal ones by an EDF schedule.
+ * Hosts of equal weight are taken by index; unequal ones, and those in slow start, by an EDF schedule.
  */
 import type { HostImpl } from '../host.ts';
 import { EdfScheduler } from './edf_scheduler.ts';
-import { type LoadBalancer, LoadBalancerBase, type LoadBalancerEnvironment } from './load_balancer.ts';
-
-export function createLoadBalancer(environment: LoadBalancerEnvironment): LoadBalancer {
-  switch (environment.settings.policy) {
-    case 'ROUND_ROBIN':
-      return new RoundRobinLoadBalancer(environment);
-    case 'LEAST_REQUEST':
-      return new LeastRequestLoadBalancer(environment);
-    case 'RANDOM':
-      return new RandomLoadBalancer(environment);
-    case 'CLUSTER_PROVIDED':
-      throw new Error('CLUSTER_PROVIDED has its own balancer');
-  }
-}
+import { LoadBalancerBase, type LoadBalancerEnvironment } from './load_balancer.ts';
+import { slowStartAgeMs, slowStartWeight } from './slow_start.ts';
 
 /** A schedule per host list; without one the hosts' weights are equal. */
 interface Schedule {
-  readonly edf: EdfScheduler<HostImpl> | null;
+  edf: EdfScheduler<HostImpl> | null;
   next: number;
+  /** Until then hosts of equal weight differ, as some are in slow start. */
+  readonly edfUntilMs: number;
 }
 
 abstract class EdfLoadBalancer extends LoadBalancerBase {
@@ -44,13 +34,29 @@ abstract class EdfLoadBalancer extends LoadBalancerBase {
 
   protected prepare(hosts: readonly HostImpl[]): void {
     if (hosts.length === 0) return;
-    const edf = hosts.every((host) => host.weight === hosts[0].weight) ? null : new EdfScheduler<HostImpl>();
+    const equal = hosts.every((host) => host.weight === hosts[0].weight);
+    const slowUntilMs = this.slowStartEndMs(hosts);
+    const edf = hosts.length === 1 || (equal && slowUntilMs < 0) ? null : new EdfScheduler<HostImpl>();
     if (edf !== null) {
-      for (const host of hosts) edf.add(this.hostWeight(host), host);
+      for (const host of hosts) edf.add(this.weightOf(host), host);
       // Workers start at different places of the schedule.
       for (let i = this.seed % hosts.length; i > 0; i--) edf.pickAndAdd(this.weightOf);
     }
-    this.schedules.set(hosts, { edf, next: this.seed % hosts.length });
+    const edfUntilMs = equal ? slowUntilMs : Number.POSITIVE_INFINITY;
+    this.schedules.set(hosts, { edf, next: this.seed % hosts.length, edfUntilMs });
+  }
+
+  /** When the last of them leaves slow start; -1 when none is in it. */
+  private slowStartEndMs(hosts: readonly HostImpl[]): number {
+    const { slowStart } = this.environment.settings;
+    if (slowStart === null) return -1;
+    const now = this.environment.nowMs();
+    let end = -1;
+    for (const host of hosts) {
+      const ageMs = slowStartAgeMs(host, slowStart, now);
+      if (ageMs >= 0) end = Math.max(end, now - ageMs + slowStart.windowMs);
+    }
+    return end;
   }
 
   protected pick(hosts: readonly HostImpl[]): HostImpl {
@@ -60,17 +66,23 @@ abstract class EdfLoadBalancer extends LoadBalancerBase {
       this.last = schedule;
       this.lastHosts = hosts;
     }
-    if (schedule.edf !== null) return schedule.edf.pickAndAdd(this.weightOf) as HostImpl;
-    return this.unweightedPick(hosts, schedule);
+    const { edf } = schedule;
+    if (edf === null) return this.unweightedPick(hosts, schedule);
+    if (schedule.edfUntilMs < Number.POSITIVE_INFINITY && schedule.edfUntilMs <= this.environment.nowMs()) schedule.edf = null;
+    return edf.pickAndAdd(this.weightOf) as HostImpl;
   }
 
   protected abstract hostWeight(host: HostImpl): number;
   protected abstract unweightedPick(hosts: readonly HostImpl[], schedule: Schedule): HostImpl;
 
-  private readonly weightOf = (host: HostImpl): number => this.hostWeight(host);
+  private readonly weightOf = (host: HostImpl): number => {
+    const weight = this.hostWeight(host);
+    const { slowStart } = this.environment.settings;
+    return slowStart === null ? weight : slowStartWeight(weight, host, slowStart, this.environment);
+  };
 }
 
-class RoundRobinLoadBalancer extends EdfLoadBalancer {
+export class RoundRobinLoadBalancer extends EdfLoadBalancer {
   protected hostWeight(host: HostImpl): number {
     return host.weight;
   }
@@ -82,7 +94,7 @@ class RoundRobinLoadBalancer extends EdfLoadBalancer {
   }
 }
 
-class LeastRequestLoadBalancer extends EdfLoadBalancer {
+export class LeastRequestLoadBalancer extends EdfLoadBalancer {
   protected hostWeight(host: HostImpl): number {
     const bias = this.bias();
     if (bias === 0) return host.weight;
@@ -131,7 +143,7 @@ class LeastRequestLoadBalancer extends EdfLoadBalancer {
   }
 }
 
-class RandomLoadBalancer extends LoadBalancerBase {
+export class RandomLoadBalancer extends LoadBalancerBase {
   protected prepare(): void {}
 
   protected pick(hosts: readonly HostImpl[]): HostImpl {

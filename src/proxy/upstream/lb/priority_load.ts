@@ -21,17 +21,23 @@ export interface PriorityLoadOptions {
   readonly panicThreshold: number;
 }
 
+/** Percent of its traffic that each priority can take, by healthy and by degraded hosts. */
+export interface PriorityAvailability {
+  readonly healthy: readonly number[];
+  readonly degraded: readonly number[];
+}
+
+export function priorityAvailability(sets: readonly HostSet[], options: PriorityLoadOptions): PriorityAvailability {
+  return {
+    healthy: sets.map((set) => availability(set, set.healthyHosts, options)),
+    degraded: sets.map((set) => availability(set, set.degradedHosts, options)),
+  };
+}
+
 export function computePriorityLoad(sets: readonly HostSet[], options: PriorityLoadOptions): PriorityLoad {
-  const healthyShare = sets.map((set) => availability(set, set.healthyHosts, options));
-  const degradedShare = sets.map((set) => availability(set, set.degradedHosts, options));
+  const { healthy: healthyShare, degraded: degradedShare } = priorityAvailability(sets, options);
   const total = Math.min(100, sum(healthyShare) + sum(degradedShare));
-  const healthy = sets.map(() => 0);
-  const degraded = sets.map(() => 0);
-  if (total > 0) {
-    let left = distribute(healthyShare, healthy, 100, total);
-    left = distribute(degradedShare, degraded, left, total);
-    giveRest(healthy, degraded, left);
-  }
+  const { healthy, degraded } = distributeLoad(healthyShare, degradedShare);
   if (options.panicThreshold === 0 && total === 0) {
     healthy[0] = 100;
     return { healthy, degraded, panic: sets.map(() => false) };
@@ -39,6 +45,31 @@ export function computePriorityLoad(sets: readonly HostSet[], options: PriorityL
   const panic = sets.map((set) => total !== 100 && isInPanic(set, options.panicThreshold));
   if (panic.every((p) => p)) totalPanic(sets, healthy, degraded);
   return { healthy, degraded, panic };
+}
+
+/** 100 percent over priorities by what they can take; nothing when none can take any. */
+export function distributeLoad(
+  healthyShare: readonly number[],
+  degradedShare: readonly number[],
+): { healthy: number[]; degraded: number[] } {
+  const healthy = healthyShare.map(() => 0);
+  const degraded = degradedShare.map(() => 0);
+  const total = Math.min(100, sum(healthyShare) + sum(degradedShare));
+  if (total > 0) {
+    let left = distribute(healthyShare, healthy, 100, total);
+    left = distribute(degradedShare, degraded, left, total);
+    giveRest(healthy, degraded, left);
+  }
+  return { healthy, degraded };
+}
+
+/** The priority that `wanted` (0 to 99) falls on; of degraded hosts, plus the number of priorities. */
+export function priorityOfShare(load: PriorityLoad, wanted: number): number {
+  const { healthy, degraded } = load;
+  let share = 0;
+  for (let p = 0; p < healthy.length; p++) if (wanted < (share += healthy[p])) return p;
+  for (let p = 0; p < degraded.length; p++) if (wanted < (share += degraded[p])) return healthy.length + p;
+  return 0;
 }
 
 function availability(set: HostSet, hosts: readonly HostImpl[], options: PriorityLoadOptions): number {
@@ -83,7 +114,8 @@ function giveRest(healthy: number[], degraded: number[], left: number): void {
   }
 }
 
-function isInPanic(set: HostSet, threshold: number): boolean {
+/** Too few healthy and degraded hosts. */
+export function isInPanic(set: HostSet, threshold: number): boolean {
   const total = countedHosts(set);
   const healthy = total === 0 ? 0 : (100 * set.healthyHosts.length) / total;
   const degraded = total === 0 ? 0 : (100 * set.degradedHosts.length) / total;

@@ -373,8 +373,7 @@ for (const field of ['onDemand', 'tunnelingConfig', 'downstreamIdleTimeout', 'up
   });
 }
 
-test('tcp_proxy: refuses hash_policy and a missing cluster', () => {
-  assert.throws(() => setup({ hashPolicy: [{ sourceIp: {} }] }), /'hash_policy' is not supported/);
+test('tcp_proxy: refuses a missing cluster and later connects', () => {
   assert.throws(() => setup({ cluster: undefined }), /cluster or weighted_clusters is required/);
   assert.throws(() => setup({ upstreamConnectMode: 'ON_DOWNSTREAM_DATA' }), /is not supported/);
 });

@@ -1,6 +1,7 @@
 /** What routes do: clusters, rewrites, header mutations, policies. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { xxHash64 } from '../../../../src/proxy/common/xxhash64.ts';
 import type {
   HeaderValueOptionConfig,
   RetryPolicyConfig,
@@ -14,6 +15,7 @@ import { RetryOn } from '../../../../src/proxy/http/route/retry_policy.ts';
 import { ipAddress } from '../../../../src/proxy/network/address.ts';
 import { createRuntime } from '../../../../src/proxy/runtime/runtime_impl.ts';
 import { StreamInfo } from '../../../../src/proxy/stream_info/stream_info.ts';
+import type { Host } from '../../../../src/proxy/upstream/upstream.ts';
 import { clusterOf, configError, context, type Extra, entryOf, finalized, request, routeOf, table, tableOf } from './support.ts';
 
 const ANY: RouteMatchConfig = { prefix: '/' };
@@ -365,7 +367,7 @@ const CLUSTER_ERRORS: [route: RouteActionConfig, reason: string][] = [
   [{ cluster: 'c', requestMirrorPolicies: [{}] }, 'request_mirror_policies is not supported'],
   [{ cluster: 'c', hedgePolicy: {} }, 'hedge_policy is not supported'],
   [{ cluster: 'c', maxGrpcTimeout: 0 }, 'max_grpc_timeout is not supported'],
-  [{ cluster: 'c', hashPolicy: [{ filterState: { key: 'k' } }] }, 'filter_state is not supported'],
+  [{ cluster: 'c', hashPolicy: [{}] }, 'a hash policy is required'],
 ];
 for (const [route, reason] of CLUSTER_ERRORS) {
   test(`action error: ${reason}`, () => {
@@ -457,7 +459,27 @@ test("a route's retry policy replaces its virtual host's", () => {
   });
   assert.equal(own?.retryOn, RetryOn.reset | RetryOn.unavailable);
   assert.equal(own.numRetries, 1);
-  assert.deepEqual(own.hostPredicates, ['previous_hosts']);
+  assert.equal(own.hostPredicates.length, 1);
+  assert.equal(own.previousPriorities, 0);
+  const typed = (type: string, config: object = {}) => ({
+    name: 'x',
+    typedConfig: { '@type': `envoy.extensions.retry.${type}`, ...config },
+  });
+  const picky = build({
+    retryHostPredicate: [
+      typed('host.omit_canary_hosts.v3.OmitCanaryHostsPredicate'),
+      typed('host.omit_host_metadata.v3.OmitHostMetadataConfig', {
+        metadataMatch: { filterMetadata: { 'envoy.lb': { stage: 'x', list: [1] } } },
+      }),
+    ],
+    retryPriority: typed('priority.previous_priorities.v3.PreviousPrioritiesConfig', { updateFrequency: 2 }),
+  });
+  const host = (canary: boolean, labels: object): Host => ({ canary, metadata: { 'envoy.lb': labels } }) as unknown as Host;
+  const dislikes = (given: Host): boolean[] => picky!.hostPredicates.map((predicate) => predicate(given, []));
+  assert.deepEqual(dislikes(host(true, { stage: 'x' })), [true, false]);
+  assert.deepEqual(dislikes(host(false, { stage: 'x', list: [1], more: 2 })), [false, true]);
+  assert.equal(picky?.previousPriorities, 2);
+  assert.match(configError(() => build({ retryPriority: typed('priority.v3.Other') })).reason, /^Didn't find a registered/);
   const backOff = { retryOn: '5xx', retryBackOff: { baseInterval: 10, maxInterval: 5 } };
   assert.equal(
     configError(() => build(backOff)).reason,
@@ -472,8 +494,8 @@ test("a route's retry policy replaces its virtual host's", () => {
 test('hash policies: combination, terminal, cookies', () => {
   const info = new StreamInfo();
   info.downstreamRemoteAddress = ipAddress('10.0.0.1', 1234);
-  const hash = (policies: ConstructorParameters<typeof HashPolicy>[0], extra: Extra = {}, path = '/?q=1'): number | null =>
-    new HashPolicy(policies, '').generateHash(request('h', path, extra), info);
+  const hash = (policies: ConstructorParameters<typeof HashPolicy>[0], extra: Extra = {}, path = '/?q=1'): string | null =>
+    new HashPolicy(policies, '').generateHash(request('h', path, extra), info)?.toHex() ?? null;
   assert.equal(hash([{ header: { headerName: 'x' } }]), null);
   assert.notEqual(hash([{ header: { headerName: 'x' } }], { x: 'a' }), hash([{ header: { headerName: 'x' } }], { x: 'b' }));
   assert.equal(
@@ -494,6 +516,22 @@ test('hash policies: combination, terminal, cookies', () => {
   assert.equal(hash([{ cookie: { name: 'c' } }], { cookie: 'a=b; c=v' }), hash([{ header: { headerName: 'x' } }], { x: 'v' }));
 });
 
+test('hash policies: filter state, and the hashes themselves', () => {
+  const info = new StreamInfo();
+  info.filterState = new Map<string, unknown>([
+    ['user', 'ada'],
+    ['other', { x: 1 }],
+  ]);
+  const hash = (policies: ConstructorParameters<typeof HashPolicy>[0], extra: Extra = {}): bigint | undefined =>
+    new HashPolicy(policies, '').generateHash(request('h', '/', extra), info)?.toBigInt();
+  assert.equal(hash([{ filterState: { key: 'user' } }]), xxHash64('ada'));
+  assert.equal(hash([{ filterState: { key: 'other' } }]), undefined);
+  assert.equal(hash([{ filterState: { key: 'none' } }]), undefined);
+  const x = xxHash64('a');
+  const rotated = BigInt.asUintN(64, (x << 1n) | (x >> 63n));
+  assert.equal(hash([{ header: { headerName: 'x' } }, { filterState: { key: 'user' } }], { x: 'a' }), rotated ^ xxHash64('ada'));
+});
+
 test('a cookie with a ttl is generated, the same for one connection', () => {
   const info = new StreamInfo();
   info.downstreamRemoteAddress = ipAddress('10.0.0.1', 1234);
@@ -503,9 +541,9 @@ test('a cookie with a ttl is generated, the same for one connection', () => {
     '',
   );
   const cookies: string[] = [];
-  const first = policy.generateHash(request('h', '/'), info, (cookie) => cookies.push(cookie));
+  const first = policy.generateHash(request('h', '/'), info, (cookie) => cookies.push(cookie))?.toHex();
   assert.match(cookies[0], /^c="[0-9a-f]{16}"; Max-Age=60; Path=\/p; SameSite=Lax; HttpOnly$/);
-  assert.equal(policy.generateHash(request('h', '/', { cookie: cookies[0].split(';')[0] }), info), first);
+  assert.equal(policy.generateHash(request('h', '/', { cookie: cookies[0].split(';')[0] }), info)?.toHex(), first);
   assert.equal(policy.generateHash(request('h', '/'), info), null);
 });
 

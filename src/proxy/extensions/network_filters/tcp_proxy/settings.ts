@@ -1,9 +1,12 @@
 /** What tcp_proxy does, from its configuration: read once, shared by the connections of a worker. */
 import type { AccessLog } from '../../../access_log/access_log.ts';
+import { Hash64 } from '../../../common/hash64.ts';
 import { ConfigError } from '../../../config/error.ts';
 import type { CoreMetadata, TcpProxy } from '../../../config/types.gen.ts';
+import { hashOfFilterState, hashOfSource } from '../../../http/route/hash_policy.ts';
 import { rejectUnsupported } from '../../../network/listener_extensions.ts';
 import type { FactoryContext } from '../../../server/factory_context.ts';
+import type { StreamInfo } from '../../../stream_info/stream_info.ts';
 import type { ClusterManager } from '../../../upstream/upstream.ts';
 import { TcpProxyStats } from './stats.ts';
 
@@ -22,6 +25,8 @@ export interface TcpProxySettings {
   readonly routes: readonly { readonly route: TcpRoute; readonly upTo: number }[];
   readonly totalWeight: number;
   readonly metadataMatch: Record<string, unknown> | null;
+  /** What hosts are chosen by where the cluster hashes; null when there is no policy, or it gives none. */
+  readonly hashPolicy: ((info: StreamInfo) => Hash64 | null) | null;
   /** 0: none. */
   readonly idleTimeoutMs: number;
   readonly maxConnectAttempts: number;
@@ -41,14 +46,14 @@ const UNSUPPORTED = {
   onDemand: 'on_demand',
   downstreamIdleTimeout: 'downstream_idle_timeout',
   upstreamIdleTimeout: 'upstream_idle_timeout',
-  hashPolicy: 'hash_policy',
   tunnelingConfig: 'tunneling_config',
   proxyProtocolTlvs: 'proxy_protocol_tlvs',
   maxEarlyDataBytes: 'max_early_data_bytes',
 };
 
 /** Fields that are newer than the API the types were generated from. */
-type TcpProxyConfig = TcpProxy & {
+type TcpProxyConfig = Omit<TcpProxy, 'hashPolicy'> & {
+  hashPolicy?: TcpProxy['hashPolicy'];
   upstreamConnectMode?: string;
   maxDownstreamConnectionDurationJitterPercentage?: { value: number };
 };
@@ -102,6 +107,7 @@ export function tcpProxySettings(
     routes,
     totalWeight,
     metadataMatch,
+    hashPolicy: hashPolicy(config),
     idleTimeoutMs: config.idleTimeout ?? DEFAULT_IDLE_TIMEOUT_MS,
     maxConnectAttempts: config.maxConnectAttempts ?? 1,
     backoff: backoff === undefined ? null : { baseMs, maxMs: backoff.maxInterval ?? baseMs * 10 },
@@ -129,6 +135,17 @@ export function retryDelayMs(settings: TcpProxySettings, attempt: number): numbe
   if (backoff === null) return 0;
   const bound = Math.min(backoff.baseMs * 2 ** Math.min(attempt - 1, 30), backoff.maxMs);
   return settings.random() % Math.max(1, Math.ceil(bound));
+}
+
+/** `hash_policy`, of which there is at most one. */
+function hashPolicy(config: TcpProxyConfig): TcpProxySettings['hashPolicy'] {
+  const policy = config.hashPolicy?.[0];
+  if (policy === undefined) return null;
+  const hash = new Hash64();
+  const key = policy.filterState?.key;
+  return key === undefined
+    ? (info) => (hashOfSource(hash, info) ? hash : null)
+    : (info) => (hashOfFilterState(hash, info, key) ? hash : null);
 }
 
 function lbMetadata(metadata: CoreMetadata | undefined): Record<string, unknown> | null {

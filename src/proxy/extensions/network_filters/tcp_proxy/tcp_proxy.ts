@@ -6,11 +6,12 @@
  * through both ways. Failed connects are repeated in a later turn. When the client goes first, what it sent is still flushed
  * upstream (`upstream_drainer.ts`).
  *
- * Leaves out: tunneling, on-demand clusters, delayed connect modes, hash policies.
+ * Leaves out: tunneling, on-demand clusters, delayed connect modes.
  */
 import type { SliceBuffer } from '../../../../core/buffer/slice_buffer.ts';
 import type { DeferredDeletable, Timer } from '../../../../core/event/dispatcher.ts';
 import type { AccessLogType } from '../../../access_log/access_log.ts';
+import type { Hash64 } from '../../../common/hash64.ts';
 import {
   type Connection,
   type ConnectionCallbacks,
@@ -21,6 +22,7 @@ import {
   type ReadFilterCallbacks,
 } from '../../../network/connection.ts';
 import type { StreamInfo } from '../../../stream_info/stream_info.ts';
+import type { PriorityLoad } from '../../../upstream/lb/priority_load.ts';
 import { OutlierResult } from '../../../upstream/outlier/host_monitor.ts';
 import {
   type Cancellable,
@@ -200,8 +202,13 @@ export class TcpProxyFilter implements ReadFilter, ConnectionCallbacks, TcpPoolC
 
   // --- LoadBalancerContext ---
 
-  computeHashKey(): number | null {
-    return null;
+  computeHashKey(): Hash64 | null {
+    const { hashPolicy } = this.settings;
+    return hashPolicy === null ? null : hashPolicy(this.info);
+  }
+
+  determinePriorityLoad(load: PriorityLoad): PriorityLoad {
+    return load;
   }
 
   metadataMatch(): Record<string, unknown> | null {
