@@ -153,6 +153,12 @@ bool send_heir(int socket, int id, int heir) {
   return sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) > 0;
 }
 
+void send_unlisten(int socket, const struct session *s) {
+  char data[100];
+  int n = snprintf(data, sizeof data, "{\"type\":\"unlisten\",\"session\":%d,\"generation\":%d}", s->stack_index, s->stack_generation);
+  if (send(socket, data, n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) return;
+}
+
 int receive_segment(int socket, int32_t *id, uint32_t *side, int fds[3]) {
   char data[4096], type[20];
   int got[MAX_FDS], count;

@@ -349,6 +349,7 @@ int shutdown(int fd, int how) {
     session_raise(s, true, true);
   } else if (s->state == SESSION_LISTENING || s->inherited) {
     /* Whoever waits for a connection gets EINVAL. */
+    if (s->held && s->inherited) share_close_listener(s);
     s->inherited = false;
     if (how != SHUT_WR) session_unlisten(s);
   } else {

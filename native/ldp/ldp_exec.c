@@ -168,7 +168,7 @@ static struct crossing cross(bool all) {
   for (struct session *s = worker_sessions; s != NULL && !any; s = s->next) any = s->state == SESSION_READY && !s->datagram;
   if (any) {
     if (!all) list_lasting();
-    c.heir = lasting_fd(share_make_heir(each));
+    c.heir = lasting_fd(share_make_heir(each, false));
     if (c.heir >= 0) c.file = lasting_fd(memfd_create(CONNECTIONS, 0));
     if (c.file >= 0) write_connections(c.file, c.heir, each);
     free(lasting);

@@ -4,7 +4,7 @@
  * owner's. Bytes stay where they are, in memory that the new owner maps too; events come to it by its own segment with the peer.
  *
  * Before fork the stack is told what the child will hold, under the name of a socket that the child is born with: it knows when the child
- * ends, whatever it does. Across exec the same (ldp_exec.c).
+ * ends, whatever it does. Across exec the same (ldp_exec.c). Listeners, too: the address stays taken while one of the processes has it open.
  */
 #define _GNU_SOURCE
 #include "ldp.h"
@@ -28,16 +28,23 @@ static bool is_connection(const struct session *s) {
   return s->state == SESSION_READY && !s->datagram && s->fds > 0 && s->stack_index >= 0 && s->error == 0;
 }
 
-int share_make_heir(bool (*each)(const struct session *)) {
+/* Listens, or was handed over by the parent and is not used yet. */
+static bool is_listener(const struct session *s) {
+  return !s->datagram && s->fds > 0 && s->stack_index >= 0 && (s->state == SESSION_LISTENING || (s->inherited && s->held));
+}
+
+int share_make_heir(bool (*each)(const struct session *), bool listeners) {
   int pair[2];
   bool any = false;
-  for (struct session *s = worker_sessions; s != NULL && !any; s = s->next) any = is_connection(s) && each(s);
+  for (struct session *s = worker_sessions; s != NULL && !any; s = s->next)
+    any = (is_connection(s) && each(s)) || (listeners && is_listener(s));
   if (!any || vcl_ready() != 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0) return -1;
   bool sent = send_heir(worker_socket(), ++next_heir, pair[0]);
   kernel_close(pair[0]);
   for (struct session *s = worker_sessions; s != NULL && sent; s = s->next) {
-    if (!is_connection(s) || !each(s)) continue;
-    s->shared = true;
+    if (listeners && is_listener(s)) s->held = true;
+    else if (is_connection(s) && each(s)) s->shared = true;
+    else continue;
     worker_request(REQUEST_HOLD, s, next_heir, 0);
   }
   if (sent) return pair[1];
@@ -50,11 +57,13 @@ static bool every(const struct session *s) {
   return true;
 }
 
-void share_before_fork(void) { born = worker_is_attached() || heir >= 0 ? internal_fd(share_make_heir(every)) : -1; }
+void share_before_fork(void) { born = worker_is_attached() || heir >= 0 ? internal_fd(share_make_heir(every, true)) : -1; }
 
 void share_forked(void) {
   if (born >= 0) kernel_close(born);
   born = -1;
+  for (struct session *s = worker_sessions; s != NULL; s = s->next)
+    if (!s->inherited) s->held = false;
 }
 
 void share_born(void) {
@@ -76,6 +85,8 @@ int share_take_heir(void) {
 
 void share_lost(void) {
   for (struct session *s = worker_sessions; s != NULL; s = s->next) {
+    if (s->held) s->stack_index = -1;
+    s->held = false;
     if (!s->shared || s->memory != NULL) continue;
     s->stack_index = -1;
     session_fail(s, ENETDOWN);
@@ -89,9 +100,9 @@ void share_session_after_fork(struct session *s) {
   s->owned = s->inside = s->claimed = s->home = false;
   s->taken_ms = 0;
   if (goes_on) session_add_name(s);
-  else {
+  else if (heir < 0 || !s->held) {
     s->stack_index = -1;
-    s->shared = false;
+    s->shared = s->held = false;
   }
 }
 
@@ -163,6 +174,12 @@ void share_close(struct session *s) {
   s->state = SESSION_CLOSED;
   /* What others have left unread when the last one closes the stack sees for itself. */
   worker_request(REQUEST_CLOSE, s, 0, s->reset_on_close ? MESSAGE_FLAG_RESET : 0);
+}
+
+void share_close_listener(struct session *s) {
+  s->held = false;
+  if (heir >= 0) send_unlisten(heir, s);
+  else if (worker_is_attached()) worker_request(REQUEST_UNLISTEN, s, 0, 0);
 }
 
 /* --- notices --- */

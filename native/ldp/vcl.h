@@ -180,6 +180,8 @@ struct session {
   bool used;
   /* Listened in the parent before the fork, or on a stack that has gone: taken up when this process uses it. */
   bool inherited;
+  /* The stack knows that this process has it, and keeps the address for it until then. */
+  bool held;
   /* The kernel socket is bound already. */
   bool kernel_bound;
   int backlog;
@@ -304,7 +306,7 @@ bool session_enter_events(struct session *session, struct segment_end *end, uint
 /* --- sessions of several processes (share.c) --- */
 
 /* The socket on which the stack knows a process to come; -1: there is nothing to hold, or no stack. Every session of `each` is held. */
-int share_make_heir(bool (*each)(const struct session *session));
+int share_make_heir(bool (*each)(const struct session *session), bool listeners);
 /* Before fork; in the parent; in the child, and there for each session. */
 void share_before_fork(void);
 void share_forked(void);
@@ -327,6 +329,8 @@ uint32_t share_readable(const struct session *session);
 uint32_t share_written(const struct session *session);
 uint32_t share_room(const struct session *session);
 void share_close(struct session *session);
+/* Of a listener that was held across fork, and not used. */
+void share_close_listener(struct session *session);
 void share_notice(struct session *session, const int32_t *message);
 
 /* --- datagrams (datagram.c) --- */
@@ -374,6 +378,7 @@ int connect_stack(void);
 const char *attach(struct attachment *attachment, enum attach_as as, int socket);
 /* Tells the stack of the socket of a process to come; false when it does not listen. */
 bool send_heir(int socket, int id, int heir);
+void send_unlisten(int socket, const struct session *session);
 /* The next segment that the stack has sent: 1, and fills; 0: none; -1: the stack has gone. Without bells (-1) it is for bytes only. */
 int receive_segment(int socket, int32_t *id, uint32_t *side, int fds[3]);
 

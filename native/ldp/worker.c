@@ -357,7 +357,8 @@ void session_take_up(struct session *s) {
       lost_listeners++;
       return;
     }
-    s->inherited = false;
+    s->inherited = s->held = false;
+    s->stack_index = -1;
     session_listen(s, s->backlog);
   } else if (s->state == SESSION_LISTENING && !s->used && !s->datagram) {
     s->used = true;
@@ -400,6 +401,7 @@ void session_close(struct session *s) {
   ldp_epoll_forget(s);
   if (s->datagram && s->owner == NULL) datagram_close(s);
   if (s->inherited && s->used && lost_listeners > 0) lost_listeners--;
+  if (s->held && s->inherited) share_close_listener(s);
   s->state = SESSION_CLOSED;
   s->fds = 0;
   if (state == SESSION_LISTENING) {

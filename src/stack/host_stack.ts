@@ -307,7 +307,7 @@ export class HostStack {
       const message = decodeSapi(received.data);
       if (worker === null && message?.type === 'attach') worker = this.attach(fd, id, namespace, message);
       else if (worker === null && message?.type === 'addWorker') worker = this.addWorker(fd, id, namespace, message);
-      else if (worker !== null && message !== null) takeMessage(worker, message, received.fds);
+      else if (worker !== null && message !== null) this.takeMessage(worker, message, received.fds);
       // Says that there is an answer to whoever waits for its other end.
       for (const extra of received.fds) closeDescriptor(extra);
     });
@@ -332,9 +332,15 @@ export class HostStack {
       }
       if (received.kind !== 'packet') return;
       const message = decodeSapi(received.data);
-      if (message !== null) takeMessage(worker, message, received.fds);
+      if (message !== null) this.takeMessage(worker, message, received.fds);
       for (const extra of received.fds) closeDescriptor(extra);
     }
+  }
+
+  private takeMessage(worker: AppWorker, message: SapiMessage, fds: number[]): void {
+    if (message.type === 'heir' && fds.length > 0) worker.addHeirSocket(message.id, fds.shift()!);
+    else if (message.type === 'unlisten') this.layer.unlistenUnattached(worker, message.session, message.generation);
+    else takeCryptoMessage(worker, message, fds);
   }
 
   private attach(fd: number, handlerId: number, namespace: AppNamespace, message: AttachMessage): AppWorker | null {
@@ -457,11 +463,6 @@ export class HostStack {
       flush();
     });
   }
-}
-
-function takeMessage(worker: AppWorker, message: SapiMessage, fds: number[]): void {
-  if (message.type === 'heir' && fds.length > 0) worker.addHeirSocket(message.id, fds.shift()!);
-  else takeCryptoMessage(worker, message, fds);
 }
 
 /** 32 random bits per call, fetched in blocks. */

@@ -22,6 +22,8 @@ import { type ListenerState, type ListenerWorker, type Session, type SessionPool
 import { type Transport, TransportProto } from './transport.ts';
 
 const DEFAULT_BACKLOG = 511;
+/** Of a process that has not used its listener yet. */
+const UNNAMED = 0;
 /** What two applications of one stack can use without any transport. */
 const CUT_THROUGH_PROTOS: ReadonlySet<number> = new Set([TransportProto.tcp, TransportProto.udp, TransportProto.ct]);
 
@@ -127,6 +129,14 @@ export class Listeners {
     return true;
   }
 
+  /** The process of `heir`, which is about to be made, has the listener too: it is there until all have closed it. */
+  hold(listener: Session, heir: AppWorker): void {
+    const { workers, connectionless } = listener.accept!;
+    if (heir.detached || connectionless || workers.some(({ worker }) => worker === heir)) return;
+    workers.push({ worker: heir, context: UNNAMED, passive: true });
+    heir.sessions++;
+  }
+
   /**
    * The next of the listener's workers, round robin; null when too many connections wait already, or their queues are full. `from`: who
    * connects, whose queue has been looked at up to that.
@@ -168,7 +178,8 @@ export class Listeners {
   private join(listener: Session, worker: AppWorker, context: number, passive: boolean): void {
     const { workers } = listener.accept!;
     const own = workers.find((entry) => entry.worker === worker);
-    if (own?.passive && own.context === context) {
+    if (own?.passive && (own.context === context || own.context === UNNAMED)) {
+      own.context = context;
       own.passive = passive;
       this.confirm(listener, own);
       return;

@@ -25,7 +25,7 @@ export const Request = {
   attribute: 8,
   /** context: of a connect whose answer is no longer wanted. Too late it means nothing: the answer is refused with `close`. */
   cancel: 9,
-  /** context, session: a process that is about to be made (see `sapi.ts`, `heir`) holds the session too. */
+  /** context, session: a process that is about to be made (see `sapi.ts`, `heir`) holds the session, or the listener, too. */
   hold: 10,
   /** session: of several holders, this one is to be the one that uses it. */
   claim: 11,

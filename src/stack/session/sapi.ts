@@ -55,6 +55,13 @@ export interface HeirMessage {
   id: number;
 }
 
+/** A process that has not attached has closed a listener that it was born with. */
+export interface UnlistenMessage {
+  type: 'unlisten';
+  session: number;
+  generation: number;
+}
+
 /** Carries a sealed memfd that holds a `CryptoConfig` as JSON. */
 export interface CryptoConfigMessage {
   type: 'cryptoConfig';
@@ -108,6 +115,7 @@ export type SapiMessage =
   | RefusedMessage
   | SegmentMessage
   | HeirMessage
+  | UnlistenMessage
   | CryptoConfigMessage
   | DropCryptoConfigMessage
   | ServerNameMessage
@@ -132,6 +140,7 @@ const SHAPES: Record<SapiMessage['type'], Record<string, FieldType>> = {
   refused: { code: 'number', reason: 'string' },
   segment: { id: 'number', side: 'number' },
   heir: { id: 'number' },
+  unlisten: { session: 'number', generation: 'number' },
   cryptoConfig: { id: 'number', bytes: 'number' },
   dropCryptoConfig: { id: 'number' },
   serverName: { id: 'number', name: 'string' },

@@ -152,7 +152,9 @@ export class SessionLayer implements SessionHost {
       case Request.hold: {
         const session = this.owned(worker, message);
         const heir = worker.heir(message[MessageWord.context]);
-        if (session !== null && heir !== null) this.shared.hold(session, heir);
+        if (session === null || heir === null) return;
+        if (session.accept !== null) this.listeners.hold(session, heir);
+        else this.shared.hold(session, heir);
         return;
       }
       case Request.claim: {
@@ -182,6 +184,12 @@ export class SessionLayer implements SessionHost {
     this.shared.retry();
     for (const listener of this.deferred.listeners) this.retryWaiting(listener);
     this.deferred.expire(nowMs, (session) => this.refuse(session, SessionError.timedOut));
+  }
+
+  /** A process that has not attached closes a listener that it was born with. */
+  unlistenUnattached(worker: AppWorker, index: number, generation: number): void {
+    const listener = this.pool.get(index, generation);
+    if (listener !== null && listener.accept !== null) this.unlisten(listener, worker);
   }
 
   /** Ends a connection from here: both applications see a reset. */
@@ -314,7 +322,7 @@ export class SessionLayer implements SessionHost {
     message[MessageWord.type] = Notice.backlogFull;
     message[MessageWord.session] = listener.index;
     message[MessageWord.generation] = listener.generation;
-    for (const { worker } of listener.accept.workers) worker.send(message);
+    for (const { worker, passive } of listener.accept.workers) if (!passive) worker.send(message);
   }
 
   /** A listener has room, or is gone: connects that wait for it go on. */

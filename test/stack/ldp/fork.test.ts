@@ -160,6 +160,24 @@ describe('connections of several processes', { skip: noCompiler || missing('pyth
     await ldp.stop(child, 'SIGKILL');
   });
 
+  for (const closes of [false, true])
+    test(`a listener that the parent closes right after fork, and the child ${closes ? 'too' : 'uses later'}`, async () => {
+      const port = nextPort++;
+      const child = ldp.start('python3', [PROGRAM, 'daemon', String(port), ...(closes ? ['closes'] : [])], ldp.env, 'pipe');
+      const ended = once(child, 'close');
+      assert.equal(String((await once(child.stdout!, 'data'))[0]), 'closed\n');
+      const socket = connectTo(port);
+      const answer = buffer(socket);
+      if (closes) await assert.rejects(answer, { code: 'ECONNREFUSED' });
+      child.stdin!.end('\n');
+      if (!closes) assert.equal(String(await answer), 'served');
+      socket.destroy();
+      assert.deepEqual(await ended, [0, null]);
+      // Nobody has it any more.
+      await assert.rejects(buffer(connectTo(port)), { code: 'ECONNREFUSED' });
+      await idle();
+    });
+
   test('a connection is not sent to another program', async () => {
     const EOPNOTSUPP = 95;
     assert.equal((await ldp.output('python3', [PROGRAM, 'pass', String(nextPort++)])).out, `${EOPNOTSUPP}\n`);

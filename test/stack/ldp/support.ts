@@ -32,8 +32,13 @@ export class LdpStack {
   }
 
   /** On the host stack, or (`env` of the caller) elsewhere. */
-  start(program: string, args: readonly string[], env: NodeJS.ProcessEnv = this.env): ChildProcess {
-    const child = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'inherit'] });
+  start(
+    program: string,
+    args: readonly string[],
+    env: NodeJS.ProcessEnv = this.env,
+    stdin: 'ignore' | 'pipe' = 'ignore',
+  ): ChildProcess {
+    const child = spawn(program, args, { env, stdio: [stdin, 'pipe', 'inherit'] });
     this.running.add(child);
     child.once('close', () => this.running.delete(child));
     return child;

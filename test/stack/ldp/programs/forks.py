@@ -90,6 +90,21 @@ elif what == 'clients':
     clients = [threading.Thread(target=client, args=(i,)) for i in range(int(rest[0]))]
     for c in clients: c.start()
     for c in clients: c.join()
+elif what == 'daemon':
+    # The parent leaves at once, as daemons do; the child does not look for connections before it is told to.
+    listener = socket.create_server(here)
+    pid = os.fork()
+    if pid > 0:
+        listener.close()
+        os.write(1, b'closed\n')
+        os.waitpid(pid, 0)
+    else:
+        if rest: listener.close()
+        sys.stdin.readline()
+        if not rest:
+            c, _ = listener.accept()
+            c.sendall(b'served')
+        os._exit(0)
 elif what == 'pass':
     listener = socket.create_server(here)
     s = socket.create_connection(here)
