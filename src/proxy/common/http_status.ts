@@ -68,3 +68,8 @@ export function httpStatusCode(config: HttpStatusConfig | undefined): number {
   const code = config?.code;
   return typeof code === 'number' ? code : (CODES[code ?? ''] ?? 0);
 }
+
+/** A status as a message on the wire has it; 0 when it is none that can be answered with. */
+export function httpStatusNumber(code: number): number {
+  return code >= 200 && code <= 599 ? code : 0;
+}

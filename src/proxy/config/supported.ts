@@ -209,6 +209,9 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.extensions.filters.network.direct_response.v3.Config': 'response',
   'envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit': 'stat_prefix max_connections delay runtime_enabled',
   'envoy.extensions.filters.network.sni_cluster.v3.SniCluster': '',
+  'envoy.extensions.filters.network.ext_authz.v3.ExtAuthz': `
+    stat_prefix grpc_service failure_mode_allow include_peer_certificate transport_api_version filter_enabled_metadata
+    include_tls_session`,
   'envoy.extensions.filters.network.rbac.v3.RBAC': 'rules shadow_rules shadow_rules_stat_prefix stat_prefix enforcement_type',
   'envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit': 'stat_prefix token_bucket runtime_enabled',
 
@@ -287,6 +290,22 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.extensions.filters.common.fault.v3.FaultRateLimit': 'fixed_limit header_limit percentage',
   'envoy.extensions.filters.common.fault.v3.FaultRateLimit.FixedLimit': 'limit_kbps',
   'envoy.extensions.filters.common.fault.v3.FaultRateLimit.HeaderLimit': '',
+  'envoy.extensions.filters.http.ext_authz.v3.ExtAuthz': `
+    grpc_service http_service transport_api_version failure_mode_allow failure_mode_allow_header_add with_request_body
+    clear_route_cache status_on_error metadata_context_namespaces route_metadata_context_namespaces filter_enabled
+    filter_enabled_metadata deny_at_disable include_peer_certificate stat_prefix allowed_headers disallowed_headers
+    include_tls_session encode_raw_headers enable_dynamic_metadata_ingestion`,
+  'envoy.extensions.filters.http.ext_authz.v3.BufferSettings': 'max_request_bytes allow_partial_message pack_as_bytes',
+  'envoy.extensions.filters.http.ext_authz.v3.HttpService': 'server_uri path_prefix authorization_request authorization_response',
+  'envoy.extensions.filters.http.ext_authz.v3.AuthorizationRequest': 'allowed_headers headers_to_add',
+  'envoy.extensions.filters.http.ext_authz.v3.AuthorizationResponse': `
+    allowed_upstream_headers allowed_upstream_headers_to_append allowed_client_headers allowed_client_headers_on_success
+    dynamic_metadata_from_headers`,
+  'envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute': 'disabled check_settings',
+  'envoy.extensions.filters.http.ext_authz.v3.CheckSettings':
+    'context_extensions disable_request_body_buffering with_request_body',
+  'envoy.config.core.v3.GrpcService': 'envoy_grpc timeout initial_metadata',
+  'envoy.config.core.v3.GrpcService.EnvoyGrpc': 'cluster_name authority',
   'envoy.extensions.filters.http.rbac.v3.RBAC':
     'rules rules_stat_prefix shadow_rules shadow_rules_stat_prefix track_per_rule_stats',
   'envoy.extensions.filters.http.rbac.v3.RBACPerRoute': 'rbac',
@@ -530,6 +549,7 @@ const PER_ROUTE = `
   envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit
   envoy.extensions.filters.http.fault.v3.HTTPFault
   envoy.extensions.filters.http.rbac.v3.RBACPerRoute
+  envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute
   sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute
   envoy.extensions.filters.http.wasm.v3.Wasm`;
 
@@ -565,6 +585,7 @@ export const EXTENSION_POINTS: Record<string, string> = {
     envoy.extensions.filters.network.sni_cluster.v3.SniCluster
     envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit
     envoy.extensions.filters.network.rbac.v3.RBAC
+    envoy.extensions.filters.network.ext_authz.v3.ExtAuthz
     sluice.extensions.filters.network.typescript.v1.TypeScriptNetworkFilter
     envoy.extensions.filters.network.wasm.v3.Wasm
     ${HCM}`,
@@ -589,6 +610,7 @@ export const EXTENSION_POINTS: Record<string, string> = {
     envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit
     envoy.extensions.filters.http.fault.v3.HTTPFault
     envoy.extensions.filters.http.rbac.v3.RBAC
+    envoy.extensions.filters.http.ext_authz.v3.ExtAuthz
     sluice.extensions.filters.http.typescript.v1.TypeScript
     envoy.extensions.filters.http.wasm.v3.Wasm`,
   'envoy.extensions.wasm.v3.PluginConfig.configuration': WASM_CONFIGURATION,

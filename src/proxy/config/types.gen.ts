@@ -694,7 +694,7 @@ export interface FilterChainMatch {
 /** envoy.config.listener.v3.Filter */
 export interface Filter {
   name: string;
-  typedConfig?: ({ '@type': 'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy' } & TcpProxy) | ({ '@type': 'envoy.extensions.filters.network.echo.v3.Echo' } & Echo) | ({ '@type': 'envoy.extensions.filters.network.direct_response.v3.Config' } & DirectResponseConfig) | ({ '@type': 'envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit' } & ConnectionLimit) | ({ '@type': 'envoy.extensions.filters.network.sni_cluster.v3.SniCluster' } & SniCluster) | ({ '@type': 'envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit' } & NetworkLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.network.rbac.v3.RBAC' } & NetworkRbacRBAC) | ({ '@type': 'sluice.extensions.filters.network.typescript.v1.TypeScriptNetworkFilter' } & TypeScriptNetworkFilter) | ({ '@type': 'envoy.extensions.filters.network.wasm.v3.Wasm' } & NetworkWasmWasm) | ({ '@type': 'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager' } & HttpConnectionManager);
+  typedConfig?: ({ '@type': 'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy' } & TcpProxy) | ({ '@type': 'envoy.extensions.filters.network.echo.v3.Echo' } & Echo) | ({ '@type': 'envoy.extensions.filters.network.direct_response.v3.Config' } & DirectResponseConfig) | ({ '@type': 'envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit' } & ConnectionLimit) | ({ '@type': 'envoy.extensions.filters.network.sni_cluster.v3.SniCluster' } & SniCluster) | ({ '@type': 'envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit' } & NetworkLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.network.rbac.v3.RBAC' } & NetworkRbacRBAC) | ({ '@type': 'envoy.extensions.filters.network.ext_authz.v3.ExtAuthz' } & NetworkExtAuthzExtAuthz) | ({ '@type': 'sluice.extensions.filters.network.typescript.v1.TypeScriptNetworkFilter' } & TypeScriptNetworkFilter) | ({ '@type': 'envoy.extensions.filters.network.wasm.v3.Wasm' } & NetworkWasmWasm) | ({ '@type': 'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager' } & HttpConnectionManager);
 }
 
 /** envoy.config.listener.v3.ListenerFilter */
@@ -1026,6 +1026,17 @@ export interface ConnectionLimit {
 /** envoy.extensions.filters.network.sni_cluster.v3.SniCluster */
 export type SniCluster = Record<never, never>;
 
+/** envoy.extensions.filters.network.ext_authz.v3.ExtAuthz */
+export interface NetworkExtAuthzExtAuthz {
+  statPrefix: string;
+  grpcService?: GrpcService;
+  failureModeAllow: boolean;
+  includePeerCertificate: boolean;
+  transportApiVersion: ApiVersion;
+  filterEnabledMetadata?: MetadataMatcher;
+  includeTlsSession: boolean;
+}
+
 /** envoy.extensions.filters.network.rbac.v3.RBAC */
 export interface NetworkRbacRBAC {
   rules?: ConfigRbacRBAC;
@@ -1136,7 +1147,7 @@ export interface ResponseMapper {
 /** envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter */
 export interface HttpFilter {
   name: string;
-  typedConfig?: ({ '@type': 'envoy.extensions.filters.http.router.v3.Router' } & Router) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.Buffer' } & Buffer) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.Compressor' } & Compressor) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.Cors' } & Cors) | ({ '@type': 'envoy.extensions.filters.http.health_check.v3.HealthCheck' } & HealthCheck) | ({ '@type': 'envoy.extensions.filters.http.grpc_http1_bridge.v3.Config' } & GrpcHttp1BridgeConfig) | ({ '@type': 'envoy.extensions.filters.http.grpc_stats.v3.FilterConfig' } & GrpcStatsFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.grpc_web.v3.GrpcWeb' } & GrpcWeb) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutation' } & HeaderMutationHeaderMutation) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBAC' } & HttpRbacRBAC) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScript' } & TypeScript) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm);
+  typedConfig?: ({ '@type': 'envoy.extensions.filters.http.router.v3.Router' } & Router) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.Buffer' } & Buffer) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.Compressor' } & Compressor) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.Cors' } & Cors) | ({ '@type': 'envoy.extensions.filters.http.health_check.v3.HealthCheck' } & HealthCheck) | ({ '@type': 'envoy.extensions.filters.http.grpc_http1_bridge.v3.Config' } & GrpcHttp1BridgeConfig) | ({ '@type': 'envoy.extensions.filters.http.grpc_stats.v3.FilterConfig' } & GrpcStatsFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.grpc_web.v3.GrpcWeb' } & GrpcWeb) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutation' } & HeaderMutationHeaderMutation) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBAC' } & HttpRbacRBAC) | ({ '@type': 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthz' } & HttpExtAuthzExtAuthz) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScript' } & TypeScript) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm);
   isOptional: boolean;
   disabled: boolean;
 }
@@ -1379,6 +1390,86 @@ export interface FaultRateLimitFixedLimit {
 /** envoy.extensions.filters.common.fault.v3.FaultRateLimit.HeaderLimit */
 export type FaultRateLimitHeaderLimit = Record<never, never>;
 
+/** envoy.extensions.filters.http.ext_authz.v3.ExtAuthz */
+export interface HttpExtAuthzExtAuthz {
+  grpcService?: GrpcService;
+  httpService?: HttpService;
+  transportApiVersion: ApiVersion;
+  failureModeAllow: boolean;
+  failureModeAllowHeaderAdd: boolean;
+  withRequestBody?: BufferSettings;
+  clearRouteCache: boolean;
+  statusOnError?: HttpStatus;
+  metadataContextNamespaces: string[];
+  routeMetadataContextNamespaces: string[];
+  filterEnabled?: RuntimeFractionalPercent;
+  filterEnabledMetadata?: MetadataMatcher;
+  denyAtDisable?: RuntimeFeatureFlag;
+  includePeerCertificate: boolean;
+  statPrefix: string;
+  allowedHeaders?: ListStringMatcher;
+  disallowedHeaders?: ListStringMatcher;
+  includeTlsSession: boolean;
+  encodeRawHeaders: boolean;
+  enableDynamicMetadataIngestion?: boolean;
+}
+
+/** envoy.extensions.filters.http.ext_authz.v3.BufferSettings */
+export interface BufferSettings {
+  maxRequestBytes: number;
+  allowPartialMessage: boolean;
+  packAsBytes: boolean;
+}
+
+/** envoy.extensions.filters.http.ext_authz.v3.HttpService */
+export interface HttpService {
+  serverUri?: HttpUri;
+  pathPrefix: string;
+  authorizationRequest?: AuthorizationRequest;
+  authorizationResponse?: AuthorizationResponse;
+}
+
+/** envoy.extensions.filters.http.ext_authz.v3.AuthorizationRequest */
+export interface AuthorizationRequest {
+  allowedHeaders?: ListStringMatcher;
+  headersToAdd: HeaderValue[];
+}
+
+/** envoy.extensions.filters.http.ext_authz.v3.AuthorizationResponse */
+export interface AuthorizationResponse {
+  allowedUpstreamHeaders?: ListStringMatcher;
+  allowedUpstreamHeadersToAppend?: ListStringMatcher;
+  allowedClientHeaders?: ListStringMatcher;
+  allowedClientHeadersOnSuccess?: ListStringMatcher;
+  dynamicMetadataFromHeaders?: ListStringMatcher;
+}
+
+/** envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute */
+export interface ExtAuthzPerRoute {
+  disabled?: boolean;
+  checkSettings?: CheckSettings;
+}
+
+/** envoy.extensions.filters.http.ext_authz.v3.CheckSettings */
+export interface CheckSettings {
+  contextExtensions: Record<string, string>;
+  disableRequestBodyBuffering: boolean;
+  withRequestBody?: BufferSettings;
+}
+
+/** envoy.config.core.v3.GrpcService */
+export interface GrpcService {
+  envoyGrpc?: GrpcServiceEnvoyGrpc;
+  timeout?: number;
+  initialMetadata: HeaderValue[];
+}
+
+/** envoy.config.core.v3.GrpcService.EnvoyGrpc */
+export interface GrpcServiceEnvoyGrpc {
+  clusterName: string;
+  authority: string;
+}
+
 /** envoy.extensions.filters.http.rbac.v3.RBAC */
 export interface HttpRbacRBAC {
   rules?: ConfigRbacRBAC;
@@ -1554,7 +1645,7 @@ export interface RouteConfiguration {
   maxDirectResponseBodySizeBytes?: number;
   ignorePortInHostMatching: boolean;
   ignorePathParametersInPathMatching: boolean;
-  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } & RBACPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } & RBACPerRoute) | ({ '@type': 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute' } & ExtAuthzPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
   metadata?: CoreMetadata;
 }
 
@@ -1568,7 +1659,7 @@ export interface VirtualHost {
   requestHeadersToRemove: string[];
   responseHeadersToAdd: HeaderValueOption[];
   responseHeadersToRemove: string[];
-  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } & RBACPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } & RBACPerRoute) | ({ '@type': 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute' } & ExtAuthzPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
   includeRequestAttemptCount: boolean;
   includeAttemptCountInResponse: boolean;
   retryPolicy?: RetryPolicy;
@@ -1588,7 +1679,7 @@ export interface Route {
   directResponse?: DirectResponseAction;
   metadata?: CoreMetadata;
   decorator?: Decorator;
-  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } & RBACPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } & RBACPerRoute) | ({ '@type': 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute' } & ExtAuthzPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
   requestHeadersToAdd: HeaderValueOption[];
   requestHeadersToRemove: string[];
   responseHeadersToAdd: HeaderValueOption[];
@@ -1605,7 +1696,7 @@ export interface Decorator {
 
 /** envoy.config.route.v3.FilterConfig */
 export interface RouteFilterConfig {
-  config?: ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } & RBACPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm);
+  config?: ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } & RBACPerRoute) | ({ '@type': 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute' } & ExtAuthzPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm);
   isOptional: boolean;
   disabled: boolean;
 }
@@ -1845,7 +1936,7 @@ export interface WeightedClusterClusterWeight {
   requestHeadersToRemove: string[];
   responseHeadersToAdd: HeaderValueOption[];
   responseHeadersToRemove: string[];
-  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } & RBACPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } & RBACPerRoute) | ({ '@type': 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute' } & ExtAuthzPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
   hostRewriteLiteral?: string;
 }
 

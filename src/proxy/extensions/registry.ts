@@ -7,6 +7,7 @@ import type { HttpFilterConfigFactory, NetworkFilterConfigFactory } from '../ser
 import { factory as buffer } from './http_filters/buffer/config.ts';
 import { factory as compressor } from './http_filters/compressor/config.ts';
 import { factory as cors } from './http_filters/cors/config.ts';
+import { factory as extAuthz } from './http_filters/ext_authz/config.ts';
 import { factory as fault } from './http_filters/fault/config.ts';
 import { factory as grpcHttp1Bridge } from './http_filters/grpc_http1_bridge/config.ts';
 import { factory as grpcStats } from './http_filters/grpc_stats/config.ts';
@@ -25,6 +26,7 @@ import { factory as tlsInspector } from './listener_filters/tls_inspector/config
 import { factory as connectionLimit } from './network_filters/connection_limit/config.ts';
 import { factory as directResponse } from './network_filters/direct_response/config.ts';
 import { factory as echo } from './network_filters/echo/config.ts';
+import { factory as networkExtAuthz } from './network_filters/ext_authz/config.ts';
 import { createHttpConnectionManagerFactory } from './network_filters/http_connection_manager/config.ts';
 import { factory as networkLocalRateLimit } from './network_filters/local_ratelimit/config.ts';
 import { factory as networkRbac } from './network_filters/rbac/config.ts';
@@ -49,6 +51,7 @@ export const HTTP_FILTERS = byType<HttpFilterConfigFactory>([
   buffer,
   compressor,
   cors,
+  extAuthz,
   fault,
   grpcHttp1Bridge,
   grpcStats,
@@ -67,6 +70,7 @@ export const NETWORK_FILTERS = byType<NetworkFilterConfigFactory>([
   directResponse,
   echo,
   createHttpConnectionManagerFactory(HTTP_FILTERS),
+  networkExtAuthz,
   networkLocalRateLimit,
   networkRbac,
   networkTypescript,

@@ -1,0 +1,265 @@
+/**
+ * Protocol Buffers' wire format (protobuf.dev, "Encoding"), by hand, for the few messages that workers send to and get from services: the
+ * data path has no protobuf library. Texts are byte text, one character per byte, as headers are.
+ */
+
+export const WireType = { Varint: 0, Fixed64: 1, Bytes: 2, Fixed32: 5 } as const;
+
+/** Writes one message into memory that grows. */
+export class ProtoWriter {
+  private bytes: Buffer = Buffer.allocUnsafe(512);
+  private length = 0;
+
+  finish(): Uint8Array {
+    return this.bytes.subarray(0, this.length);
+  }
+
+  /** An unsigned integer below 2^53; 0 is not written, as proto3 does. */
+  uint(field: number, value: number): void {
+    if (value === 0) return;
+    this.varint(field << 3);
+    this.varint(value);
+  }
+
+  bool(field: number, value: boolean): void {
+    this.uint(field, value ? 1 : 0);
+  }
+
+  boolAlways(field: number, value: boolean): void {
+    this.varint(field << 3);
+    this.varint(value ? 1 : 0);
+  }
+
+  double(field: number, value: number): void {
+    this.varint((field << 3) | WireType.Fixed64);
+    this.room(8);
+    this.bytes.writeDoubleLE(value, this.length);
+    this.length += 8;
+  }
+
+  /** Byte text; '' is not written. */
+  string(field: number, text: string): void {
+    if (text !== '') this.stringAlways(field, text);
+  }
+
+  stringAlways(field: number, text: string): void {
+    this.varint((field << 3) | WireType.Bytes);
+    this.varint(text.length);
+    this.room(text.length);
+    this.bytes.write(text, this.length, 'latin1');
+    this.length += text.length;
+  }
+
+  blob(field: number, data: Uint8Array): void {
+    this.varint((field << 3) | WireType.Bytes);
+    this.varint(data.length);
+    this.room(data.length);
+    this.bytes.set(data, this.length);
+    this.length += data.length;
+  }
+
+  /** A message in a field, written by `fill`. */
+  message(field: number, fill: (writer: ProtoWriter) => void): void {
+    const inner = new ProtoWriter();
+    fill(inner);
+    this.blob(field, inner.finish());
+  }
+
+  /** A `map<string, string>`. */
+  stringMap(field: number, entries: Iterable<readonly [string, string]>): void {
+    for (const [key, value] of entries) {
+      this.message(field, (entry) => {
+        entry.string(1, key);
+        entry.string(2, value);
+      });
+    }
+  }
+
+  private varint(value: number): void {
+    this.room(10);
+    while (value > 127) {
+      this.bytes[this.length++] = (value % 128) | 128;
+      value = Math.floor(value / 128);
+    }
+    this.bytes[this.length++] = value;
+  }
+
+  private room(more: number): void {
+    if (this.length + more <= this.bytes.length) return;
+    const grown = Buffer.allocUnsafe(Math.max(2 * this.bytes.length, this.length + more));
+    grown.set(this.bytes.subarray(0, this.length));
+    this.bytes = grown;
+  }
+}
+
+/** Bytes that are no message. */
+export class WireError extends Error {}
+
+const MAX_DEPTH = 64;
+
+/** Reads one message field by field: `next`, then the reader of the field's type or `skip`. Throws WireError. */
+export class ProtoReader {
+  field = 0;
+  private wireType = 0;
+  private readonly bytes: Buffer;
+  private readonly depth: number;
+  private at = 0;
+
+  constructor(bytes: Uint8Array, depth = 0) {
+    if (depth > MAX_DEPTH) throw new WireError('messages are nested too deeply');
+    this.bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+    this.depth = depth;
+  }
+
+  /** False at the end. */
+  next(): boolean {
+    if (this.at === this.bytes.length) return false;
+    const tag = this.varint();
+    this.field = Math.floor(tag / 8);
+    this.wireType = tag % 8;
+    if (this.field === 0) throw new WireError('field 0');
+    return true;
+  }
+
+  /** An integer, of 64 bits what a double holds of it; negative ones of 32 bits as such. */
+  int(): number {
+    this.expect(WireType.Varint);
+    const value = this.varint();
+    return value >= 2 ** 63 ? Number(BigInt.asIntN(64, BigInt(value))) : value;
+  }
+
+  bool(): boolean {
+    return this.int() !== 0;
+  }
+
+  double(): number {
+    this.expect(WireType.Fixed64);
+    const start = this.take(8);
+    return this.bytes.readDoubleLE(start);
+  }
+
+  /** As byte text. */
+  string(): string {
+    const data = this.blob();
+    return data.toString('latin1');
+  }
+
+  /** As Unicode. */
+  text(): string {
+    const data = this.blob();
+    return data.toString('utf8');
+  }
+
+  /** A view of it. */
+  blob(): Buffer {
+    this.expect(WireType.Bytes);
+    const length = this.varint();
+    const start = this.take(length);
+    return this.bytes.subarray(start, start + length);
+  }
+
+  message(): ProtoReader {
+    return new ProtoReader(this.blob(), this.depth + 1);
+  }
+
+  skip(): void {
+    if (this.wireType === WireType.Varint) this.varint();
+    else if (this.wireType === WireType.Fixed64) this.take(8);
+    else if (this.wireType === WireType.Fixed32) this.take(4);
+    else this.blob();
+  }
+
+  private expect(wireType: number): void {
+    if (this.wireType !== wireType) throw new WireError(`field ${this.field} has wire type ${this.wireType}`);
+  }
+
+  private take(length: number): number {
+    const start = this.at;
+    if (length > this.bytes.length - start) throw new WireError('cut off');
+    this.at += length;
+    return start;
+  }
+
+  private varint(): number {
+    let value = 0;
+    let factor = 1;
+    for (let i = 0; i < 10; i++) {
+      const byte = this.bytes[this.take(1)];
+      value += (byte & 127) * factor;
+      if (byte < 128) return value;
+      factor *= 128;
+    }
+    throw new WireError('a varint of more than 10 bytes');
+  }
+}
+
+/** `google.protobuf.Struct` from JSON. */
+export function writeStruct(writer: ProtoWriter, struct: Record<string, unknown>): void {
+  for (const [key, value] of Object.entries(struct)) {
+    if (value === undefined) continue;
+    writer.message(1, (entry) => {
+      entry.string(1, utf8(key));
+      entry.message(2, (inner) => writeValue(inner, value));
+    });
+  }
+}
+
+function writeValue(writer: ProtoWriter, value: unknown): void {
+  if (typeof value === 'number') writer.double(2, value);
+  else if (typeof value === 'string') writer.stringAlways(3, utf8(value));
+  else if (typeof value === 'boolean') writer.boolAlways(4, value);
+  else if (Array.isArray(value)) {
+    writer.message(6, (list) => {
+      for (const item of value) list.message(1, (inner) => writeValue(inner, item));
+    });
+  } else if (typeof value === 'object' && value !== null) {
+    writer.message(5, (inner) => writeStruct(inner, value as Record<string, unknown>));
+  } else writer.boolAlways(1, false);
+}
+
+function utf8(text: string): string {
+  return Buffer.from(text, 'utf8').toString('latin1');
+}
+
+/** `google.protobuf.Struct` as JSON. */
+export function readStruct(reader: ProtoReader): Record<string, unknown> {
+  const struct: Record<string, unknown> = {};
+  while (reader.next()) {
+    if (reader.field !== 1) {
+      reader.skip();
+      continue;
+    }
+    const entry = reader.message();
+    let key = '';
+    let value: unknown = null;
+    while (entry.next()) {
+      if (entry.field === 1) key = entry.text();
+      else if (entry.field === 2) value = readValue(entry.message());
+      else entry.skip();
+    }
+    Object.defineProperty(struct, key, { value, enumerable: true, writable: true, configurable: true });
+  }
+  return struct;
+}
+
+function readValue(reader: ProtoReader): unknown {
+  let value: unknown = null;
+  while (reader.next()) {
+    if (reader.field === 2) value = reader.double();
+    else if (reader.field === 3) value = reader.text();
+    else if (reader.field === 4) value = reader.bool();
+    else if (reader.field === 5) value = readStruct(reader.message());
+    else if (reader.field === 6) value = readList(reader.message());
+    else reader.skip();
+  }
+  return value;
+}
+
+function readList(reader: ProtoReader): unknown[] {
+  const list: unknown[] = [];
+  while (reader.next()) {
+    if (reader.field === 1) list.push(readValue(reader.message()));
+    else reader.skip();
+  }
+  return list;
+}
