@@ -92,10 +92,8 @@ describe('consistent hashing', () => {
   for (const path of ['/ring', '/maglev', '/murmur']) {
     test(`${path}: a user's requests reach one host, on all workers and proxies`, async () => {
       const seen = new Set<string>();
-      for (let user = 0; user < 40; user++) {
-        const answers = await Promise.all(
-          [first, first, first, first, second, second].map((proxy) => ask(proxy, path, { 'x-user': `user-${user}` })),
-        );
+      for (let user = 0; user < 120; user++) {
+        const answers = await Promise.all([first, first, second].map((proxy) => ask(proxy, path, { 'x-user': `user-${user}` })));
         assert.deepEqual(new Set(answers).size, 1, `user ${user}: ${answers}`);
         seen.add(answers[0]);
       }
@@ -216,4 +214,58 @@ describe('retries go elsewhere', () => {
       }
     });
   }
+});
+
+test('subsets: routes and weighted clusters name versions', async () => {
+  const upstreams = await numbered();
+  const match = (labels: Json): Json => ({ metadata_match: { filter_metadata: { 'envoy.lb': labels } } });
+  const proxy = await startProxy({
+    concurrency: 2,
+    config: bootstrap(
+      [
+        listener('web', [
+          http('web', [
+            { match: { prefix: '/v1' }, route: { cluster: 'c', ...match({ version: '1' }) } },
+            { match: { prefix: '/v2' }, route: { cluster: 'c', ...match({ version: '2' }) } },
+            {
+              match: { prefix: '/merged' },
+              route: {
+                ...match({ stage: 'prod' }),
+                weighted_clusters: { clusters: [{ name: 'c', weight: 1, ...match({ version: '2' }) }] },
+              },
+            },
+            { match: { prefix: '/' }, route: { cluster: 'c', ...match({ version: '9' }) } },
+          ]),
+        ]),
+      ],
+      [
+        endpointsOf(
+          'c',
+          upstreams.map(({ port }) => port),
+          (i) => ({
+            metadata: { filter_metadata: { 'envoy.lb': { version: i < 3 ? '1' : '2', stage: i === 5 ? 'prod' : 'dev' } } },
+          }),
+          {
+            lb_subset_config: {
+              fallback_policy: 'DEFAULT_SUBSET',
+              default_subset: { version: '1' },
+              subset_selectors: [{ keys: ['version'] }, { keys: ['version', 'stage'], fallback_policy: 'NO_FALLBACK' }],
+            },
+          },
+        ),
+      ],
+    ),
+  });
+  const seen = async (path: string): Promise<string> => {
+    const answers = await Promise.all(Array.from({ length: 30 }, () => httpRequest(proxy.port('web'), path)));
+    return [...new Set(answers.map(({ body }) => body))].sort().join('');
+  };
+  assert.equal(await seen('/v1'), '012');
+  assert.equal(await seen('/v2'), '345');
+  assert.equal(await seen('/merged'), '5');
+  assert.equal(await seen('/other'), '012');
+  assert.equal(await proxy.stat('cluster.c.lb_subsets_active'), 5);
+  assert.equal(await proxy.stat('cluster.c.lb_subsets_fallback'), 30);
+  await proxy.stop();
+  for (const upstream of upstreams) await upstream.close();
 });

@@ -420,7 +420,7 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
     upstream_http_protocol_options http2_protocol_options
     typed_extension_protocol_options dns_refresh_rate dns_failure_refresh_rate respect_dns_ttl dns_lookup_family dns_jitter
     dns_resolvers dns_resolution_config typed_dns_resolver_config wait_for_warm_on_init cleanup_interval upstream_bind_config original_dst_lb_config
-    least_request_lb_config round_robin_lb_config ring_hash_lb_config maglev_lb_config common_lb_config transport_socket transport_socket_matches metadata upstream_connection_options
+    least_request_lb_config round_robin_lb_config ring_hash_lb_config maglev_lb_config lb_subset_config common_lb_config transport_socket transport_socket_matches metadata upstream_connection_options
     load_balancing_policy track_cluster_stats outlier_detection close_connections_on_host_health_failure`,
   'envoy.config.cluster.v3.OutlierDetection': `
     consecutive_5xx interval base_ejection_time max_ejection_percent enforcing_consecutive_5xx enforcing_success_rate
@@ -440,6 +440,11 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.config.cluster.v3.Cluster.RoundRobinLbConfig': 'slow_start_config',
   'envoy.config.cluster.v3.Cluster.LeastRequestLbConfig': 'choice_count active_request_bias slow_start_config',
   'envoy.config.cluster.v3.Cluster.SlowStartConfig': 'slow_start_window aggression min_weight_percent',
+  'envoy.config.cluster.v3.Cluster.LbSubsetConfig': `
+    fallback_policy default_subset subset_selectors locality_weight_aware scale_locality_weight panic_mode_any list_as_any
+    metadata_fallback_policy`,
+  'envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetSelector':
+    'keys single_host_per_subset fallback_policy fallback_keys_subset',
   'envoy.config.cluster.v3.Cluster.RingHashLbConfig': 'minimum_ring_size maximum_ring_size hash_function',
   'envoy.config.cluster.v3.Cluster.MaglevLbConfig': 'table_size',
   'envoy.config.cluster.v3.Cluster.OriginalDstLbConfig': 'use_http_header http_header_name upstream_port_override',
@@ -466,6 +471,11 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
     locality_weighted_lb_config`,
   'envoy.extensions.load_balancing_policies.maglev.v3.Maglev':
     'table_size consistent_hashing_lb_config locality_weighted_lb_config',
+  'envoy.extensions.load_balancing_policies.subset.v3.Subset': `
+    fallback_policy default_subset subset_selectors allow_redundant_keys locality_weight_aware scale_locality_weight
+    panic_mode_any list_as_any metadata_fallback_policy subset_lb_policy`,
+  'envoy.extensions.load_balancing_policies.subset.v3.Subset.LbSubsetSelector':
+    'keys single_host_per_subset fallback_policy fallback_keys_subset',
   'envoy.extensions.load_balancing_policies.wrr_locality.v3.WrrLocality': 'endpoint_picking_policy',
   'envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig': 'zone_aware_lb_config locality_weighted_lb_config',
   'envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig':
@@ -647,6 +657,7 @@ export const EXTENSION_POINTS: Record<string, string> = {
     envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash
     envoy.extensions.load_balancing_policies.maglev.v3.Maglev
     envoy.extensions.load_balancing_policies.wrr_locality.v3.WrrLocality
+    envoy.extensions.load_balancing_policies.subset.v3.Subset
     envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided`,
   'envoy.config.accesslog.v3.AccessLog.typed_config': `
     envoy.extensions.access_loggers.file.v3.FileAccessLog

@@ -2073,6 +2073,7 @@ export interface Cluster {
   roundRobinLbConfig?: ClusterRoundRobinLbConfig;
   ringHashLbConfig?: ClusterRingHashLbConfig;
   maglevLbConfig?: ClusterMaglevLbConfig;
+  lbSubsetConfig?: ClusterLbSubsetConfig;
   commonLbConfig?: ClusterCommonLbConfig;
   transportSocket?: TransportSocket;
   transportSocketMatches: ClusterTransportSocketMatch[];
@@ -2167,6 +2168,26 @@ export interface ClusterSlowStartConfig {
   minWeightPercent?: Percent;
 }
 
+/** envoy.config.cluster.v3.Cluster.LbSubsetConfig */
+export interface ClusterLbSubsetConfig {
+  fallbackPolicy: ClusterLbSubsetConfigLbSubsetFallbackPolicy;
+  defaultSubset?: { [key: string]: Json };
+  subsetSelectors: ClusterLbSubsetConfigLbSubsetSelector[];
+  localityWeightAware: boolean;
+  scaleLocalityWeight: boolean;
+  panicModeAny: boolean;
+  listAsAny: boolean;
+  metadataFallbackPolicy: ClusterLbSubsetConfigLbSubsetMetadataFallbackPolicy;
+}
+
+/** envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetSelector */
+export interface ClusterLbSubsetConfigLbSubsetSelector {
+  keys: string[];
+  singleHostPerSubset: boolean;
+  fallbackPolicy: ClusterLbSubsetConfigLbSubsetSelectorLbSubsetSelectorFallbackPolicy;
+  fallbackKeysSubset: string[];
+}
+
 /** envoy.config.cluster.v3.Cluster.RingHashLbConfig */
 export interface ClusterRingHashLbConfig {
   minimumRingSize?: number;
@@ -2250,7 +2271,7 @@ export interface LoadBalancingPolicy {
 
 /** envoy.config.cluster.v3.LoadBalancingPolicy.Policy */
 export interface LoadBalancingPolicyPolicy {
-  typedExtensionConfig?: TypedExtensionConfig<({ '@type': 'envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin' } & RoundRobin) | ({ '@type': 'envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest' } & LeastRequest) | ({ '@type': 'envoy.extensions.load_balancing_policies.random.v3.Random' } & Random) | ({ '@type': 'envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash' } & RingHash) | ({ '@type': 'envoy.extensions.load_balancing_policies.maglev.v3.Maglev' } & Maglev) | ({ '@type': 'envoy.extensions.load_balancing_policies.wrr_locality.v3.WrrLocality' } & WrrLocality) | ({ '@type': 'envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided' } & ClusterProvided)>;
+  typedExtensionConfig?: TypedExtensionConfig<({ '@type': 'envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin' } & RoundRobin) | ({ '@type': 'envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest' } & LeastRequest) | ({ '@type': 'envoy.extensions.load_balancing_policies.random.v3.Random' } & Random) | ({ '@type': 'envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash' } & RingHash) | ({ '@type': 'envoy.extensions.load_balancing_policies.maglev.v3.Maglev' } & Maglev) | ({ '@type': 'envoy.extensions.load_balancing_policies.wrr_locality.v3.WrrLocality' } & WrrLocality) | ({ '@type': 'envoy.extensions.load_balancing_policies.subset.v3.Subset' } & Subset) | ({ '@type': 'envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided' } & ClusterProvided)>;
 }
 
 /** envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin */
@@ -2290,6 +2311,28 @@ export interface Maglev {
   tableSize?: number;
   consistentHashingLbConfig?: ConsistentHashingLbConfig;
   localityWeightedLbConfig?: LocalityLbConfigLocalityWeightedLbConfig;
+}
+
+/** envoy.extensions.load_balancing_policies.subset.v3.Subset */
+export interface Subset {
+  fallbackPolicy: SubsetLbSubsetFallbackPolicy;
+  defaultSubset?: { [key: string]: Json };
+  subsetSelectors: SubsetLbSubsetSelector[];
+  allowRedundantKeys: boolean;
+  localityWeightAware: boolean;
+  scaleLocalityWeight: boolean;
+  panicModeAny: boolean;
+  listAsAny: boolean;
+  metadataFallbackPolicy: SubsetLbSubsetMetadataFallbackPolicy;
+  subsetLbPolicy?: LoadBalancingPolicy;
+}
+
+/** envoy.extensions.load_balancing_policies.subset.v3.Subset.LbSubsetSelector */
+export interface SubsetLbSubsetSelector {
+  keys: string[];
+  singleHostPerSubset: boolean;
+  fallbackPolicy: SubsetLbSubsetSelectorLbSubsetSelectorFallbackPolicy;
+  fallbackKeysSubset: string[];
 }
 
 /** envoy.extensions.load_balancing_policies.wrr_locality.v3.WrrLocality */
@@ -2740,6 +2783,15 @@ export type ClusterDnsLookupFamily = 'AUTO' | 'V4_ONLY' | 'V6_ONLY' | 'V4_PREFER
 /** envoy.extensions.clusters.common.dns.v3.DnsLookupFamily */
 export type DnsLookupFamily = 'UNSPECIFIED' | 'AUTO' | 'V4_ONLY' | 'V6_ONLY' | 'V4_PREFERRED' | 'ALL';
 
+/** envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetFallbackPolicy */
+export type ClusterLbSubsetConfigLbSubsetFallbackPolicy = 'NO_FALLBACK' | 'ANY_ENDPOINT' | 'DEFAULT_SUBSET';
+
+/** envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetMetadataFallbackPolicy */
+export type ClusterLbSubsetConfigLbSubsetMetadataFallbackPolicy = 'METADATA_NO_FALLBACK' | 'FALLBACK_LIST';
+
+/** envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetSelector.LbSubsetSelectorFallbackPolicy */
+export type ClusterLbSubsetConfigLbSubsetSelectorLbSubsetSelectorFallbackPolicy = 'NOT_DEFINED' | 'NO_FALLBACK' | 'ANY_ENDPOINT' | 'DEFAULT_SUBSET' | 'KEYS_SUBSET';
+
 /** envoy.config.cluster.v3.Cluster.RingHashLbConfig.HashFunction */
 export type ClusterRingHashLbConfigHashFunction = 'XX_HASH' | 'MURMUR_HASH_2';
 
@@ -2748,6 +2800,15 @@ export type LeastRequestSelectionMethod = 'N_CHOICES' | 'FULL_SCAN';
 
 /** envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash.HashFunction */
 export type RingHashHashFunction = 'DEFAULT_HASH' | 'XX_HASH' | 'MURMUR_HASH_2';
+
+/** envoy.extensions.load_balancing_policies.subset.v3.Subset.LbSubsetFallbackPolicy */
+export type SubsetLbSubsetFallbackPolicy = 'NO_FALLBACK' | 'ANY_ENDPOINT' | 'DEFAULT_SUBSET';
+
+/** envoy.extensions.load_balancing_policies.subset.v3.Subset.LbSubsetMetadataFallbackPolicy */
+export type SubsetLbSubsetMetadataFallbackPolicy = 'METADATA_NO_FALLBACK' | 'FALLBACK_LIST';
+
+/** envoy.extensions.load_balancing_policies.subset.v3.Subset.LbSubsetSelector.LbSubsetSelectorFallbackPolicy */
+export type SubsetLbSubsetSelectorLbSubsetSelectorFallbackPolicy = 'NOT_DEFINED' | 'NO_FALLBACK' | 'ANY_ENDPOINT' | 'DEFAULT_SUBSET' | 'KEYS_SUBSET';
 
 /** envoy.config.core.v3.HealthStatus */
 export type HealthStatus = 'UNKNOWN' | 'HEALTHY' | 'UNHEALTHY' | 'DRAINING' | 'TIMEOUT' | 'DEGRADED';

@@ -18,8 +18,9 @@ export interface PrioritySet {
   readonly hosts: readonly HostImpl[];
 }
 
-export function prioritySetOf(hosts: readonly HostImpl[]): PrioritySet {
-  let highest = 0;
+/** With at least `least` priorities. */
+export function prioritySetOf(hosts: readonly HostImpl[], least = 1): PrioritySet {
+  let highest = least - 1;
   for (const host of hosts) highest = Math.max(highest, host.priority);
   const sets = Array.from({ length: highest + 1 }, (_, priority): HostSet => {
     const all = hosts.filter((host) => host.priority === priority);

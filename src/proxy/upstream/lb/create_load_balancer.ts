@@ -2,8 +2,11 @@
 import { HashingLoadBalancer } from './hashing_load_balancer.ts';
 import type { LoadBalancer, LoadBalancerEnvironment } from './load_balancer.ts';
 import { LeastRequestLoadBalancer, RandomLoadBalancer, RoundRobinLoadBalancer } from './policies.ts';
+import { SubsetLoadBalancer } from './subset_load_balancer.ts';
 
 export function createLoadBalancer(environment: LoadBalancerEnvironment): LoadBalancer {
+  const { subset } = environment.settings;
+  if (subset !== null) return new SubsetLoadBalancer(environment, subset, createLoadBalancer);
   switch (environment.settings.policy) {
     case 'ROUND_ROBIN':
       return new RoundRobinLoadBalancer(environment);
