@@ -42,6 +42,7 @@ const lib = ffi.dlopen(null, {
   getpid: { arguments: [], return: 'int32' },
   getuid: { arguments: [], return: 'int32' },
   gettid: { arguments: [], return: 'int32' },
+  sched_yield: { arguments: [], return: 'int32' },
   sched_setaffinity: { arguments: ['int32', 'uint64', 'pointer'], return: 'int32' },
   ioctl: { arguments: ['int32', 'uint64', 'pointer'], return: 'int32' },
   strerror: { arguments: ['int32'], return: 'pointer' },

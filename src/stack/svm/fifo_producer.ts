@@ -16,6 +16,11 @@ import { CHUNK_ENTRY_WORDS, ChunkWord, DequeueNotify, FifoWord, MAX_CHUNK_ORDER,
 
 /** Largest chunk that growing asks for: the size whose reuse stays in the second-level cache. */
 const MAX_GROW_BYTES = 64 * 1024;
+/**
+ * The same for a stream that fills its FIFO, which goes round through all of its memory anyway: each change of chunks costs the reader two
+ * cache misses. (64 KB writes: 0.81 of a C ring's rate with chunks of 64 KB, 0.86 with these, 0.88 with one chunk for all.)
+ */
+const MAX_STREAM_GROW_BYTES = 256 * 1024;
 const BYTE_LOOP_LIMIT = 32;
 /**
  * What a FIFO makes do with in a crowded arena: enough for a reader's turn, and so little that many busy FIFOs together stay in the cache.
@@ -48,6 +53,8 @@ export class FifoProducer {
   /** What may be in it now: what the peer asked for or, in a crowded arena, less. */
   private size: number;
   private squeezed = false;
+  /** Since the last chunk was added the writer has found it full. */
+  private filled = false;
   private promised: boolean;
   /** Chunks in stream order; `tailChunk` is the one that holds the tail. */
   private readonly chunkPage: number[] = [];
@@ -109,8 +116,11 @@ export class FifoProducer {
       this.loadHead();
       this.refreshSize();
       room = this.size - ((this.tail - this.head) >>> 0);
-      if (this.corrupted || room <= 0) return 0;
-      if (length > room) length = room;
+      if (room < length) {
+        this.filled = true;
+        if (this.corrupted || room <= 0) return 0;
+        length = room;
+      }
     }
     const inChunk = (this.tail - this.tailStart) >>> 0;
     if (inChunk + length <= this.tailBytes && this.outOfOrder.length === 0) {
@@ -272,11 +282,13 @@ export class FifoProducer {
     return true;
   }
 
-  /** Appends a chunk for `need` more bytes: at least 1/8 of the size once there is a first one, at most 64 KB. */
+  /** Appends a chunk for `need` more bytes: at least 1/8 of the size once there is a first one, at most 64 KB; more for a stream. */
   private grow(need: number): boolean {
     const count = this.chunkPage.length;
     const wanted = count === 0 ? need : Math.max(need, this.size >> 3);
-    const bytes = Math.min(wanted, MAX_GROW_BYTES);
+    const stream = this.filled ? Math.min(this.size >> 2, MAX_STREAM_GROW_BYTES) : 0;
+    const bytes = Math.max(Math.min(wanted, MAX_GROW_BYTES), stream);
+    this.filled = false;
     let order = bytes <= PAGE ? 0 : 32 - Math.clz32((bytes - 1) >> 12);
     if (order > MAX_CHUNK_ORDER) order = MAX_CHUNK_ORDER;
     if (this.promised) {

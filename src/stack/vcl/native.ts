@@ -170,8 +170,14 @@ export function sessionConnect(sh: number, address: EndpointAddress): number {
 export function sessionRead(sh: number, target: Uint8Array, offset = 0, length = target.length - offset): number {
   const session = find(sh);
   if (session === null) return -E.BADF;
-  let n = take(session, target, offset, length);
-  if (n === -E.AGAIN && !session.nonBlocking) blockOnFifo(() => (n = take(session, target, offset, length)) !== -E.AGAIN);
+  const n = take(session, target, offset, length);
+  return n === -E.AGAIN && !session.nonBlocking ? takeLater(session, target, offset, length) : n;
+}
+
+/** Apart, so that a read that need not wait makes no closure. */
+function takeLater(session: VclSession, target: Uint8Array, offset: number, length: number): number {
+  let n: number = -E.AGAIN;
+  blockOnFifo(() => (n = take(session, target, offset, length)) !== -E.AGAIN);
   return n;
 }
 
@@ -186,9 +192,13 @@ export function sessionWrite(sh: number, source: Uint8Array, offset = 0, length 
   const session = find(sh);
   if (session === null) return -E.BADF;
   if (session.proto === TransportProto.udp) return writeDatagram(session, source, offset, length);
-  let done = session.nonBlocking ? session.write(source, offset, length) : session.tryWrite(source, offset, length);
+  const done = session.nonBlocking ? session.write(source, offset, length) : session.tryWrite(source, offset, length);
   if (session.nonBlocking || done === length || (done < 0 && done !== -E.AGAIN)) return done;
-  if (done < 0) done = 0;
+  return writeRest(session, source, offset, length, Math.max(done, 0));
+}
+
+/** Waits until all of it is written but for the first `done` bytes, which are. */
+function writeRest(session: VclSession, source: Uint8Array, offset: number, length: number, done: number): number {
   let failure = 0;
   const note = (n: number): boolean => {
     if (n >= 0) done += n;

@@ -288,7 +288,9 @@ export class VclWorker {
   sleep(timeoutMs: number): boolean {
     if (!this.arm()) return this.drain(EVENTS_PER_POLL) > 0;
     if (this.detached) return false;
+    const start = performance.now();
     const rung = this.wake.wait(timeoutMs < 0 ? SLEEP_MS : Math.min(timeoutMs, SLEEP_MS));
+    if (rung) this.spinner.slept(performance.now() - start);
     // The event loop does not hear of this ring any more: it has to look, and to arm the doorbells again.
     if (this.wake.inEventLoop) this.scheduleRun();
     if (this.wake.stackGone) this.leave(E.NETDOWN);

@@ -212,6 +212,39 @@ test('in a crowded arena a FIFO takes less, asks for room accordingly, and takes
   closeDescriptor(fd);
 });
 
+test('only a stream that fills its FIFO gets large chunks, and a bounded number of them', () => {
+  const size = 1 << 20;
+  const { arena, producer, consumer, fd } = fifoPair(size, 1024);
+  const data = new Uint8Array(size);
+  const piece = 1 << 16;
+  // A reader that keeps up: small chunks, and when all is read one is left.
+  for (let i = 0; i < 40; i++) {
+    assert.equal(producer.write(data, 0, piece), piece);
+    assert.equal(consumer.read(data, 0, piece), piece);
+  }
+  producer.reclaim();
+  assert.ok(arena.usedPages * 4096 <= piece, `${arena.usedPages} pages`);
+  // One that is always behind.
+  let most = 0;
+  for (let i = 0; i < 200; i++) {
+    while (producer.write(data, 0, piece) === piece);
+    most = Math.max(most, arena.usedPages);
+    assert.equal(consumer.read(data, 0, piece), piece);
+  }
+  assert.ok(most * 4096 <= size + (1 << 18) + piece, `${most} pages`);
+  consumer.dropAll();
+  producer.reclaim();
+  assert.equal(arena.usedPages * 4096, 1 << 18);
+  // What follows goes back to small ones.
+  for (let i = 0; i < 40; i++) {
+    assert.equal(producer.write(data, 0, piece), piece);
+    assert.equal(consumer.read(data, 0, piece), piece);
+  }
+  producer.reclaim();
+  assert.ok(arena.usedPages * 4096 <= piece, `${arena.usedPages} pages`);
+  closeDescriptor(fd);
+});
+
 test('every FIFO can write even when others have taken the rest of the memory', () => {
   const { segment, arena, producer, consumer, fd } = fifoPair(1 << 20, 16);
   segment.i32[segment.fifoWord(1, 0) + FifoWord.size] = 1 << 20;

@@ -46,6 +46,46 @@ test('comes back to looking when it helps again', { skip }, () => {
   assert.ok(found > 900, `${found}`);
 });
 
+test('a sleep shorter than a look brings looking back at once', { skip }, () => {
+  const spinner = new Spinner(ADAPTIVE_SPIN);
+  looked(spinner, 130);
+  for (let i = 0; i < 8; i++) spinner.slept(0.01);
+  assert.equal(looked(spinner, 1), 1);
+});
+
+test('a long sleep does not', { skip }, () => {
+  const spinner = new Spinner(ADAPTIVE_SPIN);
+  looked(spinner, 130);
+  for (let i = 0; i < 8; i++) spinner.slept(5);
+  assert.equal(looked(spinner, 1), 0);
+});
+
+test('offers its core between looks, and looks once more after that', () => {
+  let offered = 0;
+  let after = false;
+  const spinner = new Spinner(1e6, () => {
+    offered++;
+  });
+  assert.equal(
+    spinner.until(() => (after = offered > 0)),
+    true,
+  );
+  assert.ok(after);
+  assert.equal(offered, 1);
+});
+
+test('keeps its core where that goes to others for long: for ever more waits', () => {
+  let offered = 0;
+  const spinner = new Spinner(2000, () => {
+    offered++;
+    const until = performance.now() + 1.5;
+    while (performance.now() < until);
+  });
+  for (let i = 0; i < 40; i++) spinner.until(() => false);
+  // After the 1st, 3rd, 7th, 15th and 31st wait.
+  assert.equal(offered, 5);
+});
+
 test('says what it saw', () => {
   let n = 0;
   assert.equal(
