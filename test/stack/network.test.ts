@@ -80,6 +80,47 @@ test('the same address in two forwarding tables is two hosts', { skip }, async (
   for (const each of stop) each();
 });
 
+test('a denied source gets no answer, in its table only; what is established stays', { skip }, async () => {
+  const sdl = async (words: string): Promise<void> => {
+    assert.deepEqual(await sendCommand(directory, `session sdl ${words}`), { ok: true, text: '' }, words);
+  };
+  const server = apps[0].createServer((socket) => socket.pipe(socket));
+  server.listen(83, '0.0.0.0');
+  await once(server, 'listening');
+  const stop = await serve(apps[1], '0.0.0.0', 83, 'I am blue');
+  const code = `
+import socket, sys
+old = socket.create_connection(('10.75.0.2', 83), timeout=10)
+print('connected', flush=True)
+sys.stdin.readline()
+new = socket.socket(); new.settimeout(0.5)
+try: new.connect(('10.75.0.2', 83)); print('let in')
+except TimeoutError: print('no answer')
+old.sendall(b'still here'); print(old.recv(100).decode())`;
+  const peer = spawn('ip', ['netns', 'exec', spaces[0], 'python3', '-c', code], { stdio: ['pipe', 'pipe', 'inherit'] });
+  await once(peer.stdout!, 'data');
+  await sdl('add appns red 10.75.0.0/24 action deny tag t');
+  peer.stdin!.end('\n');
+  let said = '';
+  for await (const part of peer.stdout!) said += part;
+  assert.equal(said, 'no answer\nstill here\n');
+  assert.equal(await read(spaces[1], '10.75.0.2', 83), 'I am blue');
+  await sdl('add appns red 10.75.0.1/32 action allow');
+  const again = await run('ip', [
+    'netns',
+    'exec',
+    spaces[0],
+    'python3',
+    '-c',
+    "import socket; socket.create_connection(('10.75.0.2', 83), timeout=10); print('in')",
+  ]);
+  assert.equal(again.stdout, 'in\n');
+  await sdl('del appns red tag t');
+  await sdl('del appns red 10.75.0.1/32');
+  server.close();
+  stop();
+});
+
 test('a listener on :: serves both families', { skip }, async () => {
   const stop = await serve(apps[0], '::', 81, 'both');
   assert.equal(await read(spaces[0], '10.75.0.2', 81), 'both');

@@ -10,6 +10,7 @@ import { type Command, CommandError, parseWords, TextValue, type Value } from '.
 import { GRAPH_COMMANDS } from './graph_commands.ts';
 import { NETWORK_COMMANDS } from './network_commands.ts';
 import { PROBE_COMMANDS } from './probe_commands.ts';
+import { SDL_COMMANDS } from './sdl_commands.ts';
 import { SESSION_COMMANDS } from './session_commands.ts';
 import { formatTable } from './table.ts';
 
@@ -21,7 +22,7 @@ export interface CommandResult {
 const COMMANDS: readonly Command[] = [
   { words: 'help', usage: 'help', run: () => COMMANDS.map((command) => ({ command: command.usage })) },
   { words: 'show version', usage: 'show version', run: showVersion },
-  { words: 'show session sdl', usage: 'show session sdl (not supported: show session rules)', run: refuseSdl },
+  ...SDL_COMMANDS,
   { words: 'show session rules', usage: 'show session rules [appns ID]', run: showRules },
   ...SESSION_COMMANDS,
   { words: 'show tls stats', usage: 'show tls stats', run: (stack) => ({ ...stack.tls?.stats }) },
@@ -29,7 +30,6 @@ const COMMANDS: readonly Command[] = [
   { words: 'show app', usage: 'show app [NAME|INDEX]', run: showApps },
   { words: 'show segment-manager', usage: 'show segment-manager [index N]', run: showSegments },
   { words: 'session rule', usage: ruleUsage(), run: sessionRule },
-  { words: 'session sdl', usage: 'session sdl (not supported: deny sources by session rules)', run: refuseSdl },
   { words: 'app ns add', usage: 'app ns add id ID [secret S] [fib N]', run: addNamespace },
   ...GRAPH_COMMANDS,
   ...NETWORK_COMMANDS,
@@ -54,13 +54,6 @@ export function runCommand(stack: HostStack, line: string, json: boolean): Comma
 
 function failed(text: string, json: boolean): CommandResult {
   return { ok: false, text: json ? JSON.stringify({ error: text }) : text };
-}
-
-/** VPP's other back end, a list of denied sources; a rule with a remote prefix and action deny says the same. */
-function refuseSdl(): CommandError {
-  return new CommandError(
-    "there is no source deny list: use 'session rule add proto P 0.0.0.0/0 0 RMT/PLEN 0 action deny scope global' for each prefix",
-  );
 }
 
 function showVersion(stack: HostStack): Value {

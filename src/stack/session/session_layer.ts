@@ -29,6 +29,7 @@ import { RulesTable } from './rules_table.ts';
 import type { SegmentManager } from './segment_manager.ts';
 import { type ListenerWorker, type Session, SessionPool, SessionState } from './session.ts';
 import { SharedSessions } from './shared_sessions.ts';
+import { SourceDenyLists } from './source_deny.ts';
 import { type SessionHost, type Transport, TransportProto } from './transport.ts';
 import { transportAttributeName } from './transport_attributes.ts';
 import { TransportSessions } from './transport_sessions.ts';
@@ -36,6 +37,7 @@ import { TransportSessions } from './transport_sessions.ts';
 export class SessionLayer implements SessionHost {
   readonly pool = new SessionPool();
   readonly globalRules = new RulesTable();
+  readonly sourceDeny = new SourceDenyLists();
   readonly transports = new Map<number, Transport>();
   /** How often each error was given to an application. */
   readonly errorCounts = new Map<number, number>();
@@ -212,6 +214,10 @@ export class SessionLayer implements SessionHost {
   }
 
   // --- SessionHost: what transports call ---
+
+  deniesSource(fib: number, remote: Endpoint): boolean {
+    return this.sourceDeny.denies(fib, remote);
+  }
 
   findListener(proto: number, fib: number, local: Endpoint, remote: Endpoint): Session | null {
     const action = this.globalRules.lookup(proto, local, remote);

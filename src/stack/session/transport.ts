@@ -69,6 +69,8 @@ export interface Transport {
 
 /** The session layer as a transport sees it. */
 export interface SessionHost {
+  /** Nothing new is taken from there: drop what arrives, without an answer. Ask before `findListener`. */
+  deniesSource(fib: number, remote: Endpoint): boolean;
   /** Exact, then any-address listener at `local`; -1: the RST is yours. Rules are applied. */
   findListener(proto: number, fib: number, local: Endpoint, remote: Endpoint): Session | null;
   /** `listener` has room for a connection, and somebody to take it: ask before a handshake ends. It may be gone afterwards. */

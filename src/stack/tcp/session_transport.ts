@@ -159,10 +159,14 @@ export class TcpTransport implements Transport {
     return session.connection instanceof TcpConnection ? session.connection : null;
   }
 
-  /** While the application's backlog is full handshakes wait, as with the kernel. Whom nobody listens for is refused by `accept`. */
+  /**
+   * While the application's backlog is full handshakes wait, as with the kernel; those of denied sources wait for ever. Whom nobody listens
+   * for is refused by `accept`.
+   */
   private mayAccept(fib: number, local: IpAddress, localPort: number, remote: IpAddress, remotePort: number): boolean {
     setEndpoint(this.here, local, localPort);
     setEndpoint(this.there, remote, remotePort);
+    if (this.host.deniesSource(fib, this.there)) return false;
     const listener = this.host.findListener(this.proto, fib, this.here, this.there);
     return listener === null || this.host.mayAccept(listener);
   }

@@ -244,6 +244,10 @@ export class TlsTransport implements Transport, SessionHost, TlsConnectionOwner 
 
   // --- SessionHost, for the transport below ---
 
+  deniesSource(fib: number, remote: Endpoint): boolean {
+    return this.host.deniesSource(fib, remote);
+  }
+
   findListener(_proto: number, fib: number, local: Endpoint, remote: Endpoint): Session | null {
     return this.host.findListener(this.proto, fib, local, remote);
   }

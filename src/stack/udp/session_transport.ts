@@ -220,9 +220,10 @@ export class UdpTransport implements Transport {
       localPort: repr.destinationPort,
       fib,
     };
-    const connection = new UdpConnection(this, tuple, tuple.localPort, fib);
     setEndpoint(this.here, tuple.local, tuple.localPort);
     setEndpoint(this.there, tuple.remote, tuple.remotePort);
+    if (this.host.deniesSource(fib, this.there)) return;
+    const connection = new UdpConnection(this, tuple, tuple.localPort, fib);
     // The rules may send this peer elsewhere, or nowhere.
     const target = this.host.findListener(this.proto, fib, this.here, this.there);
     const full = listener.accept === null || listener.accept.waiting >= listener.accept.backlog;
@@ -246,6 +247,8 @@ export class UdpTransport implements Transport {
     }
     const { u8 } = packet.pool;
     const header = addressed ? this.addressOfPacket(packet, repr, length) : this.lengthHeader(length);
+    // A session of all peers has no peer that would be established.
+    if (addressed && this.host.deniesSource(connection.fib, this.there)) return;
     if (!fifo.write(0, header, 0, headerBytes) || (length > 0 && !fifo.write(headerBytes, u8, repr.payload, length))) {
       this.lose(connection);
       return;

@@ -408,11 +408,43 @@ test('show app and show segment-manager of one', async () => {
 test('unknown commands fail, help lists what there is', async () => {
   assert.deepEqual(await stack.command('make coffee'), { ok: false, text: "unknown command 'make coffee', try 'help'" });
   assert.ok((await stack.command('help')).text.includes('show segment-manager'));
-  for (const line of ['session sdl add 10.0.0.0/8', 'show session sdl']) {
-    const refused = await stack.command(line);
-    assert.equal(refused.ok, false);
-    assert.match(refused.text, /session rule add/);
+});
+
+test('source deny lists: the longest prefix decides, one list for each routing table, bad input is refused', async () => {
+  for (const line of [
+    'session sdl add 10.0.0.0/8 action deny tag ten',
+    'session sdl add 10.1.0.0/16 action allow tag ten',
+    'session sdl add fd00::/8',
+    'session sdl add 0.0.0.0/0 action deny appns red tag all',
+  ]) {
+    assert.deepEqual(await stack.command(line, { json: true }), { ok: true, text: '{}' }, line);
   }
+  for (const [line, message] of [
+    ['session sdl add 10.0.0.0/8', /already/],
+    ['session sdl add 10.0.0.0/33', /no prefix/],
+    ['session sdl add 10.0.0.0/8 action 7', /deny or allow/],
+    ['session sdl add 11.0.0.0/8 appns nowhere', /no namespace/],
+    [`session sdl add 11.0.0.0/8 tag ${'x'.repeat(65)}`, /at most 64/],
+    ['session sdl add', /usage/],
+    ['session sdl 10.0.0.0/8', /usage/],
+    ['session sdl del 12.0.0.0/8', /no source/],
+    ['session sdl del tag nobody', /no source/],
+    ['show session sdl everywhere', /no address/],
+  ] as const) {
+    const refused = await stack.command(line);
+    assert.equal(refused.ok, false, line);
+    assert.match(refused.text, message);
+  }
+  assert.equal((await rows('show session sdl')).length, 3);
+  assert.deepEqual(await rows('show session sdl 10.1.2.3'), [{ source: '10.1.0.0/16', action: 'allow', tag: 'ten' }]);
+  assert.deepEqual(await rows('show session sdl 10.2.2.3'), [{ source: '10.0.0.0/8', action: 'deny', tag: 'ten' }]);
+  assert.deepEqual(await rows('show session sdl fd12::1'), [{ source: 'fd00::/8', action: 'deny', tag: '' }]);
+  assert.deepEqual(await rows('show session sdl 11.2.2.3'), []);
+  assert.ok((await stack.command('session sdl del tag ten')).ok);
+  assert.ok((await stack.command('session sdl del fd00::/8')).ok);
+  assert.deepEqual(await rows('show session sdl'), []);
+  assert.ok((await stack.command('session sdl del appns red tag all')).ok);
+  assert.deepEqual(await rows('show session sdl appns red'), []);
 });
 
 test('when an application goes, its peers are reset and nothing is left', async () => {

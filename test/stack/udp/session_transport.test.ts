@@ -168,6 +168,45 @@ print([x.recv(100) for x in s])
   vcl.sessionClose(listener);
 });
 
+test('datagrams of a denied source are dropped, for a session of all peers and for one each', { skip }, async () => {
+  const all = vcl.sessionCreate(udp, true);
+  assert.equal(vcl.sessionBind(all, { ip: '10.74.0.2', port: 55 }), 0);
+  const buffer = new Uint8Array(1000);
+  const from = { ip: '', port: 0 };
+  assert.equal(vcl.sessionRecvfrom(all, buffer, from), EAGAIN);
+  const each = vcl.sessionCreate(udp, true);
+  assert.equal(vcl.sessionBind(each, { ip: '10.74.0.2', port: 56 }), 0);
+  assert.equal(vcl.sessionListen(each), 0);
+  assert.ok((await stack.command('session sdl add 10.74.0.77/32')).ok);
+  execFileSync('ip', ['-n', space, 'address', 'add', '10.74.0.77/32', 'dev', 'lo']);
+  const program = python(`
+import socket
+for address in ('10.74.0.77', '10.74.0.1'):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind((address, 0))
+    for port in (55, 56): s.sendto(address.encode(), ('10.74.0.2', port))
+print('sent')
+`);
+  assert.equal(await program.line(), 'sent');
+  let n = EAGAIN;
+  while (n === EAGAIN) {
+    n = vcl.sessionRecvfrom(all, buffer, from);
+    await new Promise(setImmediate);
+  }
+  // What was sent first was denied: nothing of it came before this.
+  assert.equal(Buffer.from(buffer.subarray(0, n)).toString(), '10.74.0.1');
+  assert.equal(from.ip, '10.74.0.1');
+  assert.equal(vcl.sessionRecvfrom(all, buffer, from), EAGAIN);
+  let accepted = EAGAIN;
+  while (accepted === EAGAIN) {
+    accepted = vcl.sessionAccept(each, true);
+    await new Promise(setImmediate);
+  }
+  assert.equal(vcl.sessionPeerAddress(accepted)!.ip, '10.74.0.1');
+  assert.equal(vcl.sessionAccept(each, true), EAGAIN);
+  assert.ok((await stack.command('session sdl del 10.74.0.77/32')).ok);
+  for (const sh of [all, each, accepted]) vcl.sessionClose(sh);
+});
+
 test('one send is cut into segments, to the kernel and on the stack', { skip }, async () => {
   const program = python(`
 import socket
