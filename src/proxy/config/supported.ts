@@ -306,6 +306,26 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
     'context_extensions disable_request_body_buffering with_request_body',
   'envoy.config.core.v3.GrpcService': 'envoy_grpc timeout initial_metadata',
   'envoy.config.core.v3.GrpcService.EnvoyGrpc': 'cluster_name authority',
+  'envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication':
+    'providers rules bypass_cors_preflight requirement_map strip_failure_response',
+  'envoy.extensions.filters.http.jwt_authn.v3.JwtProvider': `
+    issuer audiences subjects require_expiration max_lifetime remote_jwks local_jwks forward from_headers from_params from_cookies
+    forward_payload_header pad_forward_payload_header payload_in_metadata normalize_payload_in_metadata header_in_metadata
+    clock_skew_seconds jwt_cache_config claim_to_headers clear_route_cache`,
+  'envoy.extensions.filters.http.jwt_authn.v3.JwtProvider.NormalizePayload': 'space_delimited_claims',
+  'envoy.extensions.filters.http.jwt_authn.v3.JwtCacheConfig': 'jwt_cache_size',
+  'envoy.extensions.filters.http.jwt_authn.v3.RemoteJwks': 'http_uri cache_duration async_fetch',
+  'envoy.extensions.filters.http.jwt_authn.v3.JwksAsyncFetch': 'fast_listener failed_refetch_duration',
+  'envoy.extensions.filters.http.jwt_authn.v3.JwtHeader': 'name value_prefix',
+  'envoy.extensions.filters.http.jwt_authn.v3.JwtClaimToHeader': 'header_name claim_name',
+  'envoy.extensions.filters.http.jwt_authn.v3.ProviderWithAudiences': 'provider_name audiences',
+  'envoy.extensions.filters.http.jwt_authn.v3.JwtRequirement':
+    'provider_name provider_and_audiences requires_any requires_all allow_missing_or_failed allow_missing',
+  'envoy.extensions.filters.http.jwt_authn.v3.JwtRequirementOrList': 'requirements',
+  'envoy.extensions.filters.http.jwt_authn.v3.JwtRequirementAndList': 'requirements',
+  'envoy.extensions.filters.http.jwt_authn.v3.RequirementRule': 'match requires requirement_name',
+  'envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig': 'disabled requirement_name',
+  'google.protobuf.Empty': '',
   'envoy.extensions.filters.http.rbac.v3.RBAC':
     'rules rules_stat_prefix shadow_rules shadow_rules_stat_prefix track_per_rule_stats',
   'envoy.extensions.filters.http.rbac.v3.RBACPerRoute': 'rbac',
@@ -560,6 +580,7 @@ const PER_ROUTE = `
   envoy.extensions.filters.http.fault.v3.HTTPFault
   envoy.extensions.filters.http.rbac.v3.RBACPerRoute
   envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute
+  envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig
   sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute
   envoy.extensions.filters.http.wasm.v3.Wasm`;
 
@@ -621,6 +642,7 @@ export const EXTENSION_POINTS: Record<string, string> = {
     envoy.extensions.filters.http.fault.v3.HTTPFault
     envoy.extensions.filters.http.rbac.v3.RBAC
     envoy.extensions.filters.http.ext_authz.v3.ExtAuthz
+    envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication
     sluice.extensions.filters.http.typescript.v1.TypeScript
     envoy.extensions.filters.http.wasm.v3.Wasm`,
   'envoy.extensions.wasm.v3.PluginConfig.configuration': WASM_CONFIGURATION,

@@ -1147,7 +1147,7 @@ export interface ResponseMapper {
 /** envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter */
 export interface HttpFilter {
   name: string;
-  typedConfig?: ({ '@type': 'envoy.extensions.filters.http.router.v3.Router' } & Router) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.Buffer' } & Buffer) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.Compressor' } & Compressor) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.Cors' } & Cors) | ({ '@type': 'envoy.extensions.filters.http.health_check.v3.HealthCheck' } & HealthCheck) | ({ '@type': 'envoy.extensions.filters.http.grpc_http1_bridge.v3.Config' } & GrpcHttp1BridgeConfig) | ({ '@type': 'envoy.extensions.filters.http.grpc_stats.v3.FilterConfig' } & GrpcStatsFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.grpc_web.v3.GrpcWeb' } & GrpcWeb) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutation' } & HeaderMutationHeaderMutation) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBAC' } & HttpRbacRBAC) | ({ '@type': 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthz' } & HttpExtAuthzExtAuthz) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScript' } & TypeScript) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm);
+  typedConfig?: ({ '@type': 'envoy.extensions.filters.http.router.v3.Router' } & Router) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.Buffer' } & Buffer) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.Compressor' } & Compressor) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.Cors' } & Cors) | ({ '@type': 'envoy.extensions.filters.http.health_check.v3.HealthCheck' } & HealthCheck) | ({ '@type': 'envoy.extensions.filters.http.grpc_http1_bridge.v3.Config' } & GrpcHttp1BridgeConfig) | ({ '@type': 'envoy.extensions.filters.http.grpc_stats.v3.FilterConfig' } & GrpcStatsFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.grpc_web.v3.GrpcWeb' } & GrpcWeb) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutation' } & HeaderMutationHeaderMutation) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBAC' } & HttpRbacRBAC) | ({ '@type': 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthz' } & HttpExtAuthzExtAuthz) | ({ '@type': 'envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication' } & JwtAuthentication) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScript' } & TypeScript) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm);
   isOptional: boolean;
   disabled: boolean;
 }
@@ -1470,6 +1470,116 @@ export interface GrpcServiceEnvoyGrpc {
   authority: string;
 }
 
+/** envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication */
+export interface JwtAuthentication {
+  providers: Record<string, JwtProvider>;
+  rules: RequirementRule[];
+  bypassCorsPreflight: boolean;
+  requirementMap: Record<string, JwtRequirement>;
+  stripFailureResponse: boolean;
+}
+
+/** envoy.extensions.filters.http.jwt_authn.v3.JwtProvider */
+export interface JwtProvider {
+  issuer: string;
+  audiences: string[];
+  subjects?: StringMatcher;
+  requireExpiration: boolean;
+  maxLifetime?: number;
+  remoteJwks?: RemoteJwks;
+  localJwks?: DataSource;
+  forward: boolean;
+  fromHeaders: JwtHeader[];
+  fromParams: string[];
+  fromCookies: string[];
+  forwardPayloadHeader: string;
+  padForwardPayloadHeader: boolean;
+  payloadInMetadata: string;
+  normalizePayloadInMetadata?: JwtProviderNormalizePayload;
+  headerInMetadata: string;
+  clockSkewSeconds: number;
+  jwtCacheConfig?: JwtCacheConfig;
+  claimToHeaders: JwtClaimToHeader[];
+  clearRouteCache: boolean;
+}
+
+/** envoy.extensions.filters.http.jwt_authn.v3.JwtProvider.NormalizePayload */
+export interface JwtProviderNormalizePayload {
+  spaceDelimitedClaims: string[];
+}
+
+/** envoy.extensions.filters.http.jwt_authn.v3.JwtCacheConfig */
+export interface JwtCacheConfig {
+  jwtCacheSize: number;
+}
+
+/** envoy.extensions.filters.http.jwt_authn.v3.RemoteJwks */
+export interface RemoteJwks {
+  httpUri?: HttpUri;
+  cacheDuration?: number;
+  asyncFetch?: JwksAsyncFetch;
+}
+
+/** envoy.extensions.filters.http.jwt_authn.v3.JwksAsyncFetch */
+export interface JwksAsyncFetch {
+  fastListener: boolean;
+  failedRefetchDuration?: number;
+}
+
+/** envoy.extensions.filters.http.jwt_authn.v3.JwtHeader */
+export interface JwtHeader {
+  name: string;
+  valuePrefix: string;
+}
+
+/** envoy.extensions.filters.http.jwt_authn.v3.JwtClaimToHeader */
+export interface JwtClaimToHeader {
+  headerName: string;
+  claimName: string;
+}
+
+/** envoy.extensions.filters.http.jwt_authn.v3.ProviderWithAudiences */
+export interface ProviderWithAudiences {
+  providerName: string;
+  audiences: string[];
+}
+
+/** envoy.extensions.filters.http.jwt_authn.v3.JwtRequirement */
+export interface JwtRequirement {
+  providerName?: string;
+  providerAndAudiences?: ProviderWithAudiences;
+  requiresAny?: JwtRequirementOrList;
+  requiresAll?: JwtRequirementAndList;
+  allowMissingOrFailed?: Empty;
+  allowMissing?: Empty;
+}
+
+/** envoy.extensions.filters.http.jwt_authn.v3.JwtRequirementOrList */
+export interface JwtRequirementOrList {
+  requirements: JwtRequirement[];
+}
+
+/** envoy.extensions.filters.http.jwt_authn.v3.JwtRequirementAndList */
+export interface JwtRequirementAndList {
+  requirements: JwtRequirement[];
+}
+
+/** envoy.extensions.filters.http.jwt_authn.v3.RequirementRule */
+export interface RequirementRule {
+  match?: RouteMatch;
+  requires?: JwtRequirement;
+  requirementName?: string;
+}
+
+/** envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig */
+export interface PerRouteConfig {
+  disabled?: boolean;
+  requirementName?: string;
+}
+
+/** google.protobuf.Empty */
+export type Empty = Record<never, never>;
+
 /** envoy.extensions.filters.http.rbac.v3.RBAC */
 export interface HttpRbacRBAC {
   rules?: ConfigRbacRBAC;
@@ -1645,7 +1755,7 @@ export interface RouteConfiguration {
   maxDirectResponseBodySizeBytes?: number;
   ignorePortInHostMatching: boolean;
   ignorePathParametersInPathMatching: boolean;
-  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } & RBACPerRoute) | ({ '@type': 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute' } & ExtAuthzPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } & RBACPerRoute) | ({ '@type': 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute' } & ExtAuthzPerRoute) | ({ '@type': 'envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig' } & PerRouteConfig) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
   metadata?: CoreMetadata;
 }
 
@@ -1659,7 +1769,7 @@ export interface VirtualHost {
   requestHeadersToRemove: string[];
   responseHeadersToAdd: HeaderValueOption[];
   responseHeadersToRemove: string[];
-  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } & RBACPerRoute) | ({ '@type': 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute' } & ExtAuthzPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } & RBACPerRoute) | ({ '@type': 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute' } & ExtAuthzPerRoute) | ({ '@type': 'envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig' } & PerRouteConfig) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
   includeRequestAttemptCount: boolean;
   includeAttemptCountInResponse: boolean;
   retryPolicy?: RetryPolicy;
@@ -1679,7 +1789,7 @@ export interface Route {
   directResponse?: DirectResponseAction;
   metadata?: CoreMetadata;
   decorator?: Decorator;
-  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } & RBACPerRoute) | ({ '@type': 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute' } & ExtAuthzPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } & RBACPerRoute) | ({ '@type': 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute' } & ExtAuthzPerRoute) | ({ '@type': 'envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig' } & PerRouteConfig) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
   requestHeadersToAdd: HeaderValueOption[];
   requestHeadersToRemove: string[];
   responseHeadersToAdd: HeaderValueOption[];
@@ -1696,7 +1806,7 @@ export interface Decorator {
 
 /** envoy.config.route.v3.FilterConfig */
 export interface RouteFilterConfig {
-  config?: ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } & RBACPerRoute) | ({ '@type': 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute' } & ExtAuthzPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm);
+  config?: ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } & RBACPerRoute) | ({ '@type': 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute' } & ExtAuthzPerRoute) | ({ '@type': 'envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig' } & PerRouteConfig) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm);
   isOptional: boolean;
   disabled: boolean;
 }
@@ -1936,7 +2046,7 @@ export interface WeightedClusterClusterWeight {
   requestHeadersToRemove: string[];
   responseHeadersToAdd: HeaderValueOption[];
   responseHeadersToRemove: string[];
-  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } & RBACPerRoute) | ({ '@type': 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute' } & ExtAuthzPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } & RBACPerRoute) | ({ '@type': 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute' } & ExtAuthzPerRoute) | ({ '@type': 'envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig' } & PerRouteConfig) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
   hostRewriteLiteral?: string;
 }
 

@@ -14,6 +14,7 @@ import { factory as grpcStats } from './http_filters/grpc_stats/config.ts';
 import { factory as grpcWeb } from './http_filters/grpc_web/config.ts';
 import { factory as headerMutation } from './http_filters/header_mutation/config.ts';
 import { factory as healthCheck } from './http_filters/health_check/config.ts';
+import { factory as jwtAuthn } from './http_filters/jwt_authn/config.ts';
 import { factory as localRateLimit } from './http_filters/local_ratelimit/config.ts';
 import { factory as rbac } from './http_filters/rbac/config.ts';
 import { factory as router } from './http_filters/router/config.ts';
@@ -58,6 +59,7 @@ export const HTTP_FILTERS = byType<HttpFilterConfigFactory>([
   grpcWeb,
   headerMutation,
   healthCheck,
+  jwtAuthn,
   localRateLimit,
   rbac,
   router,
