@@ -269,3 +269,77 @@ test('subsets: routes and weighted clusters name versions', async () => {
   await proxy.stop();
   for (const upstream of upstreams) await upstream.close();
 });
+
+test('aggregate clusters: priorities one after the other; drop_overloads', async () => {
+  const upstreams = await numbered();
+  const ports = upstreams.map(({ port }) => port);
+  const sick = (): Json => ({ health_status: 'UNHEALTHY' });
+  const aggregate = (name: string, clusters: string[]): Json => ({
+    name,
+    connect_timeout: '1s',
+    lb_policy: 'CLUSTER_PROVIDED',
+    cluster_type: {
+      name: 'envoy.clusters.aggregate',
+      typed_config: { '@type': 'type.googleapis.com/envoy.extensions.clusters.aggregate.v3.ClusterConfig', clusters },
+    },
+  });
+  const dropping = (name: string, numerator: number): Json => {
+    const made = cluster(name, ports.slice(0, 1)) as { load_assignment: Json };
+    const policy = { drop_overloads: [{ category: 'x', drop_percentage: { numerator } }] };
+    return { ...made, load_assignment: { ...made.load_assignment, policy } };
+  };
+  const to = (name: string): Json => ({
+    match: { prefix: `/${name}` },
+    route: { cluster: name, hash_policy: [{ header: { header_name: 'x-user' } }] },
+  });
+  const names = ['first', 'broken', 'half', 'ringed', 'nobody', 'dropped', 'unconditional'];
+  const proxy = await startProxy({
+    concurrency: 2,
+    config: bootstrap(
+      [listener('web', [http('web', names.map(to))]), listener('tcp', [tcpProxy('tcp', 'broken')])],
+      [
+        endpointsOf('well', ports.slice(0, 2), () => ({})),
+        endpointsOf('sick', ports.slice(2, 4), sick),
+        endpointsOf('partly', ports.slice(2, 4), (i) => (i === 0 ? sick() : {})),
+        endpointsOf('ring', ports.slice(4), () => ({}), { lb_policy: 'RING_HASH' }),
+        aggregate('first', ['well', 'ring']),
+        aggregate('broken', ['sick', 'absent', 'well']),
+        aggregate('half', ['partly', 'well']),
+        aggregate('ringed', ['sick', 'ring']),
+        aggregate('nobody', ['absent']),
+        dropping('dropped', 50),
+        dropping('unconditional', 100),
+      ],
+    ),
+  });
+  const count = async (path: string, n: number, headers: Record<string, string> = {}): Promise<Record<string, number>> => {
+    const counts: Record<string, number> = {};
+    const answers = await Promise.all(Array.from({ length: n }, () => httpRequest(proxy.port('web'), path, { headers })));
+    for (const { status, body } of answers) {
+      const key = status === 200 ? body : `${status} ${body}`;
+      counts[key] = (counts[key] ?? 0) + 1;
+    }
+    return counts;
+  };
+  assert.deepEqual(Object.keys(await count('/first', 30)).sort(), ['0', '1']);
+  assert.deepEqual(Object.keys(await count('/broken', 30)).sort(), ['0', '1']);
+  assert.deepEqual(await count('/nobody', 3), { '503 no healthy upstream': 3 });
+  // 140 % of one in two: 70 % stay.
+  const half = await count('/half', 300);
+  assert.ok(half[3] > 160 && half[3] < 250, JSON.stringify(half));
+  // The chosen cluster's own policy.
+  for (const user of ['a', 'b', 'c']) assert.equal(Object.keys(await count('/ringed', 10, { 'x-user': user })).length, 1);
+  assert.equal(await proxy.stat('cluster.first.upstream_rq_completed'), 30);
+  assert.ok((await proxy.stat('cluster.well.upstream_cx_total')) > 0);
+  const dropped = await count('/dropped', 200);
+  assert.ok(dropped['503 drop_overload'] > 60 && dropped[0] > 60, JSON.stringify(dropped));
+  const all = await httpRequest(proxy.port('web'), '/unconditional');
+  assert.deepEqual([all.status, all.headers['x-envoy-unconditional-drop-overload']], [503, 'true']);
+  const socket = connect(proxy.port('tcp'), '127.0.0.1');
+  socket.end('GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n');
+  let text = '';
+  for await (const chunk of socket) text += chunk;
+  assert.match(text, /^HTTP\/1.1 200/);
+  await proxy.stop();
+  for (const upstream of upstreams) await upstream.close();
+});

@@ -452,6 +452,7 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
     successful_active_health_check_uneject_host always_eject_one_host`,
   'envoy.config.cluster.v3.Cluster.TransportSocketMatch': 'name match transport_socket',
   'envoy.config.cluster.v3.Cluster.CustomClusterType': 'name typed_config',
+  'envoy.extensions.clusters.aggregate.v3.ClusterConfig': 'clusters',
   'envoy.extensions.clusters.dns.v3.DnsCluster': `
     dns_refresh_rate dns_failure_refresh_rate respect_dns_ttl dns_jitter typed_dns_resolver_config dns_lookup_family
     all_addresses_in_single_endpoint`,
@@ -513,7 +514,8 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.config.core.v3.UpstreamHttpProtocolOptions': 'auto_sni auto_san_validation override_auto_sni_header',
   'envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions': 'idle_timeout',
   'envoy.config.endpoint.v3.ClusterLoadAssignment': 'cluster_name endpoints policy',
-  'envoy.config.endpoint.v3.ClusterLoadAssignment.Policy': 'overprovisioning_factor weighted_priority_health',
+  'envoy.config.endpoint.v3.ClusterLoadAssignment.Policy': 'drop_overloads overprovisioning_factor weighted_priority_health',
+  'envoy.config.endpoint.v3.ClusterLoadAssignment.Policy.DropOverload': 'category drop_percentage',
   'envoy.config.endpoint.v3.LocalityLbEndpoints': 'locality metadata lb_endpoints load_balancing_weight priority proximity',
   'envoy.config.endpoint.v3.LbEndpoint': 'endpoint health_status metadata load_balancing_weight',
   'envoy.config.endpoint.v3.Endpoint': 'address hostname health_check_config',
@@ -666,7 +668,8 @@ export const EXTENSION_POINTS: Record<string, string> = {
     envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig`,
   'envoy.config.route.v3.RetryPolicy.RetryPriority.typed_config':
     'envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig',
-  'envoy.config.cluster.v3.Cluster.CustomClusterType.typed_config': 'envoy.extensions.clusters.dns.v3.DnsCluster',
+  'envoy.config.cluster.v3.Cluster.CustomClusterType.typed_config':
+    'envoy.extensions.clusters.aggregate.v3.ClusterConfig envoy.extensions.clusters.dns.v3.DnsCluster',
   'envoy.config.cluster.v3.Cluster.typed_dns_resolver_config': DNS_RESOLVERS,
   'envoy.extensions.clusters.dns.v3.DnsCluster.typed_dns_resolver_config': DNS_RESOLVERS,
   'envoy.config.cluster.v3.Cluster.typed_extension_protocol_options': `

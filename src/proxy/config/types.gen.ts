@@ -2233,7 +2233,12 @@ export interface ClusterTransportSocketMatch {
 /** envoy.config.cluster.v3.Cluster.CustomClusterType */
 export interface ClusterCustomClusterType {
   name: string;
-  typedConfig?: ({ '@type': 'envoy.extensions.clusters.dns.v3.DnsCluster' } & DnsCluster);
+  typedConfig?: ({ '@type': 'envoy.extensions.clusters.aggregate.v3.ClusterConfig' } & ClusterConfig) | ({ '@type': 'envoy.extensions.clusters.dns.v3.DnsCluster' } & DnsCluster);
+}
+
+/** envoy.extensions.clusters.aggregate.v3.ClusterConfig */
+export interface ClusterConfig {
+  clusters: string[];
 }
 
 /** envoy.extensions.clusters.dns.v3.DnsCluster */
@@ -2530,8 +2535,15 @@ export interface ClusterLoadAssignment {
 
 /** envoy.config.endpoint.v3.ClusterLoadAssignment.Policy */
 export interface ClusterLoadAssignmentPolicy {
+  dropOverloads: ClusterLoadAssignmentPolicyDropOverload[];
   overprovisioningFactor?: number;
   weightedPriorityHealth: boolean;
+}
+
+/** envoy.config.endpoint.v3.ClusterLoadAssignment.Policy.DropOverload */
+export interface ClusterLoadAssignmentPolicyDropOverload {
+  category: string;
+  dropPercentage?: FractionalPercent;
 }
 
 /** envoy.config.endpoint.v3.LocalityLbEndpoints */

@@ -30,7 +30,7 @@ import { type OutlierSettings, parseOutlierDetection } from './outlier/outlier_s
 import type { TransportSocketMatchConfig } from './transport_socket_matcher.ts';
 import { unsupported } from './unsupported.ts';
 
-export const CLUSTER_TYPES = ['STATIC', 'STRICT_DNS', 'LOGICAL_DNS', 'ORIGINAL_DST'] as const;
+export const CLUSTER_TYPES = ['STATIC', 'STRICT_DNS', 'LOGICAL_DNS', 'ORIGINAL_DST', 'AGGREGATE'] as const;
 export type ClusterType = (typeof CLUSTER_TYPES)[number];
 
 export interface Thresholds {
@@ -88,6 +88,10 @@ export interface ClusterSettings {
   readonly transportSocketMatches: readonly TransportSocketMatchConfig[];
   readonly dns: DnsSettings;
   readonly originalDst: { readonly headerName: string; readonly portOverride: number; readonly cleanupIntervalMs: number } | null;
+  /** Of `drop_overloads`: the share of requests that is answered without asking a host, from 0 to 1. */
+  readonly dropOverload: number;
+  /** AGGREGATE: names of its clusters. */
+  readonly aggregate: readonly string[];
   readonly waitForWarmOnInit: boolean;
   readonly closeConnectionsOnHostSetChange: boolean;
   readonly closeConnectionsOnHostHealthFailure: boolean;
@@ -103,12 +107,13 @@ export function parseCluster(given: PlainCluster, path = '', defaultBind?: Plain
   refuseUnsupported(config as unknown as Record<string, unknown>, at);
   const type = clusterType(config, at);
   const lb = parseLbPolicy(config, at);
-  if (type === 'ORIGINAL_DST' && lb.policy !== 'CLUSTER_PROVIDED') {
-    throw new ConfigError(`LB policy ${lb.policy} is not valid for cluster type ORIGINAL_DST: only CLUSTER_PROVIDED is`, {
+  const choosesHosts = type === 'ORIGINAL_DST' || type === 'AGGREGATE';
+  if (choosesHosts && lb.policy !== 'CLUSTER_PROVIDED') {
+    throw new ConfigError(`LB policy ${lb.policy} is not valid for cluster type ${type}: only CLUSTER_PROVIDED is`, {
       path: at('lb_policy'),
     });
   }
-  if (type !== 'ORIGINAL_DST' && lb.policy === 'CLUSTER_PROVIDED') {
+  if (!choosesHosts && lb.policy === 'CLUSTER_PROVIDED') {
     throw new ConfigError(`LB policy CLUSTER_PROVIDED is not valid for cluster type ${type}`, { path: at('lb_policy') });
   }
   const bind = config.upstreamBindConfig ?? defaultBind;
@@ -136,6 +141,8 @@ export function parseCluster(given: PlainCluster, path = '', defaultBind?: Plain
     transportSocket: config.transportSocket as TransportSocketMessage | undefined,
     transportSocketMatches: (config.transportSocketMatches ?? []) as readonly TransportSocketMatchConfig[],
     dns: parseDns(config, type, at),
+    dropOverload: dropOverload(config, at),
+    aggregate: type === 'AGGREGATE' ? aggregateMembers(given, config, at) : [],
     originalDst: type === 'ORIGINAL_DST' ? originalDst(config, at) : null,
     waitForWarmOnInit: config.waitForWarmOnInit ?? true,
     closeConnectionsOnHostSetChange: config.commonLbConfig?.closeConnectionsOnHostSetChange ?? false,
@@ -149,6 +156,7 @@ function outlierOf(config: PlainCluster, type: ClusterType, at: (field: string) 
   const path = at('outlier_detection');
   // Its hosts are each worker's own: nobody sees all that happens to one.
   if (type === 'ORIGINAL_DST') throw unsupported('outlier_detection for ORIGINAL_DST', path);
+  if (type === 'AGGREGATE') throw new ConfigError('an aggregate cluster has no hosts of its own', { path });
   return parseOutlierDetection(config.outlierDetection, path);
 }
 
@@ -205,11 +213,13 @@ function refuseUnsupported(config: Record<string, unknown>, at: (field: string) 
 }
 
 const DNS_CLUSTER = 'envoy.extensions.clusters.dns.v3.DnsCluster';
+const AGGREGATE_CLUSTER = 'envoy.extensions.clusters.aggregate.v3.ClusterConfig';
 
 /** `cluster_type` with a DnsCluster says what the older fields of Cluster say. */
 function withClusterType(config: PlainCluster, at: (field: string) => string): PlainCluster {
   const typed = config.clusterType?.typedConfig;
   if (config.clusterType === undefined) return config;
+  if (typeNameOf(typed) === AGGREGATE_CLUSTER) return { ...config, type: 'AGGREGATE' };
   if (typeNameOf(typed) !== DNS_CLUSTER) {
     throw unsupported(`cluster type ${config.clusterType.name ?? typeNameOf(typed)}`, at('cluster_type'));
   }
@@ -226,6 +236,32 @@ function withClusterType(config: PlainCluster, at: (field: string) => string): P
     dnsLookupFamily: dns.dnsLookupFamily === 'UNSPECIFIED' ? 'AUTO' : dns.dnsLookupFamily,
     typedDnsResolverConfig: dns.typedDnsResolverConfig ?? config.typedDnsResolverConfig,
   };
+}
+
+function aggregateMembers(given: PlainCluster, config: PlainCluster, at: (field: string) => string): string[] {
+  if (config.loadAssignment !== undefined) {
+    throw new ConfigError('aggregate clusters must have no load assignment configured', { path: at('load_assignment') });
+  }
+  const members = (given.clusterType?.typedConfig as { clusters?: string[] } | undefined)?.clusters ?? [];
+  if (members.includes(config.name)) {
+    throw new ConfigError('an aggregate cluster cannot be one of its own', { path: at('cluster_type.typed_config.clusters') });
+  }
+  return members;
+}
+
+const PER_PERCENT = { HUNDRED: 100, TEN_THOUSAND: 10_000, MILLION: 1_000_000 } as const;
+
+function dropOverload(config: PlainCluster, at: (field: string) => string): number {
+  const drops = config.loadAssignment?.policy?.dropOverloads ?? [];
+  if (drops.length === 0) return 0;
+  const path = at('load_assignment.policy.drop_overloads');
+  if (drops.length > 1) {
+    throw new ConfigError(`Cluster drop_overloads config has ${drops.length} categories. Envoy only support one.`, { path });
+  }
+  const { numerator = 0, denominator = 'HUNDRED' } = drops[0].dropPercentage ?? {};
+  const share = numerator / PER_PERCENT[denominator as keyof typeof PER_PERCENT];
+  if (share > 1) throw new ConfigError('drop_percentage must not be more than the whole', { path: `${path}[0].drop_percentage` });
+  return share;
 }
 
 function clusterType(config: PlainCluster, at: (field: string) => string): ClusterType {

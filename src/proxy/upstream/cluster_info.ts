@@ -34,6 +34,7 @@ export class ClusterInfoImpl implements ClusterInfo {
   readonly metadata: Record<string, Record<string, unknown>>;
   readonly upstreamHttpProtocol: Protocol;
   readonly maxRequestsPerConnection: number;
+  readonly dropOverload: number;
   readonly transportSockets: TransportSocketMatcher;
   /** Some host of the cluster may be spoken to in other than plain text. */
   readonly mayBeSecure: boolean;
@@ -57,6 +58,7 @@ export class ClusterInfoImpl implements ClusterInfo {
     this.metadata = settings.metadata;
     this.upstreamHttpProtocol = settings.http.protocol === 'http2' ? 'HTTP/2' : 'HTTP/1.1';
     this.maxRequestsPerConnection = settings.http.maxRequestsPerConnection;
+    this.dropOverload = settings.dropOverload;
     this.context = context;
     this.maintenanceKey = `upstream.maintenance_mode.${settings.name}`;
     this.statsScope = context.scope.scope(clusterStatPrefix(settings.observabilityName));

@@ -8,6 +8,7 @@
 import type { Dispatcher } from '../../core/event/dispatcher.ts';
 import type { Connection } from '../network/connection.ts';
 import { atPath } from '../network/listener_extensions.ts';
+import { AggregateCluster } from './aggregate_cluster.ts';
 import { parseCluster } from './cluster_config.ts';
 import { ClusterInfoImpl } from './cluster_info.ts';
 import type { PlainBindConfig, PlainCluster } from './cluster_types.ts';
@@ -15,6 +16,7 @@ import { type LocalHosts, NO_RATES } from './discovery/cluster_status.ts';
 import { readHostStats } from './host_stats.ts';
 import type { HealthUpdate, HostUpdate } from './host_update.ts';
 import { createLoadBalancer } from './lb/create_load_balancer.ts';
+import type { LoadBalancerEnvironment } from './lb/load_balancer.ts';
 import { OriginalDstLoadBalancer } from './original_dst_cluster.ts';
 import type { PrioritySet } from './priority_set.ts';
 import { ThreadLocalClusterImpl } from './thread_local_cluster.ts';
@@ -86,7 +88,7 @@ export class ThreadLocalClusterManager implements ClusterManager {
   private create(config: PlainCluster, shared: SharedArrayBuffer | null, path: string): ThreadLocalClusterImpl {
     const settings = parseCluster(config, path, this.upstreamBindConfig);
     const build = (): ClusterInfoImpl => new ClusterInfoImpl(settings, this.context, shared);
-    return createCluster(path === '' ? build() : atPath(path, build), this.context, this.localCluster);
+    return createCluster(path === '' ? build() : atPath(path, build), this.context, this.localCluster, (name) => this.get(name));
   }
 
   private drainAway(cluster: ThreadLocalClusterImpl): void {
@@ -154,6 +156,7 @@ function createCluster(
   info: ClusterInfoImpl,
   context: UpstreamContext,
   localCluster: (() => PrioritySet | null) | null,
+  find: (name: string) => ThreadLocalClusterImpl | null,
 ): ThreadLocalClusterImpl {
   if (info.settings.type === 'ORIGINAL_DST') {
     const balancer = new OriginalDstLoadBalancer(info, context);
@@ -161,7 +164,7 @@ function createCluster(
     balancer.attach(cluster);
     return cluster;
   }
-  const balancer = createLoadBalancer({
+  const environment: LoadBalancerEnvironment = {
     settings: info.settings.lb,
     stats: info.stats,
     scope: info.statsScope,
@@ -174,8 +177,9 @@ function createCluster(
     localLocality: context.localLocality ?? null,
     hasLocalCluster: localCluster !== null,
     localCluster: localCluster ?? (() => null),
-  });
-  return new ThreadLocalClusterImpl(info, context, balancer);
+  };
+  if (info.settings.type === 'AGGREGATE') return new AggregateCluster(info, context, environment, find);
+  return new ThreadLocalClusterImpl(info, context, createLoadBalancer(environment));
 }
 
 /** Runs `callback` in the next turn of the loop; what it returns takes it back. */

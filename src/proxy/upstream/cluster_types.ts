@@ -50,7 +50,7 @@ export interface PlainLoadAssignment {
   endpoints?: PlainLocalityLbEndpoints[];
   namedEndpoints?: Record<string, unknown>;
   policy?: {
-    dropOverloads?: unknown[];
+    dropOverloads?: { category?: string; dropPercentage?: { numerator?: number; denominator?: string } }[];
     overprovisioningFactor?: number;
     endpointStaleAfter?: number;
     weightedPriorityHealth?: boolean;

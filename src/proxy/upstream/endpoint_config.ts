@@ -38,9 +38,6 @@ export function parseEndpoints(config: PlainCluster, type: ClusterType, at: (fie
   if (Object.keys(assignment.namedEndpoints ?? {}).length > 0) {
     throw unsupported('named_endpoints', at('load_assignment.named_endpoints'));
   }
-  if ((assignment.policy?.dropOverloads ?? []).length > 0) {
-    throw unsupported('drop_overloads', at('load_assignment.policy.drop_overloads'));
-  }
   if (assignment.policy?.endpointStaleAfter !== undefined) {
     throw unsupported('endpoint_stale_after', at('load_assignment.policy.endpoint_stale_after'));
   }

@@ -93,6 +93,8 @@ export interface ClusterInfo {
   /** 0: unlimited. */
   readonly maxRequestsPerConnection: number;
   readonly maintenanceMode: boolean;
+  /** The share of requests that `drop_overloads` drops, from 0 to 1. */
+  readonly dropOverload: number;
   resourceManager(priority: ResourcePriority): ResourceManager;
 }
 

@@ -153,6 +153,7 @@ export class Router implements StreamDecoderFilter, LoadBalancerContext, Downstr
     const steered = headers.mayHaveAny(STEERING);
     if (steered) this.readSteeringHeaders(headers);
     if (info.maintenanceMode) return this.refuseInMaintenance(info);
+    if (info.dropOverload > 0 && this.dropsOverload(info.dropOverload)) return FilterHeadersStatus.StopIteration;
 
     computeTimeouts(this.timeouts, entry, headers, config.respectExpectedRqTimeout);
     if (!config.suppressEnvoyHeaders) setExpectedTimeout(this.timeouts, headers, 0, config.respectExpectedRqTimeout);
@@ -275,6 +276,20 @@ export class Router implements StreamDecoderFilter, LoadBalancerContext, Downstr
     this.dropped = true;
     this.callbacks.sendLocalReply(503, 'maintenance mode', this.modifyLocalReply, null, 'maintenance_mode');
     return FilterHeadersStatus.StopIteration;
+  }
+
+  /** `drop_overloads`: answers, when the request is one of those to drop. */
+  private dropsOverload(share: number): boolean {
+    if (share < 1 && (this.config.random() >>> 0) / 0x1_0000_0000 >= share) return false;
+    const what = share < 1 ? 'drop_overload' : 'unconditional_drop_overload';
+    this.callbacks.streamInfo.setFlag(share < 1 ? 'DropOverload' : 'UnconditionalDropOverload');
+    this.chargeCode(503, null, null);
+    const modify = (headers: HeaderMap): void => {
+      if (!this.config.suppressEnvoyHeaders) headers.set(`x-envoy-${what.replaceAll('_', '-')}`, 'true');
+      this.modifyLocalReply(headers);
+    };
+    this.callbacks.sendLocalReply(503, what, modify, null, what);
+    return true;
   }
 
   private createRetryState(headers: HeaderMap, info: ClusterInfo): void {

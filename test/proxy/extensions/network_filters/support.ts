@@ -248,6 +248,7 @@ export class FakeCluster implements ThreadLocalCluster {
       upstreamHttpProtocol: 'HTTP/1.1',
       maxRequestsPerConnection: 0,
       maintenanceMode: false,
+      dropOverload: 0,
       resourceManager: () => resources,
     };
     this.host = { address: ipAddress('127.0.0.1', 9000), hostname: '', metadata: {} } as unknown as Host;
