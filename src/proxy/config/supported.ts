@@ -441,7 +441,21 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
     typed_extension_protocol_options dns_refresh_rate dns_failure_refresh_rate respect_dns_ttl dns_lookup_family dns_jitter
     dns_resolvers dns_resolution_config typed_dns_resolver_config wait_for_warm_on_init cleanup_interval upstream_bind_config original_dst_lb_config
     least_request_lb_config round_robin_lb_config ring_hash_lb_config maglev_lb_config lb_subset_config common_lb_config transport_socket transport_socket_matches metadata upstream_connection_options
-    load_balancing_policy track_cluster_stats outlier_detection close_connections_on_host_health_failure`,
+    load_balancing_policy track_cluster_stats health_checks outlier_detection close_connections_on_host_health_failure
+    ignore_health_on_host_removal`,
+  'envoy.config.core.v3.HealthCheck': `
+    timeout interval initial_jitter interval_jitter interval_jitter_percent unhealthy_threshold healthy_threshold alt_port
+    reuse_connection http_health_check tcp_health_check grpc_health_check no_traffic_interval no_traffic_healthy_interval
+    unhealthy_interval unhealthy_edge_interval healthy_edge_interval event_log_path event_logger
+    always_log_health_check_failures always_log_health_check_success tls_options transport_socket_match_criteria`,
+  'envoy.config.core.v3.HealthCheck.Payload': 'text binary',
+  'envoy.config.core.v3.HealthCheck.HttpHealthCheck': `
+    host path send receive response_buffer_size request_headers_to_add request_headers_to_remove expected_statuses
+    retriable_statuses codec_client_type service_name_matcher method`,
+  'envoy.config.core.v3.HealthCheck.TcpHealthCheck': 'send receive',
+  'envoy.config.core.v3.HealthCheck.GrpcHealthCheck': 'service_name authority initial_metadata',
+  'envoy.config.core.v3.HealthCheck.TlsOptions': 'alpn_protocols',
+  'envoy.extensions.health_check.event_sinks.file.v3.HealthCheckEventFileSink': 'event_log_path',
   'envoy.config.cluster.v3.OutlierDetection': `
     consecutive_5xx interval base_ejection_time max_ejection_percent enforcing_consecutive_5xx enforcing_success_rate
     success_rate_minimum_hosts success_rate_request_volume success_rate_stdev_factor consecutive_gateway_failure
@@ -470,7 +484,7 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.config.cluster.v3.Cluster.MaglevLbConfig': 'table_size',
   'envoy.config.cluster.v3.Cluster.OriginalDstLbConfig': 'use_http_header http_header_name upstream_port_override',
   'envoy.config.cluster.v3.Cluster.CommonLbConfig': `
-    healthy_panic_threshold close_connections_on_host_set_change zone_aware_lb_config locality_weighted_lb_config
+    healthy_panic_threshold ignore_new_hosts_until_first_hc close_connections_on_host_set_change zone_aware_lb_config locality_weighted_lb_config
     consistent_hashing_lb_config`,
   'envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig': 'routing_enabled min_cluster_size fail_traffic_on_panic',
   'envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig': '',
@@ -671,6 +685,7 @@ export const EXTENSION_POINTS: Record<string, string> = {
   'envoy.config.cluster.v3.Cluster.CustomClusterType.typed_config':
     'envoy.extensions.clusters.aggregate.v3.ClusterConfig envoy.extensions.clusters.dns.v3.DnsCluster',
   'envoy.config.cluster.v3.Cluster.typed_dns_resolver_config': DNS_RESOLVERS,
+  'envoy.config.core.v3.HealthCheck.event_logger': 'envoy.extensions.health_check.event_sinks.file.v3.HealthCheckEventFileSink',
   'envoy.extensions.clusters.dns.v3.DnsCluster.typed_dns_resolver_config': DNS_RESOLVERS,
   'envoy.config.cluster.v3.Cluster.typed_extension_protocol_options': `
     envoy.extensions.upstreams.http.v3.HttpProtocolOptions
@@ -705,6 +720,7 @@ export const KNOWN_BY_NAME: ReadonlySet<string> = new Set(['envoy.config.overloa
 export const SUPPORTED_ENUM_VALUES: Record<string, string> = {
   [`${HCM}.CodecType`]: 'AUTO HTTP1 HTTP2',
   'envoy.config.core.v3.SocketAddress.Protocol': 'TCP',
+  'envoy.type.v3.CodecClientType': 'HTTP1 HTTP2',
   'envoy.config.core.v3.ApiVersion': 'AUTO V3',
   'envoy.config.tap.v3.OutputSink.Format': 'JSON_BODY_AS_BYTES JSON_BODY_AS_STRING',
   'envoy.extensions.transport_sockets.tls.v3.TlsParameters.TlsProtocol': 'TLS_AUTO TLSv1_2 TLSv1_3',
@@ -730,9 +746,6 @@ export const NEVER_LEFT_OUT: ReadonlySet<string> = new Set([
 export const ACCEPTED_VALUES: Record<string, readonly (boolean | number | string)[]> = {
   // Only means something with tracing, which is refused.
   'envoy.extensions.filters.http.router.v3.Router.start_child_span': [true],
-  // Only means something with health checks, which are refused.
-  'envoy.config.cluster.v3.Cluster.ignore_health_on_host_removal': [true],
-  'envoy.config.cluster.v3.Cluster.CommonLbConfig.ignore_new_hosts_until_first_hc': [true],
   'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector.enable_ja3_fingerprinting': [false],
   'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector.enable_ja4_fingerprinting': [false],
   // Which of Envoy's own parsers is used.

@@ -1147,7 +1147,7 @@ export interface ResponseMapper {
 /** envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter */
 export interface HttpFilter {
   name: string;
-  typedConfig?: ({ '@type': 'envoy.extensions.filters.http.router.v3.Router' } & Router) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.Buffer' } & Buffer) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.Compressor' } & Compressor) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.Cors' } & Cors) | ({ '@type': 'envoy.extensions.filters.http.health_check.v3.HealthCheck' } & HealthCheck) | ({ '@type': 'envoy.extensions.filters.http.grpc_http1_bridge.v3.Config' } & GrpcHttp1BridgeConfig) | ({ '@type': 'envoy.extensions.filters.http.grpc_stats.v3.FilterConfig' } & GrpcStatsFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.grpc_web.v3.GrpcWeb' } & GrpcWeb) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutation' } & HeaderMutationHeaderMutation) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBAC' } & HttpRbacRBAC) | ({ '@type': 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthz' } & HttpExtAuthzExtAuthz) | ({ '@type': 'envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication' } & JwtAuthentication) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScript' } & TypeScript) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm);
+  typedConfig?: ({ '@type': 'envoy.extensions.filters.http.router.v3.Router' } & Router) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.Buffer' } & Buffer) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.Compressor' } & Compressor) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.Cors' } & Cors) | ({ '@type': 'envoy.extensions.filters.http.health_check.v3.HealthCheck' } & HealthCheckHealthCheck) | ({ '@type': 'envoy.extensions.filters.http.grpc_http1_bridge.v3.Config' } & GrpcHttp1BridgeConfig) | ({ '@type': 'envoy.extensions.filters.http.grpc_stats.v3.FilterConfig' } & GrpcStatsFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.grpc_web.v3.GrpcWeb' } & GrpcWeb) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutation' } & HeaderMutationHeaderMutation) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBAC' } & HttpRbacRBAC) | ({ '@type': 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthz' } & HttpExtAuthzExtAuthz) | ({ '@type': 'envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication' } & JwtAuthentication) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScript' } & TypeScript) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm);
   isOptional: boolean;
   disabled: boolean;
 }
@@ -1236,7 +1236,7 @@ export interface MutationRulesHeaderMutation {
 }
 
 /** envoy.extensions.filters.http.health_check.v3.HealthCheck */
-export interface HealthCheck {
+export interface HealthCheckHealthCheck {
   passThroughMode?: boolean;
   cacheTime?: number;
   clusterMinHealthyPercentages: Record<string, Percent>;
@@ -2191,8 +2191,82 @@ export interface Cluster {
   upstreamConnectionOptions?: UpstreamConnectionOptions;
   loadBalancingPolicy?: LoadBalancingPolicy;
   trackClusterStats?: TrackClusterStats;
+  healthChecks: CoreHealthCheck[];
   outlierDetection?: OutlierDetection;
   closeConnectionsOnHostHealthFailure: boolean;
+  ignoreHealthOnHostRemoval: boolean;
+}
+
+/** envoy.config.core.v3.HealthCheck */
+export interface CoreHealthCheck {
+  timeout?: number;
+  interval?: number;
+  initialJitter?: number;
+  intervalJitter?: number;
+  intervalJitterPercent: number;
+  unhealthyThreshold?: number;
+  healthyThreshold?: number;
+  altPort?: number;
+  reuseConnection?: boolean;
+  httpHealthCheck?: HealthCheckHttpHealthCheck;
+  tcpHealthCheck?: HealthCheckTcpHealthCheck;
+  grpcHealthCheck?: HealthCheckGrpcHealthCheck;
+  noTrafficInterval?: number;
+  noTrafficHealthyInterval?: number;
+  unhealthyInterval?: number;
+  unhealthyEdgeInterval?: number;
+  healthyEdgeInterval?: number;
+  eventLogPath: string;
+  eventLogger: TypedExtensionConfig<({ '@type': 'envoy.extensions.health_check.event_sinks.file.v3.HealthCheckEventFileSink' } & HealthCheckEventFileSink)>[];
+  alwaysLogHealthCheckFailures: boolean;
+  alwaysLogHealthCheckSuccess: boolean;
+  tlsOptions?: HealthCheckTlsOptions;
+  transportSocketMatchCriteria?: { [key: string]: Json };
+}
+
+/** envoy.config.core.v3.HealthCheck.Payload */
+export interface HealthCheckPayload {
+  text?: string;
+  binary?: Uint8Array;
+}
+
+/** envoy.config.core.v3.HealthCheck.HttpHealthCheck */
+export interface HealthCheckHttpHealthCheck {
+  host: string;
+  path: string;
+  send?: HealthCheckPayload;
+  receive: HealthCheckPayload[];
+  responseBufferSize?: number;
+  requestHeadersToAdd: HeaderValueOption[];
+  requestHeadersToRemove: string[];
+  expectedStatuses: Int64Range[];
+  retriableStatuses: Int64Range[];
+  codecClientType: CodecClientType;
+  serviceNameMatcher?: StringMatcher;
+  method: RequestMethod;
+}
+
+/** envoy.config.core.v3.HealthCheck.TcpHealthCheck */
+export interface HealthCheckTcpHealthCheck {
+  send?: HealthCheckPayload;
+  receive: HealthCheckPayload[];
+}
+
+/** envoy.config.core.v3.HealthCheck.GrpcHealthCheck */
+export interface HealthCheckGrpcHealthCheck {
+  serviceName: string;
+  authority: string;
+  initialMetadata: HeaderValueOption[];
+}
+
+/** envoy.config.core.v3.HealthCheck.TlsOptions */
+export interface HealthCheckTlsOptions {
+  alpnProtocols: string[];
+}
+
+/** envoy.extensions.health_check.event_sinks.file.v3.HealthCheckEventFileSink */
+export interface HealthCheckEventFileSink {
+  eventLogPath: string;
 }
 
 /** envoy.config.cluster.v3.OutlierDetection */
@@ -2325,6 +2399,7 @@ export interface ClusterOriginalDstLbConfig {
 /** envoy.config.cluster.v3.Cluster.CommonLbConfig */
 export interface ClusterCommonLbConfig {
   healthyPanicThreshold?: Percent;
+  ignoreNewHostsUntilFirstHc: boolean;
   closeConnectionsOnHostSetChange: boolean;
   zoneAwareLbConfig?: ClusterCommonLbConfigZoneAwareLbConfig;
   localityWeightedLbConfig?: ClusterCommonLbConfigLocalityWeightedLbConfig;
@@ -2901,6 +2976,12 @@ export type ClusterLbPolicy = 'ROUND_ROBIN' | 'LEAST_REQUEST' | 'RING_HASH' | 'R
 
 /** envoy.config.cluster.v3.Cluster.DnsLookupFamily */
 export type ClusterDnsLookupFamily = 'AUTO' | 'V4_ONLY' | 'V6_ONLY' | 'V4_PREFERRED' | 'ALL';
+
+/** envoy.type.v3.CodecClientType */
+export type CodecClientType = 'HTTP1' | 'HTTP2';
+
+/** envoy.config.core.v3.RequestMethod */
+export type RequestMethod = 'METHOD_UNSPECIFIED' | 'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE' | 'CONNECT' | 'OPTIONS' | 'TRACE' | 'PATCH';
 
 /** envoy.extensions.clusters.common.dns.v3.DnsLookupFamily */
 export type DnsLookupFamily = 'UNSPECIFIED' | 'AUTO' | 'V4_ONLY' | 'V6_ONLY' | 'V4_PREFERRED' | 'ALL';

@@ -29,6 +29,7 @@ import type { ServerState } from './admin/context.ts';
 import { BaseIdLock } from './base_id.ts';
 import { type BuiltConfiguration, buildConfiguration } from './build_configuration.ts';
 import { GuardDog, watchdogSettings } from './guard_dog.ts';
+import { startHealthChecks } from './health_checks.ts';
 import { type CheckedListener, ListenerManager } from './listener_manager.ts';
 import { type LoadedConfiguration, loadConfiguration, loadSecretFile, locate } from './load_configuration.ts';
 import { localInfo } from './local_info.ts';
@@ -184,6 +185,10 @@ export class Server {
     await this.discovery.start({
       onHosts: (update) => this.tell({ type: 'hosts', update }),
       onHealth: (update) => this.tell({ type: 'health', update }),
+      startHealthChecks: startHealthChecks(
+        () => this.upstream(),
+        () => this.logs(),
+      ),
       onClusters: (update) => this.tell({ type: 'clusters', update }),
     });
     await this.listeners.start(this.configured);
@@ -438,12 +443,12 @@ export class Server {
     // A worker that hangs must not keep the process.
     const forced = setTimeout(() => process.exit(status), 5000);
     void this.pool.exit().then(async () => {
+      this.discovery.close();
       await this.mainUpstream?.close();
       await this.socketInterfaces.close();
       clearTimeout(forced);
       this.admin?.close();
       this.accessLogs?.close();
-      this.discovery.close();
       this.runtime.close();
       this.baseId.release();
       this.log.info('exiting');

@@ -2,7 +2,7 @@
  * Reads one Cluster message into `ClusterSettings`: defaults filled in, what cannot work refused with the field's path
  * (Envoy: ClusterInfoImpl, ClusterImplBase). Runs on the main thread for validation and on each worker.
  *
- * Left out, and therefore refused: EDS and custom cluster types, health checks, outlier detection, preconnecting, several addresses per
+ * Left out, and therefore refused: EDS and custom cluster types, preconnecting, several addresses per
  * endpoint.
  */
 import { ConfigError } from '../config/error.ts';
@@ -25,6 +25,7 @@ import {
   typeNameOf,
 } from './cluster_types.ts';
 import { type EndpointSettings, parseEndpoints } from './endpoint_config.ts';
+import { type HealthCheckSettings, parseHealthCheck } from './health_check/health_check_settings.ts';
 import { type PlainHttp1ProtocolOptions, upstreamHttp1Settings } from './http1_settings.ts';
 import { type OutlierSettings, parseOutlierDetection } from './outlier/outlier_settings.ts';
 import type { TransportSocketMatchConfig } from './transport_socket_matcher.ts';
@@ -96,6 +97,9 @@ export interface ClusterSettings {
   readonly closeConnectionsOnHostSetChange: boolean;
   readonly closeConnectionsOnHostHealthFailure: boolean;
   readonly outlier: OutlierSettings | null;
+  readonly healthCheck: HealthCheckSettings | null;
+  readonly ignoreNewHostsUntilFirstHc: boolean;
+  readonly ignoreHealthOnHostRemoval: boolean;
 }
 
 export type SocketOptions = NonNullable<ConnectOptions['socketOptions']>;
@@ -116,6 +120,7 @@ export function parseCluster(given: PlainCluster, path = '', defaultBind?: Plain
   if (!choosesHosts && lb.policy === 'CLUSTER_PROVIDED') {
     throw new ConfigError(`LB policy CLUSTER_PROVIDED is not valid for cluster type ${type}`, { path: at('lb_policy') });
   }
+  const http = parseHttp(config, at);
   const bind = config.upstreamBindConfig ?? defaultBind;
   const socketOptions = bindOptions(bind, at('upstream_bind_config'));
   return {
@@ -126,7 +131,7 @@ export function parseCluster(given: PlainCluster, path = '', defaultBind?: Plain
     perConnectionBufferLimitBytes: config.perConnectionBufferLimitBytes ?? 1 << 20,
     lb,
     thresholds: parseThresholds(config, at),
-    http: parseHttp(config, at),
+    http,
     tcpIdleTimeoutMs: tcpIdleTimeout(config),
     sourceAddress: bind?.sourceAddress && sourceAddress(bind.sourceAddress, at('upstream_bind_config.source_address')),
     socketInterface: configuredSocketInterface(config.metadata, at),
@@ -147,6 +152,9 @@ export function parseCluster(given: PlainCluster, path = '', defaultBind?: Plain
     waitForWarmOnInit: config.waitForWarmOnInit ?? true,
     closeConnectionsOnHostSetChange: config.commonLbConfig?.closeConnectionsOnHostSetChange ?? false,
     outlier: outlierOf(config, type, at),
+    healthCheck: healthCheckOf(config, type, http, at),
+    ignoreNewHostsUntilFirstHc: config.commonLbConfig?.ignoreNewHostsUntilFirstHc ?? false,
+    ignoreHealthOnHostRemoval: config.ignoreHealthOnHostRemoval ?? false,
     closeConnectionsOnHostHealthFailure: config.closeConnectionsOnHostHealthFailure ?? false,
   };
 }
@@ -158,6 +166,25 @@ function outlierOf(config: PlainCluster, type: ClusterType, at: (field: string) 
   if (type === 'ORIGINAL_DST') throw unsupported('outlier_detection for ORIGINAL_DST', path);
   if (type === 'AGGREGATE') throw new ConfigError('an aggregate cluster has no hosts of its own', { path });
   return parseOutlierDetection(config.outlierDetection, path);
+}
+
+function healthCheckOf(
+  config: PlainCluster,
+  type: ClusterType,
+  http: HttpSettings,
+  at: (field: string) => string,
+): HealthCheckSettings | null {
+  const checks = config.healthChecks ?? [];
+  if (checks.length === 0) return null;
+  if (checks.length > 1) throw new ConfigError('Multiple health checks not supported', { path: at('health_checks') });
+  if (type === 'ORIGINAL_DST') throw unsupported('health_checks for ORIGINAL_DST', at('health_checks'));
+  const settings = parseHealthCheck(checks[0], at('health_checks[0]'));
+  if (settings.check.kind === 'GRPC' && http.protocol === 'http1') {
+    throw new ConfigError(`${config.name} cluster must support HTTP/2 for gRPC healthchecking`, {
+      path: at('health_checks[0].grpc_health_check'),
+    });
+  }
+  return settings;
 }
 
 const SOL_SOCKET = 1;
@@ -176,7 +203,6 @@ const TCP_OPTIONS = 'envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions';
 /** Fields of Cluster that are valid and not implemented, by plain name; refused when they are set to something. */
 const UNSUPPORTED = {
   edsClusterConfig: 'eds_cluster_config',
-  healthChecks: 'health_checks',
   filters: 'filters',
   lrsServer: 'lrs_server',
   lrsReportEndpointMetrics: 'lrs_report_endpoint_metrics',

@@ -5,6 +5,7 @@
 
 import type { PlainHttp2ProtocolOptions } from '../http/http2/protocol_options.ts';
 import type { PlainSubset } from './cluster_config_subset.ts';
+import type { PlainHealthCheck } from './health_check/health_check_settings.ts';
 import type { PlainHttp1ProtocolOptions } from './http1_settings.ts';
 import type { PlainOutlierDetection } from './outlier/outlier_settings.ts';
 
@@ -28,7 +29,12 @@ export interface PlainMetadata {
 }
 
 export interface PlainLbEndpoint {
-  endpoint?: { address?: PlainAddress; hostname?: string; additionalAddresses?: unknown[] };
+  endpoint?: {
+    address?: PlainAddress;
+    hostname?: string;
+    additionalAddresses?: unknown[];
+    healthCheckConfig?: { portValue?: number; hostname?: string; address?: PlainAddress; disableActiveHealthCheck?: boolean };
+  };
   endpointName?: string;
   healthStatus?: string;
   metadata?: PlainMetadata;
@@ -198,6 +204,7 @@ export interface PlainCluster {
     setLocalInterfaceNameOnUpstreamConnections?: boolean;
     happyEyeballsConfig?: unknown;
   };
+  healthChecks?: PlainHealthCheck[];
   outlierDetection?: PlainOutlierDetection;
   closeConnectionsOnHostHealthFailure?: boolean;
   ignoreHealthOnHostRemoval?: boolean;

@@ -14,6 +14,16 @@ export interface Locality {
   readonly subZone: string;
 }
 
+/** `health_check_config` of an endpoint. */
+export interface EndpointHealthCheck {
+  /** Null: where its traffic goes. */
+  readonly address: Address | null;
+  /** 0: the address's. */
+  readonly port: number;
+  readonly hostname: string;
+  readonly disabled: boolean;
+}
+
 export interface EndpointSettings {
   /** What to resolve; an IP for STATIC. '' for pipes. */
   readonly name: string;
@@ -30,6 +40,7 @@ export interface EndpointSettings {
   readonly localityMetadata: Record<string, Record<string, unknown>>;
   readonly canary: boolean;
   readonly healthStatus: HealthStatus;
+  readonly healthCheck?: EndpointHealthCheck;
 }
 
 export function parseEndpoints(config: PlainCluster, type: ClusterType, at: (field: string) => string): EndpointSettings[] {
@@ -91,6 +102,7 @@ function parseEndpoint(lb: PlainLbEndpoint, group: PlainLocalityLbEndpoints, typ
     localityMetadata: group.metadata?.filterMetadata ?? {},
     canary: metadata['envoy.lb']?.canary === true,
     healthStatus: (lb.healthStatus ?? 'UNKNOWN') as HealthStatus,
+    ...healthCheckOf(endpoint, `${path}.endpoint.health_check_config`),
   };
   if (pipe !== undefined) {
     if (type !== 'STATIC') throw new ConfigError(`a pipe cannot be resolved by a ${type} cluster`, { path: where });
@@ -109,4 +121,26 @@ function parseEndpoint(lb: PlainLbEndpoint, group: PlainLocalityLbEndpoints, typ
     throw new ConfigError(reason, { path: `${where}.socket_address.address` });
   }
   return { ...common, name: socket.address, port, address: ipAddress(socket.address, port), hostname: endpoint.hostname ?? '' };
+}
+
+function healthCheckOf(
+  { healthCheckConfig: config, address }: NonNullable<PlainLbEndpoint['endpoint']>,
+  path: string,
+): { healthCheck?: EndpointHealthCheck } {
+  if (config === undefined) return {};
+  const port = config.portValue ?? 0;
+  if (port > 65535) throw new ConfigError(`${port} is no port`, { path: `${path}.port_value` });
+  if (port !== 0 && (config.address ?? address)?.pipe !== undefined) {
+    throw new ConfigError('a pipe has no port', { path: `${path}.port_value` });
+  }
+  const health = { port, hostname: config.hostname ?? '', disabled: config.disableActiveHealthCheck ?? false };
+  if (config.address === undefined) return { healthCheck: { ...health, address: null } };
+  const { socketAddress: socket, pipe } = config.address;
+  const where = `${path}.address`;
+  if (pipe !== undefined) return { healthCheck: { ...health, address: pipeAddress(pipe.path, pipe.mode) } };
+  if (socket === undefined || socket.namedPort || socket.resolverName || socket.protocol === 'UDP')
+    throw unsupported('this address', where);
+  if (isIP(socket.address) === 0)
+    throw new ConfigError(`malformed IP address: ${socket.address}`, { path: `${where}.socket_address.address` });
+  return { healthCheck: { ...health, address: ipAddress(socket.address, socket.portValue ?? 0) } };
 }

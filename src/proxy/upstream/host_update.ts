@@ -1,6 +1,6 @@
 /** What main tells workers about the hosts of a cluster: plain data, the whole list each time. */
 import type { Address } from '../network/address.ts';
-import type { HealthStatus, Locality } from './endpoint_config.ts';
+import type { EndpointHealthCheck, HealthStatus, Locality } from './endpoint_config.ts';
 import type { HostStatsRow } from './host_stats.ts';
 import type { Consecutive } from './outlier/host_monitor.ts';
 
@@ -17,6 +17,8 @@ export interface HostDescription {
   /** Absent: none. */
   readonly localityMetadata?: Record<string, Record<string, unknown>>;
   readonly canary: boolean;
+  /** How main checks it; absent: as the cluster says. */
+  readonly healthCheck?: EndpointHealthCheck;
   /** As discovery says. */
   readonly healthStatus: HealthStatus;
   /** `HealthFlag` bits, those of `healthStatus` included. Absent: only those. */

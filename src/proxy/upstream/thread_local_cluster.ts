@@ -84,6 +84,8 @@ export class ThreadLocalClusterImpl implements ThreadLocalCluster {
     const host = new HostImpl(description, workerIndex, key);
     const { name, settings } = this.info;
     if (onHostEvent === undefined) return host;
+    if (settings.healthCheck !== null)
+      host.reportImmediateFailure = () => onHostEvent({ cluster: name, key, what: 'immediate_health_check_fail' });
     const memory = description.outlier;
     if (settings.outlier !== null && memory !== undefined) {
       const report = (what: HostEvent['what']): void => onHostEvent({ cluster: name, key, what });

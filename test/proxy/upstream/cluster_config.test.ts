@@ -117,6 +117,8 @@ test('endpoint metadata, canary, pipes and IPv6', () => {
   assert.deepEqual([pipe.address?.asString, pipe.hostname], ['/run/a.sock', 'a.test']);
 });
 
+const CHECK = { timeout: 1000, interval: 1000, healthyThreshold: 1, unhealthyThreshold: 1 };
+
 test('what cannot work is refused with its path', () => {
   const one = staticCluster('a', ['10.0.0.1:80']);
   const dns = (more: Partial<PlainCluster>): PlainCluster => ({
@@ -142,7 +144,35 @@ test('what cannot work is refused with its path', () => {
     [{ ...one, lbPolicy: 'CLUSTER_PROVIDED' }, 'lb_policy', /not valid for cluster type STATIC/],
     [{ name: 'a', type: 'ORIGINAL_DST' }, 'lb_policy', /only CLUSTER_PROVIDED/],
     [{ ...one, type: 'ORIGINAL_DST', lbPolicy: 'CLUSTER_PROVIDED' }, 'load_assignment', /no load assignment/],
-    [{ ...one, healthChecks: [{}] }, 'health_checks', /not supported/],
+    [{ ...one, healthChecks: [{}, {}] }, 'health_checks', /Multiple health checks/],
+    [
+      { ...one, healthChecks: [{ ...CHECK, customHealthCheck: { name: 'redis' } }] },
+      'health_checks[0].custom_health_check',
+      /redis/,
+    ],
+    [{ ...one, healthChecks: [{ ...CHECK }] }, 'health_checks[0]', /one of http_health_check/],
+    [{ ...one, healthChecks: [{ ...CHECK, interval: undefined, tcpHealthCheck: {} }] }, 'health_checks[0].interval', /required/],
+    [
+      { ...one, healthChecks: [{ ...CHECK, tcpHealthCheck: { send: { text: '4g' } } }] },
+      'health_checks[0].tcp_health_check.send.text',
+      /invalid hex string '4g'/,
+    ],
+    [
+      { ...one, healthChecks: [{ ...CHECK, httpHealthCheck: { path: '/', expectedStatuses: [{ start: 200, end: 200 }] } }] },
+      'health_checks[0].http_health_check.expected_statuses[0]',
+      /start < end/,
+    ],
+    [
+      { ...one, healthChecks: [{ ...CHECK, httpHealthCheck: { path: '/', send: { text: '00' } } }] },
+      'health_checks[0].http_health_check.send',
+      /GET request has no body/,
+    ],
+    [{ ...one, healthChecks: [{ ...CHECK, grpcHealthCheck: {} }] }, 'health_checks[0].grpc_health_check', /must support HTTP\/2/],
+    [
+      { name: 'a', type: 'ORIGINAL_DST', lbPolicy: 'CLUSTER_PROVIDED', healthChecks: [{ ...CHECK, tcpHealthCheck: {} }] },
+      'health_checks',
+      /not supported/,
+    ],
     [
       { name: 'a', type: 'ORIGINAL_DST', lbPolicy: 'CLUSTER_PROVIDED', outlierDetection: {} },
       'outlier_detection',

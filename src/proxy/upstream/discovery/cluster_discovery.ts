@@ -17,7 +17,13 @@ import type { HostEvent, HostUpdate } from '../host_update.ts';
 import type { OutlierEvent } from '../outlier/outlier_events.ts';
 import { createSharedResources } from '../resource_manager.ts';
 import type { ClusterStatus } from './cluster_status.ts';
-import { type ClusterListener, DiscoveredCluster, type DiscoveryEnvironment, type Schedule } from './discovered_cluster.ts';
+import {
+  type ClusterListener,
+  DiscoveredCluster,
+  type DiscoveryEnvironment,
+  type Schedule,
+  type StartHealthChecks,
+} from './discovered_cluster.ts';
 import { createDnsResolver, type DnsResolver } from './dns_resolver.ts';
 
 export interface ClusterDiscoveryOptions {
@@ -39,6 +45,8 @@ export interface ClusterDiscoveryOptions {
 /** Who is told of everything; plain data, for workers. */
 export interface DiscoveryListener extends ClusterListener {
   onClusters(update: ClusterUpdate): void;
+  /** Null: nobody checks hosts, and they count as healthy. */
+  readonly startHealthChecks: StartHealthChecks | null;
 }
 
 /** What workers are told when clusters come and go. */
@@ -65,7 +73,7 @@ export class ClusterDiscovery {
   private readonly options: ClusterDiscoveryOptions;
   private readonly environment: DiscoveryEnvironment;
   private readonly stats: ClusterManagerStats;
-  private listener: DiscoveryListener = { onHosts() {}, onHealth() {}, onClusters() {} };
+  private listener: DiscoveryListener = { onHosts() {}, onHealth() {}, onClusters() {}, startHealthChecks: null };
 
   /** Throws ConfigError. */
   constructor(options: ClusterDiscoveryOptions) {
@@ -103,10 +111,10 @@ export class ClusterDiscovery {
    * bad.
    */
   async start(told: Pick<DiscoveryListener, 'onHosts'> & Partial<DiscoveryListener>): Promise<void> {
-    const listener = { onHealth() {}, onClusters() {}, ...told };
+    const listener = { onHealth() {}, onClusters() {}, startHealthChecks: null, ...told };
     this.listener = listener;
     const warming = [...this.active.values()].map(({ cluster }) => {
-      const warm = new Promise<void>((resolve) => cluster.start(listener, resolve));
+      const warm = new Promise<void>((resolve) => cluster.start(listener, resolve, listener.startHealthChecks));
       return cluster.settings.waitForWarmOnInit ? warm : Promise.resolve();
     });
     await Promise.all(warming);
@@ -142,7 +150,11 @@ export class ClusterDiscovery {
           if (this.active.get(name) === managed) tell(update);
         };
       const { onHosts, onHealth } = this.listener;
-      managed.cluster.start({ onHosts: ifActive(onHosts), onHealth: ifActive(onHealth) }, activate);
+      managed.cluster.start(
+        { onHosts: ifActive(onHosts), onHealth: ifActive(onHealth) },
+        activate,
+        this.listener.startHealthChecks,
+      );
     });
   }
 

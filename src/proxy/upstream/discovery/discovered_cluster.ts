@@ -12,6 +12,8 @@ import type { Runtime } from '../../runtime/runtime.ts';
 import type { ClusterSettings } from '../cluster_config.ts';
 import type { ClusterStats } from '../cluster_stats.ts';
 import type { EndpointSettings } from '../endpoint_config.ts';
+import type { HealthCheckSettings } from '../health_check/health_check_settings.ts';
+import type { HealthChecker, OnChecked } from '../health_check/health_checker.ts';
 import { HealthFlag, HostHealth, healthOf, isExcluded } from '../health_flags.ts';
 import type { HostStatsTable } from '../host_stats.ts';
 import { type HealthUpdate, type HostDescription, type HostEvent, type HostUpdate, hostKey } from '../host_update.ts';
@@ -38,6 +40,13 @@ export interface DiscoveryEnvironment {
   readonly logOutlier: (event: OutlierEvent) => void;
 }
 
+/** Makes what checks the hosts of a cluster. */
+export type StartHealthChecks = (
+  cluster: ClusterSettings,
+  settings: HealthCheckSettings,
+  onChecked: OnChecked<ClusterMember>,
+) => HealthChecker<ClusterMember>;
+
 /** Who is told of changes. */
 export interface ClusterListener {
   onHosts(update: HostUpdate): void;
@@ -55,6 +64,9 @@ export class DiscoveredCluster {
   private hosts: HostDescription[] = [];
   private listener: ClusterListener | null = null;
   private cancelOutlier: (() => void) | null = null;
+  private health: HealthChecker<ClusterMember> | null = null;
+  /** Hosts of which the first check is waited for; null: not (any more). Until then workers are told nothing of health. */
+  private awaited: Set<ClusterMember> | null = null;
   private onWarm: (() => void) | null = null;
 
   /** `resolver` is needed by DNS clusters only. */
@@ -76,8 +88,9 @@ export class DiscoveredCluster {
   }
 
   /** Starts resolving. `onWarm` is called when there is a first result, good or bad; for static clusters at once. */
-  start(listener: ClusterListener, onWarm: () => void): void {
+  start(listener: ClusterListener, onWarm: () => void, startHealthChecks: StartHealthChecks | null): void {
     this.listener = listener;
+    this.startHealthChecks(startHealthChecks);
     this.onWarm = onWarm;
     if (this.targets.length === 0) this.warm();
     for (const target of this.targets) void this.resolve(target);
@@ -85,13 +98,16 @@ export class DiscoveredCluster {
   }
 
   current(): HostUpdate {
-    return { cluster: this.settings.name, hosts: this.hosts, logical: this.settings.type === 'LOGICAL_DNS' };
+    return { cluster: this.settings.name, hosts: this.describeMembers(), logical: this.settings.type === 'LOGICAL_DNS' };
   }
 
   close(): void {
     this.listener = null;
     this.onWarm = null;
     this.cancelOutlier?.();
+    for (const member of this.members.values()) this.health?.removeHost(member);
+    for (const member of this.members.values()) this.outlier?.removeHost(member);
+    this.health?.close();
     for (const member of this.members.values()) this.environment.hostStats.free(member.stats);
     this.members.clear();
     for (const target of this.targets) {
@@ -108,9 +124,55 @@ export class DiscoveredCluster {
       gauge.set(0);
   }
 
+  /** Discovery has a first result; warm when each host has been checked once, too. */
   private warm(): void {
+    const { health } = this;
+    if (this.onWarm === null || this.awaited !== null) return;
+    const unchecked = health === null ? [] : [...this.members.values()].filter((member) => health.isUnchecked(member));
+    if (unchecked.length === 0) this.finishWarming();
+    else this.awaited = new Set(unchecked);
+  }
+
+  private finishWarming(): void {
     this.onWarm?.();
     this.onWarm = null;
+  }
+
+  /** `start` null: nobody checks, hosts count as healthy. */
+  private startHealthChecks(start: StartHealthChecks | null): void {
+    const { healthCheck } = this.settings;
+    if (healthCheck === null) return;
+    if (start === null) for (const member of this.members.values()) member.setFlag(HealthFlag.FailedActiveHc, false);
+    this.hosts = this.describeMembers();
+    this.health = start?.(this.settings, healthCheck, this.onChecked) ?? null;
+    for (const member of this.members.values()) this.health?.addHost(member);
+  }
+
+  private readonly onChecked: OnChecked<ClusterMember> = (member, transition, healthy) => {
+    if (healthy) this.outlier?.onActiveCheckSuccess(member);
+    const failed = member.has(HealthFlag.FailedActiveHc);
+    if (failed && member.has(HealthFlag.PendingDynamicRemoval)) {
+      const next = new Map(this.members);
+      next.delete(member.key);
+      this.replaceMembers(next);
+      return;
+    }
+    if (this.awaited === null) {
+      if (transition === 'changed') this.onHealthChange(member, failed);
+      return;
+    }
+    this.hosts = this.describeMembers();
+    this.noteMembership();
+    this.noLongerAwaited(member);
+  };
+
+  private noLongerAwaited(member: ClusterMember): void {
+    if (this.awaited === null) return;
+    this.awaited.delete(member);
+    if (this.awaited.size > 0) return;
+    this.awaited = null;
+    this.listener?.onHosts(this.current());
+    this.finishWarming();
   }
 
   private async resolve(target: ResolveTarget): Promise<void> {
@@ -178,7 +240,17 @@ export class DiscoveredCluster {
       known?.update(host);
       next.set(key, known ?? this.createMember(key, host));
     }
+    for (const [key, member] of before) if (!next.has(key) && this.keepsRemoved(member)) next.set(key, member);
     this.replaceMembers(next);
+  }
+
+  /** A host that checks find well stays until they do not (Envoy: PENDING_DYNAMIC_REMOVAL). */
+  private keepsRemoved(member: ClusterMember): boolean {
+    if (this.health === null || this.settings.ignoreHealthOnHostRemoval) return false;
+    if (member.description.healthCheck?.disabled) return false;
+    if (member.has(HealthFlag.FailedActiveHc | HealthFlag.FailedEdsHealth)) return false;
+    member.setFlag(HealthFlag.PendingDynamicRemoval, true);
+    return true;
   }
 
   private replaceMembers(next: Map<string, ClusterMember>): void {
@@ -200,15 +272,27 @@ export class DiscoveredCluster {
   private createMember(key: string, host: HostDescription): ClusterMember {
     const { hostStats, threads } = this.environment;
     const memory = this.outlier === null ? null : createOutlierMemory(threads);
-    return new ClusterMember(key, host, hostStats.allocate(), memory, 0);
+    return new ClusterMember(key, host, hostStats.allocate(), memory, this.initialFlags(host));
+  }
+
+  private initialFlags(host: HostDescription): number {
+    const { healthCheck, ignoreNewHostsUntilFirstHc, type } = this.settings;
+    if (healthCheck === null || host.healthCheck?.disabled) return 0;
+    // Without anybody who checks, a host that comes later stays as it comes.
+    if (this.listener !== null && this.health === null) return 0;
+    const pending = ignoreNewHostsUntilFirstHc && type !== 'STATIC' ? HealthFlag.PendingActiveHc : 0;
+    return HealthFlag.FailedActiveHc | pending;
   }
 
   private onAdded(member: ClusterMember): void {
+    this.health?.addHost(member);
     this.outlier?.addHost(member);
   }
 
   private onRemoved(member: ClusterMember): void {
+    this.health?.removeHost(member);
     this.outlier?.removeHost(member);
+    this.noLongerAwaited(member);
     this.environment.hostStats.free(member.stats);
   }
 
@@ -226,7 +310,12 @@ export class DiscoveredCluster {
 
   /** What a worker saw. */
   onHostEvent({ key, what }: HostEvent): void {
-    if (what !== 'immediate_health_check_fail') this.outlier?.onConsecutive(key, what);
+    if (what !== 'immediate_health_check_fail') {
+      this.outlier?.onConsecutive(key, what);
+      return;
+    }
+    const member = this.members.get(key);
+    if (member !== undefined) this.health?.onImmediateFailure(member);
   }
 
   private createOutlierDetector(settings: OutlierSettings, scope: Scope): OutlierDetector<ClusterMember> {
@@ -259,11 +348,12 @@ export class DiscoveredCluster {
   /** For admin. */
   status(): ClusterStatus {
     const { outlier, settings } = this;
-    if (outlier === null) return clusterStatus(settings, this.hosts);
+    const hosts = this.describeMembers();
+    if (outlier === null) return clusterStatus(settings, hosts);
     const members = [...this.members.values()];
     return clusterStatus(
       settings,
-      this.hosts,
+      hosts,
       { external: outlier.clusterRates('external'), local: outlier.clusterRates('local') },
       members.map((member) => ({
         external: outlier.successRate(member, 'external'),
@@ -295,9 +385,22 @@ class ResolveTarget {
 }
 
 function describe(endpoint: EndpointSettings, ip: string): HostDescription {
-  const { hostname, weight, priority, locality, localityWeight, metadata, localityMetadata, canary, healthStatus } = endpoint;
+  const { hostname, weight, priority, locality, localityWeight, metadata, localityMetadata, canary, healthStatus, healthCheck } =
+    endpoint;
   const address = endpoint.address ?? ipAddress(ip, endpoint.port);
-  return { address, hostname, weight, priority, locality, localityWeight, metadata, localityMetadata, canary, healthStatus };
+  return {
+    address,
+    hostname,
+    weight,
+    priority,
+    locality,
+    localityWeight,
+    metadata,
+    localityMetadata,
+    canary,
+    healthStatus,
+    healthCheck,
+  };
 }
 
 /** Only addresses, their order within priorities and health can change: the rest is configuration. */
