@@ -316,6 +316,10 @@ export class NetStack implements TcpLower {
     return this.lookup(remote, fib)?.source ?? null;
   }
 
+  isOwn(address: IpAddress, fib = 0): boolean {
+    return this.lookup(address, fib)?.kind === 'receive';
+  }
+
   /** The interface's own address of the family, for packets of the stack itself. */
   addressOn(device: number, isV4: boolean): IpAddress | null {
     return this.interfaces[device]?.addresses.find(({ address }) => address.isV4 === isV4)?.address ?? null;

@@ -340,7 +340,8 @@ export class UdpTransport implements Transport {
         header.readOwn(here);
         const bound = session.local;
         if (!bound.isUnspecified) local = bound.isV4 === remote.isV4 ? addressOf(bound) : null;
-        else local = this.udp.sourceFor(remote, connection.fib);
+        else if (here.isUnspecified) local = this.udp.sourceFor(remote, connection.fib);
+        else local = this.ownSource(here, connection.fib);
       } else {
         ({ local, remote } = tuple);
       }
@@ -361,6 +362,12 @@ export class UdpTransport implements Transport {
       fifo.drop(headerBytes + length);
     }
     return fifo.length === 0;
+  }
+
+  /** What the application has chosen to send from, if it is an address of this host. */
+  private ownSource(address: Endpoint, fib: number): IpAddress | null {
+    const source = addressOf(address);
+    return this.udp.isOwn(source, fib) ? source : null;
   }
 
   private end(connection: UdpConnection): void {

@@ -13,6 +13,8 @@ export interface UdpLower {
   /** Sends the UDP datagram in [start, end), whose checksum field is zero, by table `packet.fib`. */
   sendUdp(packet: Packet, local: IpAddress, remote: IpAddress): void;
   sourceFor(remote: IpAddress, fib: number): IpAddress | null;
+  /** An address of this host in that table. */
+  isOwn(address: IpAddress, fib: number): boolean;
   /** The largest payload of datagrams with `bytes` each that may be handed down as one packet; 0: one at a time. */
   udpSegmentation(remote: IpAddress, fib: number, bytes: number): number;
 }
@@ -124,6 +126,10 @@ export class Udp {
 
   sourceFor(remote: IpAddress, fib: number): IpAddress | null {
     return this.lower.sourceFor(remote, fib);
+  }
+
+  isOwn(address: IpAddress, fib: number): boolean {
+    return this.lower.isOwn(address, fib);
   }
 
   /** Port 0 chooses one; null when the port is taken. */

@@ -46,6 +46,8 @@ function transport(name: TransportAttributeName, most: number, initial = 0): Att
   };
 }
 
+const pktinfo = keep('ipPktinfo');
+
 /** What there is not: 0 is what it is, anything else is refused. */
 const never: Attribute = { get: () => 0, set: (_, value) => (value === 0 ? 0 : -E.OPNOTSUPP) };
 
@@ -104,6 +106,14 @@ export const ATTRIBUTES = {
       if (value < 0 || value > MAX_SEGMENT_BYTES) return -E.INVAL;
       session.segmentBytes = value;
       return 0;
+    },
+  },
+  /** `recvfrom` says to which address a datagram came. */
+  ipPktinfo: {
+    get: pktinfo.get,
+    set: (session, value) => {
+      if (session.proto !== TransportProto.udp) return -E.OPNOTSUPP;
+      return value === 0 || value === 1 ? pktinfo.set!(session, value) : -E.INVAL;
     },
   },
   domain: { get: (session) => (session.local.isV4 ? AF_INET : AF_INET6) },

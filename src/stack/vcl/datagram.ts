@@ -45,9 +45,13 @@ export class DatagramEndpoint implements SessionObserver {
     session.datagrams = this;
   }
 
-  /** Bytes sent, or a negative errno. */
-  sendTo(data: Uint8Array, offset: number, length: number, to: Endpoint): number {
+  /**
+   * Bytes sent, or a negative errno. `own`: the address to send from, of a session that is bound to any; one that this host does not have
+   * in the network is a datagram that is not sent (counted by the stack).
+   */
+  sendTo(data: Uint8Array, offset: number, length: number, to: Endpoint, own: Endpoint | null = null): number {
     if (length > MAX_DATAGRAM) return -E.MSGSIZE;
+    if (own !== null && (own.isV4 !== to.isV4 || !this.canSendFrom(own))) return -E.INVAL;
     if (this.error !== 0) return this.takeError();
     this.acceptNew();
     const { network, header } = this;
@@ -56,12 +60,14 @@ export class DatagramEndpoint implements SessionObserver {
     if (segmented && length > segmentBytes * MAX_SEGMENTS) return -E.INVAL;
     const known = this.peers.size === 0 ? undefined : this.peers.get(to.toString());
     if (known === undefined && network !== null && !to.isLoopback) {
-      header.setEndpoints(to, null);
+      header.setEndpoints(to, own);
       header.segmentBytes = segmented ? segmentBytes : 0;
       return network.writeAddressed(header, data, offset, length);
     }
-    const peer = known ?? this.open(to);
+    const peer = known ?? this.open(to, own);
     if (peer === null) return -E.NETDOWN;
+    // One on this stack knows this side by one address.
+    if (own !== null && !sameAddress(peer.session.local, own)) return -E.ADDRNOTAVAIL;
     flush(peer);
     if (segmented) return sendSegments(peer, data, offset, length, segmentBytes);
     if (peer.session.state !== VclState.connecting && peer.pending.length === 0) {
@@ -86,13 +92,21 @@ export class DatagramEndpoint implements SessionObserver {
     return peer.pending.length > 0;
   }
 
-  /** Takes the next datagram; what does not fit is cut off. Returns its bytes, or -EAGAIN, and fills `from`. */
-  receiveFrom(target: Uint8Array, offset: number, length: number, from: Endpoint): number {
+  private canSendFrom(own: Endpoint): boolean {
+    const { local } = this.session;
+    return local.isUnspecified || sameAddress(local, own);
+  }
+
+  /** Takes the next datagram; what does not fit is cut off. Returns its bytes, or -EAGAIN, and fills `from`, and `own` with where it came to. */
+  receiveFrom(target: Uint8Array, offset: number, length: number, from: Endpoint, own: Endpoint): number {
     if (this.error !== 0) return this.takeError();
     this.acceptNew();
     if (this.network !== null && this.network.readable > 0 && (this.readable.length === 0 || (this.turn = !this.turn))) {
       const n = this.network.readAddressed(this.header, target, offset, length);
-      if (n >= 0 && this.header.readPeer(from)) return n;
+      if (n >= 0 && this.header.readPeer(from)) {
+        this.header.readOwn(own);
+        return n;
+      }
     }
     while (this.readable.length > 0) {
       const peer = this.readable.shift()!;
@@ -100,6 +114,7 @@ export class DatagramEndpoint implements SessionObserver {
       const n = session.readDatagram(target, offset, length);
       if (n >= 0) {
         from.copyFrom(session.remote);
+        own.copyFrom(session.local);
         // Back to the end of the line: every peer gets its turn.
         this.readable.push(peer);
         return n;
@@ -157,9 +172,13 @@ export class DatagramEndpoint implements SessionObserver {
     }
   }
 
-  private open(to: Endpoint): Peer | null {
+  private open(to: Endpoint, own: Endpoint | null): Peer | null {
     const session = this.worker.createSession(TransportProto.udp);
     session.local.copyFrom(this.session.local);
+    if (own !== null) {
+      session.local.copyFrom(own);
+      session.local.port = this.session.local.port;
+    }
     session.remote.copyFrom(to);
     const peer = this.add(to, session);
     if (this.worker.connect(session) === 0) return peer;
@@ -190,6 +209,10 @@ export class DatagramEndpoint implements SessionObserver {
     this.error = 0;
     return -error;
   }
+}
+
+function sameAddress(a: Endpoint, b: Endpoint): boolean {
+  return a.isV4 === b.isV4 && a.words.every((word, i) => word === b.words[i]);
 }
 
 /** What the network session leaves to the stack: many datagrams of one call. All or nothing. */

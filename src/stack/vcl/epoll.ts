@@ -52,6 +52,7 @@ export class VclEpoll implements ReadinessWatcher {
         this.members.set(session, added);
         session.watchers.push(this);
         this.enqueue(added);
+        this.worker.moreToDo();
         return 0;
       }
       case EPOLL_CTL.MOD:
@@ -59,6 +60,7 @@ export class VclEpoll implements ReadinessWatcher {
         member.events = events;
         member.data = data;
         this.enqueue(member);
+        this.worker.moreToDo();
         return 0;
       case EPOLL_CTL.DEL:
         if (member === undefined) return -E.NOENT;
@@ -75,6 +77,8 @@ export class VclEpoll implements ReadinessWatcher {
     this.worker.poll();
     for (;;) {
       const n = this.collect(out, most);
+      // Level-triggered ones are ready as long as they are.
+      if (n > 0 && this.queue.length > 0) this.worker.moreToDo();
       if (n > 0 || timeoutMs === 0) return n;
       const left = timeoutMs < 0 ? -1 : Math.ceil(deadline - performance.now());
       if (timeoutMs > 0 && left <= 0) return 0;

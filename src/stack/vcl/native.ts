@@ -21,6 +21,12 @@ export interface EndpointAddress {
   port: number;
 }
 
+/** Of a datagram: its peer and, as IP_PKTINFO, the address of this side. */
+export interface DatagramAddress extends EndpointAddress {
+  /** Sent: the address to send from. Received: the one it came to, when the attribute `ipPktinfo` is set. */
+  local?: string;
+}
+
 const STARVED_WAIT_MS = 5;
 /** How long datagrams may wait for their session: longer means that the stack does not answer. */
 const SEND_WAIT_MS = 1000;
@@ -253,32 +259,34 @@ export function sessionWriteCommit(sh: number, length: number): void {
 /**
  * Sends a datagram of a udp session, which is bound to a free port first if it is not bound. Blocking: waits while the receiver is full.
  */
-export function sessionSendto(sh: number, source: Uint8Array, to: EndpointAddress): number {
+export function sessionSendto(sh: number, source: Uint8Array, to: DatagramAddress): number {
   const session = find(sh);
   if (session === null) return -E.BADF;
   const peer = Endpoint.parse(to.ip, to.port);
-  if (peer === null || session.proto !== TransportProto.udp) return -E.INVAL;
+  const own = to.local === undefined ? null : Endpoint.parse(to.local, 0);
+  if (peer === null || session.proto !== TransportProto.udp || (own === null && to.local !== undefined)) return -E.INVAL;
   if (peer.isUnspecified) peer.setLoopback(peer.isV4);
   const bound = session.datagrams === null ? openDatagrams(sh, session) : 0;
   if (bound < 0) return bound;
   const datagrams = session.datagrams!;
-  let n = datagrams.sendTo(source, 0, source.length, peer);
+  const send = (): number => datagrams.sendTo(source, 0, source.length, peer, own);
+  let n = send();
   if (session.nonBlocking) return n;
-  if (n === -E.AGAIN) block(() => (n = datagrams.sendTo(source, 0, source.length, peer)) !== -E.AGAIN, STARVED_WAIT_MS);
+  if (n === -E.AGAIN) block(() => (n = send()) !== -E.AGAIN, STARVED_WAIT_MS);
   // Nobody may look at events after this call: what waits for its session goes now.
   if (n >= 0 && datagrams.waitsFor(peer)) blockUntil(() => !datagrams.waitsFor(peer), SEND_WAIT_MS);
   return n;
 }
 
 /** Takes the next datagram of a bound udp session; `from` is filled with who sent it. */
-export function sessionRecvfrom(sh: number, target: Uint8Array, from: EndpointAddress): number {
+export function sessionRecvfrom(sh: number, target: Uint8Array, from: DatagramAddress): number {
   const session = find(sh);
   if (session === null) return -E.BADF;
   if (session.proto !== TransportProto.udp) return -E.INVAL;
   const bound = session.datagrams === null ? openDatagrams(sh, session) : 0;
   if (bound < 0) return bound;
   const { datagrams } = session;
-  const receive = (): number => datagrams!.receiveFrom(target, 0, target.length, sender);
+  const receive = (): number => datagrams!.receiveFrom(target, 0, target.length, sender, arrival);
   let n = receive();
   if (n === -E.AGAIN) {
     worker().poll();
@@ -288,11 +296,13 @@ export function sessionRecvfrom(sh: number, target: Uint8Array, from: EndpointAd
   if (n >= 0) {
     from.ip = sender.ip;
     from.port = sender.port;
+    if (attribute(session, 'ipPktinfo') === 1) from.local = arrival.ip;
   }
   return n;
 }
 
 const sender = new Endpoint();
+const arrival = new Endpoint();
 
 function openDatagrams(sh: number, session: VclSession): number {
   session.connectionless = true;
@@ -322,6 +332,19 @@ export function sessionLocalAddress(sh: number): EndpointAddress | null {
 export function sessionPeerAddress(sh: number): EndpointAddress | null {
   const session = find(sh);
   return session === null || session.state !== VclState.ready ? null : { ip: session.remote.ip, port: session.remote.port };
+}
+
+/**
+ * Where the peer of an accepted session has connected to, when a session rule gave the connection to this application although it listens
+ * elsewhere; null when nothing was redirected (VPP: GET_ORIGINAL_DST, of its NAT).
+ */
+export function sessionOriginalDst(sh: number): EndpointAddress | null {
+  const session = find(sh);
+  const asked = session?.listener?.local ?? null;
+  if (session === null || asked === null) return null;
+  const { local } = session;
+  const same = asked.port === local.port && (asked.isUnspecified || asked.ip === local.ip);
+  return same ? null : { ip: local.ip, port: local.port };
 }
 
 export const SHUT = { RD: 0, WR: 1, RDWR: 2 } as const;
@@ -364,6 +387,15 @@ export function epollClose(vepfd: number): number {
   set.close();
   epolls[vepfd] = null;
   return 0;
+}
+
+/**
+ * This thread's message queues as a descriptor for another epoll set, poll or select, which must not close it: readable when `epollWait` or
+ * `poll` without a wait has something to do, and as long as level-triggered members of a set are ready (VPP: `vppcom_mq_epoll_fd`, where
+ * they are not looked at). One look may be in vain. -EBUSY when the worker's events are delivered in an event loop.
+ */
+export function mqEpollFd(): number {
+  return worker().exposeEvents();
 }
 
 export interface PollEntry {

@@ -1,10 +1,13 @@
 /**
  * The bells that wake a worker: the stack's and one per segment shared with a peer. Heard by blocking the thread (epoll, edge-triggered, so
- * that bells need not be emptied each time) or in an event loop, or both. When the stack has gone its bell has no ringer any more.
+ * that bells need not be emptied each time) or in an event loop, or both, or by somebody else who waits for the epoll descriptor (`expose`).
+ * When the stack has gone its bell has no ringer any more.
  */
 
 import { emptyDoorbell } from '../../core/sys/doorbell.ts';
 import { EPOLLET, EPOLLHUP, EPOLLIN, Epoll } from '../../core/sys/epoll.ts';
+import { createEventfd, ringEventfd } from '../../core/sys/eventfd.ts';
+import { closeOwnDescriptor, ownDescriptor } from '../../core/sys/thread_descriptors.ts';
 import type { EventLoop, LoopWatch } from './event_loop.ts';
 
 /** Wake-ups after which bells are emptied: far fewer than what fits into one. */
@@ -19,6 +22,8 @@ export class WakeSet {
   private loop: EventLoop | null = null;
   private onWake: () => void = () => {};
   private keepAlive = 0;
+  /** Rung by this side when `exposedFd` is to stay readable; -1: not exposed. */
+  private ownBell = -1;
   private wakeUps = 0;
 
   constructor(stackBell: number) {
@@ -36,6 +41,25 @@ export class WakeSet {
     this.bells.get(fd)?.close();
     this.bells.delete(fd);
     this.epoll?.remove(fd);
+  }
+
+  /** A descriptor that is readable (epoll, poll, select; level or edge) after a bell has rung until `wait`. Stays the worker's to close. */
+  expose(): number {
+    this.epoll ??= this.openEpoll();
+    if (this.ownBell < 0) {
+      this.ownBell = ownDescriptor(createEventfd());
+      this.epoll.add(this.ownBell, (EPOLLIN | EPOLLET) >>> 0, this.ownBell);
+    }
+    return this.epoll.fd;
+  }
+
+  get exposed(): boolean {
+    return this.ownBell >= 0;
+  }
+
+  /** Makes the exposed descriptor readable: there is more to do. */
+  ringOwn(): void {
+    ringEventfd(this.ownBell);
   }
 
   get inEventLoop(): boolean {
@@ -75,6 +99,8 @@ export class WakeSet {
     this.bells.clear();
     this.epoll?.close();
     this.epoll = null;
+    if (this.ownBell >= 0) closeOwnDescriptor(this.ownBell);
+    this.ownBell = -1;
     this.loop = null;
   }
 

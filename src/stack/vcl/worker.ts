@@ -253,6 +253,7 @@ export class VclWorker {
   /** Delivers events in an event loop from now on: Node's, or another of this thread. */
   useEventLoop(loop: EventLoop = NODE_LOOP): void {
     if (this.wake.inEventLoop || this.detached) return;
+    if (this.wake.exposed) throw new Error('the events of this worker are waited for at its descriptor');
     this.loop = loop;
     this.wake.useEventLoop(loop, this.runLater);
     this.scheduleRun();
@@ -268,9 +269,39 @@ export class VclWorker {
     this.wake.unref();
   }
 
+  /**
+   * A descriptor for somebody else's epoll: readable when `poll` has something to do (VPP: `vppcom_mq_epoll_fd`). -EBUSY in an event loop.
+   */
+  exposeEvents(): number {
+    if (this.detached) return -E.NETDOWN;
+    if (this.wake.inEventLoop) return -E.BUSY;
+    const fd = this.wake.expose();
+    this.poll();
+    return fd;
+  }
+
+  /** Something is ready that no peer will ring for: whoever waits for the descriptor is to look again. */
+  moreToDo(): void {
+    if (this.wake.exposed) this.wake.ringOwn();
+  }
+
   /** Handles what has arrived; returns how much that was. */
   poll(): number {
-    return this.drain(EVENTS_PER_POLL);
+    return this.wake.exposed ? this.pollExposed() : this.drain(EVENTS_PER_POLL);
+  }
+
+  /** Afterwards either all is handled and the bells are armed, or the descriptor is readable. */
+  private pollExposed(): number {
+    this.wake.wait(0);
+    if (this.wake.stackGone) {
+      this.leave(E.NETDOWN);
+      return 1;
+    }
+    let n = 0;
+    do n += this.drain(EVENTS_PER_POLL - n);
+    while (n < EVENTS_PER_POLL && !this.arm());
+    if (n >= EVENTS_PER_POLL) this.moreToDo();
+    return n;
   }
 
   /** Blocks until something has been handled (true), or `timeoutMs` (-1: no limit) or a second have passed (false). */

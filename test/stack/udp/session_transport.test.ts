@@ -207,6 +207,42 @@ print('sent')
   for (const sh of [all, each, accepted]) vcl.sessionClose(sh);
 });
 
+test('a server on any address answers from the one that was asked', { skip }, async () => {
+  execFileSync('ip', ['-n', space, 'route', 'add', '10.9.0.1/32', 'via', '10.74.0.2']);
+  const sh = vcl.sessionCreate(udp, true);
+  assert.equal(vcl.sessionBind(sh, { ip: '0.0.0.0', port: 59 }), 0);
+  assert.equal(vcl.sessionAttr(sh, 'ipPktinfo', 1), 0);
+  const buffer = new Uint8Array(1000);
+  const from: vcl.DatagramAddress = { ip: '', port: 0 };
+  assert.equal(vcl.sessionRecvfrom(sh, buffer, from), EAGAIN);
+  const program = python(`
+import socket
+said = []
+for address in ('10.74.0.2', '10.9.0.1'):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(30)
+    s.sendto(b'who', (address, 59)); said.append(s.recvfrom(100)[1][0])
+print(*said)
+`);
+  const stats = async (): Promise<Record<string, number>> =>
+    JSON.parse((await stack.command('show udp stats', { json: true })).text) as Record<string, number>;
+  const errors = (await stats())['sendErrors'];
+  let said = '';
+  void program.line().then((line) => (said = line));
+  const asked: (string | undefined)[] = [];
+  while (said === '') {
+    if (vcl.sessionRecvfrom(sh, buffer, from) >= 0) {
+      asked.push(from.local);
+      // An address that is not ours is not sent from.
+      assert.equal(vcl.sessionSendto(sh, Buffer.from('no'), { ...from, local: '10.74.0.99' }), 2);
+      assert.equal(vcl.sessionSendto(sh, Buffer.from('me'), from), 2);
+    } else await new Promise(setImmediate);
+  }
+  assert.deepEqual(asked, ['10.74.0.2', '10.9.0.1']);
+  assert.equal(said, '10.74.0.2 10.9.0.1');
+  assert.equal((await stats())['sendErrors'], errors + 2);
+  vcl.sessionClose(sh);
+});
+
 test('one send is cut into segments, to the kernel and on the stack', { skip }, async () => {
   const program = python(`
 import socket

@@ -51,6 +51,34 @@ test('datagrams keep their boundaries and say who sent them; answers find their 
   for (const sh of [...clients, server]) assert.equal(vcl.sessionClose(sh), 0);
 });
 
+test('ipPktinfo says to which address a datagram came; an answer may be sent from it', () => {
+  const server = vcl.sessionCreate(udp, true);
+  assert.equal(vcl.sessionBind(server, { ip: '0.0.0.0', port: 57 }), 0);
+  const from: vcl.DatagramAddress = { ip: '', port: 0 };
+  const buffer = new Uint8Array(100);
+  assert.equal(vcl.sessionRecvfrom(server, buffer, from), -11);
+  const client = vcl.sessionCreate(udp);
+  assert.equal(vcl.sessionSendto(client, Buffer.from('one'), { ip: '127.0.0.5', port: 57 }), 3);
+  vcl.sessionAttr(server, 'flags', 0);
+  assert.equal(vcl.sessionRecvfrom(server, buffer, from), 3);
+  assert.equal(from.local, undefined, 'only when asked for');
+  assert.equal(vcl.sessionAttr(server, 'ipPktinfo'), 0);
+  assert.equal(vcl.sessionAttr(server, 'ipPktinfo', 2), -22);
+  assert.equal(vcl.sessionAttr(server, 'ipPktinfo', 1), 0);
+  assert.equal(vcl.sessionAttr(vcl.sessionCreate(), 'ipPktinfo', 1), -95);
+  assert.equal(vcl.sessionSendto(client, Buffer.from('two'), { ip: '127.0.0.5', port: 57 }), 3);
+  assert.equal(vcl.sessionRecvfrom(server, buffer, from), 3);
+  assert.equal(from.local, '127.0.0.5');
+  assert.equal(vcl.sessionSendto(server, Buffer.from('answer'), from), 6);
+  assert.equal(vcl.sessionRecvfrom(client, buffer, { ip: '', port: 0 }), 6);
+  assert.equal(vcl.sessionSendto(server, Buffer.from('x'), { ...from, local: '127.0.0.6' }), -99);
+  assert.equal(vcl.sessionSendto(server, Buffer.from('x'), { ...from, local: 'nonsense' }), -22);
+  assert.equal(vcl.sessionSendto(server, Buffer.from('x'), { ...from, local: '::1' }), -22);
+  const fixed = bound(58);
+  assert.equal(vcl.sessionSendto(fixed, Buffer.from('x'), { ...from, local: '127.0.0.6' }), -22);
+  for (const sh of [server, client, fixed]) vcl.sessionClose(sh);
+});
+
 test('a full receiver pushes back, nothing is lost or joined', () => {
   const server = bound(54, true);
   const client = vcl.sessionCreate(udp, true);

@@ -165,6 +165,26 @@ test('blocking calls, zero-copy, attributes, select, in one thread', () => {
   vcl.appDestroy();
 });
 
+test('where a redirected connection was going', async () => {
+  vcl.appCreate('taker', { runtimeDir: stack.runtimeDir });
+  const listener = vcl.sessionCreate();
+  vcl.sessionBind(listener, { ip: '0.0.0.0', port: 8443 });
+  assert.equal(vcl.sessionListen(listener), 0);
+  const apps = JSON.parse((await stack.command('show app', { json: true })).text) as { name: string; index: number }[];
+  const { index } = apps.find((app) => app.name === 'taker')!;
+  assert.ok((await stack.command(`session rule add proto tcp 0.0.0.0/0 0 10.9.9.9/32 443 action ${index}`)).ok);
+  const going = vcl.sessionCreate();
+  assert.equal(vcl.sessionConnect(going, { ip: '10.9.9.9', port: 443 }), 0);
+  const taken = vcl.sessionAccept(listener);
+  assert.deepEqual(vcl.sessionOriginalDst(taken), { ip: '10.9.9.9', port: 443 });
+  assert.equal(vcl.sessionOriginalDst(going), null);
+  const direct = vcl.sessionCreate();
+  assert.equal(vcl.sessionConnect(direct, { ip: '127.0.0.1', port: 8443 }), 0);
+  assert.equal(vcl.sessionOriginalDst(vcl.sessionAccept(listener)), null);
+  assert.equal(vcl.sessionOriginalDst(1000), null);
+  vcl.appDestroy();
+});
+
 for (const kind of ['thread', 'process'] as const) {
   test(`another ${kind} becomes a worker of the application`, async () => {
     vcl.appCreate('many', { runtimeDir: stack.runtimeDir });
