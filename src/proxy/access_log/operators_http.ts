@@ -37,7 +37,7 @@ export const HTTP_OPERATORS: Record<string, OperatorDefinition> = {
   RESPONSE_TRAILERS_BYTES: simple((context) => context.responseTrailers?.byteSize() ?? 0),
   XFCC_VALUE: { syntax: Syntax.ParamsRequired, create: xfccValue },
   // Without tracing there is no trace.
-  TRACE_ID: simple(() => undefined),
+  TRACE_ID: simple((_context, info) => info.activeSpan?.traceId),
 };
 
 function headerDefinition(headers: Headers, change?: (value: string) => string): OperatorDefinition {

@@ -226,7 +226,7 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
     represent_ipv4_remote_address_as_ipv4_mapped_ipv6 upgrade_configs normalize_path merge_slashes
     path_with_escaped_slashes_action request_id_extension local_reply_config strip_matching_host_port strip_any_host_port
     stream_error_on_invalid_http_message strip_trailing_host_dot append_x_forwarded_port http1_safe_max_connection_duration
-    append_local_overload`,
+    append_local_overload tracing`,
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.SetCurrentClientCertDetails':
     'subject cert dns uri chain',
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.InternalAddressConfig':
@@ -242,9 +242,34 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig': 'pack_trace_reason use_request_id_for_trace_sampling',
   'envoy.extensions.http.original_ip_detection.xff.v3.XffConfig': 'xff_num_trusted_hops',
 
+  // ---- tracing
+  'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.Tracing': `
+    client_sampling random_sampling overall_sampling verbose max_path_tag_length custom_tags provider spawn_upstream_span`,
+  'envoy.config.trace.v3.Tracing.Http': 'name typed_config',
+  'envoy.config.trace.v3.OpenTelemetryConfig': 'grpc_service http_service service_name resource_detectors sampler max_cache_size',
+  'envoy.config.trace.v3.ZipkinConfig': `
+    collector_cluster collector_endpoint trace_id_128bit shared_span_context collector_endpoint_version collector_hostname`,
+  'envoy.extensions.tracers.opentelemetry.resource_detectors.v3.EnvironmentResourceDetectorConfig': '',
+  'envoy.extensions.tracers.opentelemetry.resource_detectors.v3.StaticConfigResourceDetectorConfig': 'attributes',
+  'envoy.extensions.tracers.opentelemetry.samplers.v3.AlwaysOnSamplerConfig': '',
+  'envoy.extensions.tracers.opentelemetry.samplers.v3.TraceIdRatioBasedSamplerConfig': 'sampling_percentage',
+  'envoy.extensions.tracers.opentelemetry.samplers.v3.ParentBasedSamplerConfig': 'wrapped_sampler',
+  'envoy.type.tracing.v3.CustomTag': 'tag literal environment request_header metadata',
+  'envoy.type.tracing.v3.CustomTag.Literal': 'value',
+  'envoy.type.tracing.v3.CustomTag.Environment': 'name default_value',
+  'envoy.type.tracing.v3.CustomTag.Header': 'name default_value',
+  'envoy.type.tracing.v3.CustomTag.Metadata': 'kind metadata_key default_value',
+  'envoy.type.metadata.v3.MetadataKind': 'request route cluster host',
+  'envoy.type.metadata.v3.MetadataKind.Request': '',
+  'envoy.type.metadata.v3.MetadataKind.Route': '',
+  'envoy.type.metadata.v3.MetadataKind.Cluster': '',
+  'envoy.type.metadata.v3.MetadataKind.Host': '',
+  'envoy.config.core.v3.HttpService': 'http_uri request_headers_to_add',
+  'envoy.config.route.v3.Tracing': 'client_sampling random_sampling overall_sampling custom_tags',
+
   // ---- HTTP filters
   'envoy.extensions.filters.http.router.v3.Router': `
-    dynamic_stats upstream_log suppress_envoy_headers strict_check_headers respect_expected_rq_timeout`,
+    dynamic_stats start_child_span upstream_log suppress_envoy_headers strict_check_headers respect_expected_rq_timeout`,
   'envoy.extensions.filters.http.buffer.v3.Buffer': 'max_request_bytes',
   'envoy.extensions.filters.http.buffer.v3.BufferPerRoute': 'disabled buffer',
   'envoy.extensions.filters.http.grpc_web.v3.GrpcWeb': '',
@@ -365,7 +390,7 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
     response_headers_to_remove typed_per_filter_config include_request_attempt_count include_attempt_count_in_response
     retry_policy include_is_timeout_retry_header per_request_buffer_limit_bytes request_body_buffer_limit metadata rate_limits`,
   'envoy.config.route.v3.Route': `
-    name match route redirect direct_response metadata decorator typed_per_filter_config request_headers_to_add
+    name match route redirect direct_response metadata decorator tracing typed_per_filter_config request_headers_to_add
     request_headers_to_remove response_headers_to_add response_headers_to_remove per_request_buffer_limit_bytes
     request_body_buffer_limit`,
   'envoy.config.route.v3.Decorator': 'operation propagate',
@@ -587,6 +612,11 @@ const DNS_RESOLVERS = `
   envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig
   envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig`;
 
+const SAMPLERS = `
+  envoy.extensions.tracers.opentelemetry.samplers.v3.AlwaysOnSamplerConfig
+  envoy.extensions.tracers.opentelemetry.samplers.v3.TraceIdRatioBasedSamplerConfig
+  envoy.extensions.tracers.opentelemetry.samplers.v3.ParentBasedSamplerConfig`;
+
 const PER_ROUTE = `
   envoy.extensions.filters.http.buffer.v3.BufferPerRoute
   envoy.extensions.filters.http.compressor.v3.CompressorPerRoute
@@ -612,6 +642,13 @@ export const EXTENSION_POINTS: Record<string, string> = {
     sluice.extensions.bootstrap.typescript.v1.TypeScriptService
     sluice.extensions.vcl.v1.HostStackSocketInterface`,
   'envoy.config.bootstrap.v3.Bootstrap.typed_dns_resolver_config': DNS_RESOLVERS,
+  'envoy.config.trace.v3.Tracing.Http.typed_config':
+    'envoy.config.trace.v3.OpenTelemetryConfig envoy.config.trace.v3.ZipkinConfig',
+  'envoy.config.trace.v3.OpenTelemetryConfig.resource_detectors': `
+    envoy.extensions.tracers.opentelemetry.resource_detectors.v3.EnvironmentResourceDetectorConfig
+    envoy.extensions.tracers.opentelemetry.resource_detectors.v3.StaticConfigResourceDetectorConfig`,
+  'envoy.config.trace.v3.OpenTelemetryConfig.sampler': SAMPLERS,
+  'envoy.extensions.tracers.opentelemetry.samplers.v3.ParentBasedSamplerConfig.wrapped_sampler': SAMPLERS,
   'envoy.config.overload.v3.ResourceMonitor.typed_config': `
     envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig
     envoy.extensions.resource_monitors.injected_resource.v3.InjectedResourceConfig
@@ -722,6 +759,7 @@ export const SUPPORTED_ENUM_VALUES: Record<string, string> = {
   'envoy.config.core.v3.SocketAddress.Protocol': 'TCP',
   'envoy.type.v3.CodecClientType': 'HTTP1 HTTP2',
   'envoy.config.core.v3.ApiVersion': 'AUTO V3',
+  'envoy.config.trace.v3.ZipkinConfig.CollectorEndpointVersion': 'DEPRECATED_AND_UNAVAILABLE_DO_NOT_USE HTTP_JSON',
   'envoy.config.tap.v3.OutputSink.Format': 'JSON_BODY_AS_BYTES JSON_BODY_AS_STRING',
   'envoy.extensions.transport_sockets.tls.v3.TlsParameters.TlsProtocol': 'TLS_AUTO TLSv1_2 TLSv1_3',
   'envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext.OcspStaplePolicy':
@@ -744,8 +782,6 @@ export const NEVER_LEFT_OUT: ReadonlySet<string> = new Set([
  * accepted and left out. A scalar without presence that has its default needs no entry: it counts as not set.
  */
 export const ACCEPTED_VALUES: Record<string, readonly (boolean | number | string)[]> = {
-  // Only means something with tracing, which is refused.
-  'envoy.extensions.filters.http.router.v3.Router.start_child_span': [true],
   'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector.enable_ja3_fingerprinting': [false],
   'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector.enable_ja4_fingerprinting': [false],
   // Which of Envoy's own parsers is used.

@@ -1101,6 +1101,7 @@ export interface HttpConnectionManager {
   appendXForwardedPort: boolean;
   http1SafeMaxConnectionDuration: boolean;
   appendLocalOverload: boolean;
+  tracing?: HttpConnectionManagerTracing;
 }
 
 /** envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.SetCurrentClientCertDetails */
@@ -1168,9 +1169,136 @@ export interface XffConfig {
   xffNumTrustedHops: number;
 }
 
+/** envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.Tracing */
+export interface HttpConnectionManagerTracing {
+  clientSampling?: Percent;
+  randomSampling?: Percent;
+  overallSampling?: Percent;
+  verbose: boolean;
+  maxPathTagLength?: number;
+  customTags: CustomTag[];
+  provider?: TracingHttp;
+  spawnUpstreamSpan?: boolean;
+}
+
+/** envoy.config.trace.v3.Tracing.Http */
+export interface TracingHttp {
+  name: string;
+  typedConfig?: ({ '@type': 'envoy.config.trace.v3.OpenTelemetryConfig' } & OpenTelemetryConfig) | ({ '@type': 'envoy.config.trace.v3.ZipkinConfig' } & ZipkinConfig);
+}
+
+/** envoy.config.trace.v3.OpenTelemetryConfig */
+export interface OpenTelemetryConfig {
+  grpcService?: GrpcService;
+  httpService?: CoreHttpService;
+  serviceName: string;
+  resourceDetectors: TypedExtensionConfig<({ '@type': 'envoy.extensions.tracers.opentelemetry.resource_detectors.v3.EnvironmentResourceDetectorConfig' } & EnvironmentResourceDetectorConfig) | ({ '@type': 'envoy.extensions.tracers.opentelemetry.resource_detectors.v3.StaticConfigResourceDetectorConfig' } & StaticConfigResourceDetectorConfig)>[];
+  sampler?: TypedExtensionConfig<({ '@type': 'envoy.extensions.tracers.opentelemetry.samplers.v3.AlwaysOnSamplerConfig' } & AlwaysOnSamplerConfig) | ({ '@type': 'envoy.extensions.tracers.opentelemetry.samplers.v3.TraceIdRatioBasedSamplerConfig' } & TraceIdRatioBasedSamplerConfig) | ({ '@type': 'envoy.extensions.tracers.opentelemetry.samplers.v3.ParentBasedSamplerConfig' } & ParentBasedSamplerConfig)>;
+  maxCacheSize?: number;
+}
+
+/** envoy.config.trace.v3.ZipkinConfig */
+export interface ZipkinConfig {
+  collectorCluster: string;
+  collectorEndpoint: string;
+  traceId128bit: boolean;
+  sharedSpanContext?: boolean;
+  collectorEndpointVersion: ZipkinConfigCollectorEndpointVersion;
+  collectorHostname: string;
+}
+
+/** envoy.extensions.tracers.opentelemetry.resource_detectors.v3.EnvironmentResourceDetectorConfig */
+export type EnvironmentResourceDetectorConfig = Record<never, never>;
+
+/** envoy.extensions.tracers.opentelemetry.resource_detectors.v3.StaticConfigResourceDetectorConfig */
+export interface StaticConfigResourceDetectorConfig {
+  attributes: Record<string, string>;
+}
+
+/** envoy.extensions.tracers.opentelemetry.samplers.v3.AlwaysOnSamplerConfig */
+export type AlwaysOnSamplerConfig = Record<never, never>;
+
+/** envoy.extensions.tracers.opentelemetry.samplers.v3.TraceIdRatioBasedSamplerConfig */
+export interface TraceIdRatioBasedSamplerConfig {
+  samplingPercentage?: FractionalPercent;
+}
+
+/** envoy.extensions.tracers.opentelemetry.samplers.v3.ParentBasedSamplerConfig */
+export interface ParentBasedSamplerConfig {
+  wrappedSampler?: TypedExtensionConfig<({ '@type': 'envoy.extensions.tracers.opentelemetry.samplers.v3.AlwaysOnSamplerConfig' } & AlwaysOnSamplerConfig) | ({ '@type': 'envoy.extensions.tracers.opentelemetry.samplers.v3.TraceIdRatioBasedSamplerConfig' } & TraceIdRatioBasedSamplerConfig) | ({ '@type': 'envoy.extensions.tracers.opentelemetry.samplers.v3.ParentBasedSamplerConfig' } & ParentBasedSamplerConfig)>;
+}
+
+/** envoy.type.tracing.v3.CustomTag */
+export interface CustomTag {
+  tag: string;
+  literal?: CustomTagLiteral;
+  environment?: CustomTagEnvironment;
+  requestHeader?: CustomTagHeader;
+  metadata?: CustomTagMetadata;
+}
+
+/** envoy.type.tracing.v3.CustomTag.Literal */
+export interface CustomTagLiteral {
+  value: string;
+}
+
+/** envoy.type.tracing.v3.CustomTag.Environment */
+export interface CustomTagEnvironment {
+  name: string;
+  defaultValue: string;
+}
+
+/** envoy.type.tracing.v3.CustomTag.Header */
+export interface CustomTagHeader {
+  name: string;
+  defaultValue: string;
+}
+
+/** envoy.type.tracing.v3.CustomTag.Metadata */
+export interface CustomTagMetadata {
+  kind?: MetadataKind;
+  metadataKey?: MetadataKey;
+  defaultValue: string;
+}
+
+/** envoy.type.metadata.v3.MetadataKind */
+export interface MetadataKind {
+  request?: MetadataKindRequest;
+  route?: MetadataKindRoute;
+  cluster?: MetadataKindCluster;
+  host?: MetadataKindHost;
+}
+
+/** envoy.type.metadata.v3.MetadataKind.Request */
+export type MetadataKindRequest = Record<never, never>;
+
+/** envoy.type.metadata.v3.MetadataKind.Route */
+export type MetadataKindRoute = Record<never, never>;
+
+/** envoy.type.metadata.v3.MetadataKind.Cluster */
+export type MetadataKindCluster = Record<never, never>;
+
+/** envoy.type.metadata.v3.MetadataKind.Host */
+export type MetadataKindHost = Record<never, never>;
+
+/** envoy.config.core.v3.HttpService */
+export interface CoreHttpService {
+  httpUri?: HttpUri;
+  requestHeadersToAdd: HeaderValueOption[];
+}
+
+/** envoy.config.route.v3.Tracing */
+export interface Tracing {
+  clientSampling?: FractionalPercent;
+  randomSampling?: FractionalPercent;
+  overallSampling?: FractionalPercent;
+  customTags: CustomTag[];
+}
+
 /** envoy.extensions.filters.http.router.v3.Router */
 export interface Router {
   dynamicStats?: boolean;
+  startChildSpan: boolean;
   upstreamLog: AccessLog[];
   suppressEnvoyHeaders: boolean;
   strictCheckHeaders: string[];
@@ -1393,7 +1521,7 @@ export type FaultRateLimitHeaderLimit = Record<never, never>;
 /** envoy.extensions.filters.http.ext_authz.v3.ExtAuthz */
 export interface HttpExtAuthzExtAuthz {
   grpcService?: GrpcService;
-  httpService?: HttpService;
+  httpService?: ExtAuthzHttpService;
   transportApiVersion: ApiVersion;
   failureModeAllow: boolean;
   failureModeAllowHeaderAdd: boolean;
@@ -1422,7 +1550,7 @@ export interface BufferSettings {
 }
 
 /** envoy.extensions.filters.http.ext_authz.v3.HttpService */
-export interface HttpService {
+export interface ExtAuthzHttpService {
   serverUri?: HttpUri;
   pathPrefix: string;
   authorizationRequest?: AuthorizationRequest;
@@ -1789,6 +1917,7 @@ export interface Route {
   directResponse?: DirectResponseAction;
   metadata?: CoreMetadata;
   decorator?: Decorator;
+  tracing?: Tracing;
   typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } & RBACPerRoute) | ({ '@type': 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute' } & ExtAuthzPerRoute) | ({ '@type': 'envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig' } & PerRouteConfig) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
   requestHeadersToAdd: HeaderValueOption[];
   requestHeadersToRemove: string[];
@@ -2919,6 +3048,9 @@ export type HttpConnectionManagerServerHeaderTransformation = 'OVERWRITE' | 'APP
 
 /** envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.PathWithEscapedSlashesAction */
 export type HttpConnectionManagerPathWithEscapedSlashesAction = 'IMPLEMENTATION_SPECIFIC_DEFAULT' | 'KEEP_UNCHANGED' | 'REJECT_REQUEST' | 'UNESCAPE_AND_REDIRECT' | 'UNESCAPE_AND_FORWARD';
+
+/** envoy.config.trace.v3.ZipkinConfig.CollectorEndpointVersion */
+export type ZipkinConfigCollectorEndpointVersion = 'DEPRECATED_AND_UNAVAILABLE_DO_NOT_USE' | 'HTTP_JSON';
 
 /** envoy.extensions.compression.gzip.compressor.v3.Gzip.CompressionLevel */
 export type GzipCompressionLevel = 'DEFAULT_COMPRESSION' | 'BEST_SPEED' | 'COMPRESSION_LEVEL_1' | 'COMPRESSION_LEVEL_2' | 'COMPRESSION_LEVEL_3' | 'COMPRESSION_LEVEL_4' | 'COMPRESSION_LEVEL_5' | 'COMPRESSION_LEVEL_6' | 'COMPRESSION_LEVEL_7' | 'COMPRESSION_LEVEL_8' | 'COMPRESSION_LEVEL_9' | 'BEST_COMPRESSION';

@@ -145,7 +145,7 @@ export class ListenerConfig {
     extensions: ListenerExtensions,
     previous: ListenerConfig | null = null,
   ) {
-    const context = proto.bypassOverloadManager === true ? withoutOverload(worker) : worker;
+    const context = listenerContext(worker, proto);
     this.workerContext = context;
     this.drain = previous?.drain ?? newDrain(context);
     rejectUnsupported(proto, UNSUPPORTED);
@@ -263,9 +263,12 @@ export class ListenerConfig {
   }
 }
 
-/** A context whose owner does not know of the overload manager. */
-function withoutOverload(context: FactoryContext): FactoryContext {
-  return Object.create(context, { overload: { value: undefined } }) as FactoryContext;
+/** The worker's context as this listener's extensions see it. */
+function listenerContext(worker: FactoryContext, proto: ListenerProto): FactoryContext {
+  return Object.create(worker, {
+    trafficDirection: { value: proto.trafficDirection },
+    overload: { value: proto.bypassOverloadManager === true ? undefined : worker.overload },
+  }) as FactoryContext;
 }
 
 function newDrain(context: FactoryContext): DrainManager {

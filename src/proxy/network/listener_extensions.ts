@@ -82,6 +82,7 @@ export class ListenerFactoryContext implements FactoryContext {
   readonly scripts: FactoryContext['scripts'];
   readonly secrets: FactoryContext['secrets'];
   readonly overload: FactoryContext['overload'];
+  readonly trafficDirection: FactoryContext['trafficDirection'];
   private readonly parent: FactoryContext;
   private readonly onDestroyCallbacks: (() => void)[] = [];
 
@@ -102,6 +103,7 @@ export class ListenerFactoryContext implements FactoryContext {
     this.scripts = parent.scripts;
     this.secrets = parent.secrets;
     this.overload = parent.overload;
+    this.trafficDirection = parent.trafficDirection;
   }
 
   get socketInterface(): SocketInterface {

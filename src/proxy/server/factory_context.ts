@@ -69,6 +69,8 @@ export interface FactoryContext {
   readonly scripts?: ScriptHost;
   /** Absent: no transport socket can name secrets here. */
   readonly secrets?: SecretStore;
+  /** Of the listener. */
+  readonly trafficDirection?: 'UNSPECIFIED' | 'INBOUND' | 'OUTBOUND';
   /** Absent: there is no overload manager, or the listener bypasses it. */
   readonly overload?: OverloadState;
   /** Runs when this context's owner (listener, chain) is destroyed. */

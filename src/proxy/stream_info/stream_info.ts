@@ -6,6 +6,7 @@
  */
 import type { Address } from '../network/address.ts';
 import type { SslConnectionInfo } from '../network/connection.ts';
+import type { Span } from '../tracing/span.ts';
 
 /** Bit numbers and texts of response flags: short, long. Envoy: envoy/stream_info/stream_info.h. */
 export const RESPONSE_FLAGS = {
@@ -132,6 +133,10 @@ export class StreamInfo {
   listenerMetadata: Record<string, Record<string, unknown>> | null = null;
   clusterMetadata: Record<string, Record<string, unknown>> | null = null;
   filterState: Map<string, unknown> | null = null;
+  /** Null: the request is not traced. */
+  activeSpan: Span | null = null;
+  /** Operation of the route's decorator, for the response; '': none. */
+  decoratedOperation = '';
 
   setFlag(flag: ResponseFlag): void {
     this.responseFlags |= 1 << RESPONSE_FLAGS[flag][0];

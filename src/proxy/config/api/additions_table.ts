@@ -125,6 +125,18 @@ export const NEWER_API: Record<string, string> = {
   message DirectResponseAction
     body_format 3 envoy.config.core.v3.SubstitutionFormatString
 `,
+  'envoy/config/trace/v3/opentelemetry.proto': `
+  message OpenTelemetryConfig
+    max_cache_size 6 google.protobuf.UInt32Value
+`,
+  'envoy/extensions/tracers/opentelemetry/samplers/v3/trace_id_ratio_based_sampler.proto': `
+  message TraceIdRatioBasedSamplerConfig
+    sampling_percentage 1 envoy.type.v3.FractionalPercent
+`,
+  'envoy/extensions/tracers/opentelemetry/samplers/v3/parent_based_sampler.proto': `
+  message ParentBasedSamplerConfig
+    wrapped_sampler 1 envoy.config.core.v3.TypedExtensionConfig
+`,
   'envoy/config/trace/v3/zipkin.proto': `
   message ZipkinConfig
     trace_context_option 8 envoy.config.trace.v3.ZipkinConfig.TraceContextOption

@@ -12,6 +12,7 @@ import { LoadShedPoint, OverloadAction } from '../../overload/overload_memory.ts
 import type { OverloadState } from '../../overload/overload_state.ts';
 import type { ScaledTimer } from '../../overload/scaled_timer.ts';
 import { StreamInfo } from '../../stream_info/stream_info.ts';
+import type { Span } from '../../tracing/span.ts';
 import { type RequestDecoder, type ResponseEncoder, type StreamCallbacks, StreamResetReason } from '../codec.ts';
 import type { ReplyBody } from '../filter.ts';
 import { HeaderMap } from '../header_map.ts';
@@ -179,6 +180,7 @@ export class ActiveStream
     info.downstreamRemoteAddress = this.downstreamRemoteAddress;
 
     const route = this.route();
+    if (config.tracing !== null) info.activeSpan = config.tracing.start(headers, info, route);
     this.applyRouteTimeouts(route, headers);
     if (!this.createFilterChain(route, headers, connect)) {
       // Payload of a refused upgrade could be read as another request: nothing further is read from this connection.
@@ -394,6 +396,7 @@ export class ActiveStream
     }
 
     const info = this.streamInfo;
+    if (info.activeSpan !== null) config.tracing?.onResponse(info.activeSpan, headers, info);
     info.responseCode = status;
     if (!info.healthCheck) stats.chargeResponse(status);
     if (info.firstDownstreamTxByteMs < 0) info.firstDownstreamTxByteMs = this.dispatcher.nowMs;
@@ -597,8 +600,14 @@ export class ActiveStream
       }
     }
     this.filterManager.onStreamComplete();
+    if (info.activeSpan !== null) this.finishSpan(info.activeSpan);
     if (config.accessLogs.length > 0) this.log('DownstreamEnd');
     this.filterManager.destroyFilters();
+  }
+
+  private finishSpan(span: Span): void {
+    const { requestHeaders, responseHeaders, responseTrailers, streamInfo } = this;
+    this.config.tracing?.finish(span, requestHeaders, responseHeaders, responseTrailers, streamInfo, this.cachedRoute);
   }
 
   private log(type: AccessLogType): void {

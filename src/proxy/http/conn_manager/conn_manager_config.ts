@@ -11,6 +11,7 @@ import type { OverloadState } from '../../overload/overload_state.ts';
 import type { ScaledTimer } from '../../overload/scaled_timer.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { DrainDecision } from '../../server/factory_context.ts';
+import type { HttpTracing } from '../../tracing/http_tracing.ts';
 import type { RequestDecoder, ResponseEncoder, ServerConnection, ServerConnectionCallbacks } from '../codec.ts';
 import type { HeaderMap } from '../header_map.ts';
 import type { RouteTable } from '../route/route.ts';
@@ -96,6 +97,8 @@ export class ConnectionManagerConfig {
   http1SafeMaxConnectionDuration = false;
   maxStreamDurationMs = 0;
   maxRequestsPerConnection = 0;
+  /** Null: requests are not traced. */
+  tracing: HttpTracing | null = null;
   /** Null: nothing is refused, and no timeout shrinks. */
   overload: OverloadState | null = null;
   /** Tells clients that refused requests were refused for overload. */

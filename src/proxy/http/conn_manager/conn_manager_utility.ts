@@ -3,7 +3,7 @@
  * address and x-forwarded-*, internal headers of untrusted peers, via, x-request-id. The order is Envoy's. A request that carries
  * none of these headers costs one mask test and the additions.
  *
- * Left out: tracing's marks in the request id.
+ * Marks of tracing in the request id: `tracing/http_tracing.ts`.
  */
 import { type Address, ipAddress } from '../../network/address.ts';
 import type { Connection } from '../../network/connection.ts';

@@ -62,4 +62,6 @@ export function resetStreamInfo(info: StreamInfo): void {
   info.listenerMetadata = null;
   info.clusterMetadata = null;
   info.filterState = null;
+  info.activeSpan = null;
+  info.decoratedOperation = '';
 }

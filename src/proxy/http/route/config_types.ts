@@ -11,6 +11,7 @@ import type {
   StringMatcherConfig,
 } from '../../common/matchers.ts';
 import type { MetadataMatcherConfig } from '../../common/value_matcher.ts';
+import type { CustomTagConfig } from '../../tracing/custom_tags.ts';
 import type { RateLimitConfig } from './rate_limit_policy.ts';
 
 export interface HeaderMutationConfig {
@@ -93,12 +94,24 @@ export interface RouteConfig extends HeaderMutationConfig {
   filterAction?: object;
   nonForwardingAction?: object;
   metadata?: MetadataConfig;
-  decorator?: object;
+  decorator?: { operation: string; propagate?: boolean };
   typedPerFilterConfig?: PerFilterConfigs;
-  tracing?: object;
+  tracing?: RouteTracingConfig;
   statPrefix?: string;
   perRequestBufferLimitBytes?: number;
   requestBodyBufferLimit?: number;
+}
+
+export interface RouteTracingConfig {
+  clientSampling?: Fraction;
+  randomSampling?: Fraction;
+  overallSampling?: Fraction;
+  customTags?: readonly CustomTagConfig[];
+}
+
+interface Fraction {
+  numerator?: number;
+  denominator?: 'HUNDRED' | 'TEN_THOUSAND' | 'MILLION';
 }
 
 export interface RouteMatchConfig {

@@ -6,6 +6,8 @@
 import type { FormatterContext } from '../../access_log/access_log.ts';
 import type { Hash64 } from '../../common/hash64.ts';
 import type { StreamInfo } from '../../stream_info/stream_info.ts';
+import type { CustomTag } from '../../tracing/custom_tags.ts';
+import type { Sampling } from '../../tracing/http_tracing.ts';
 import type { Host, ResourcePriority } from '../../upstream/upstream.ts';
 import type { HeaderMap } from '../header_map.ts';
 import type { RateLimitEntry } from './rate_limit_policy.ts';
@@ -17,6 +19,10 @@ export interface Route {
   readonly directResponse: DirectResponseEntry | null;
   readonly routeEntry: RouteEntry | null;
   readonly metadata: Record<string, Record<string, unknown>> | null;
+  /** The operation's name in traces; null or absent: none. */
+  readonly decorator?: { readonly operation: string; readonly propagate: boolean } | null;
+  /** In the place of the connection manager's sampling; null or absent: none. */
+  readonly tracing?: { readonly sampling: Sampling; readonly customTags: readonly CustomTag[] } | null;
   /** Per-filter configuration by the filter's configured name, most specific first (cluster weight, route, virtual host, table). */
   perFilterConfigs(filterName: string): readonly unknown[];
   filterDisabled(filterName: string): boolean | undefined;

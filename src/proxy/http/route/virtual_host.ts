@@ -1,12 +1,15 @@
 /**
  * A virtual host: its routes in order, the first that matches wins; and the redirect of require_tls before them.
  *
- * Decorators and tracing settings of routes have an effect only with a tracer; without one they change nothing, as in Envoy.
+ * Decorators and tracing settings of routes have an effect only with a tracer.
  * Left out, refused: matcher, virtual clusters, cors, hedging, mirroring, filter and non-forwarding actions.
  */
+import type { FractionDenominator } from '../../common/matchers.ts';
 import { ConfigError } from '../../config/error.ts';
 import { didYouMean } from '../../config/suggest.ts';
+import type { FractionalPercent } from '../../runtime/runtime.ts';
 import type { StreamInfo } from '../../stream_info/stream_info.ts';
+import { compileCustomTags } from '../../tracing/custom_tags.ts';
 import type { HeaderMap } from '../header_map.ts';
 import { H } from '../header_names.ts';
 import type { ClusterSpecifier } from './cluster_specifier.ts';
@@ -162,9 +165,10 @@ function compileRoute(config: RouteConfig, virtualHost: VirtualHostImpl, level: 
   const levels = [own, ...level.perFilterLevels];
   const name = config.name ?? '';
   const metadata = config.metadata?.filterMetadata ?? null;
+  const traced = compileTraced(config);
   if (config.route === undefined) {
     const response = compileAnswer(config, match, responseParsers, table.maxDirectResponseBodySizeBytes, path);
-    const route = new RouteImpl(name, virtualHost, response, null, metadata, levels);
+    const route = new RouteImpl(name, virtualHost, response, null, metadata, levels, traced);
     return { match, specifier: { pick: () => route, clusterNames: [] } };
   }
   const action = config.route;
@@ -184,7 +188,7 @@ function compileRoute(config: RouteConfig, virtualHost: VirtualHostImpl, level: 
       runtime: table.deps.runtime,
       entry,
       route: (chosen, weighted) =>
-        new RouteImpl(name, virtualHost, null, chosen, metadata, weighted === null ? levels : [weighted, ...levels]),
+        new RouteImpl(name, virtualHost, null, chosen, metadata, weighted === null ? levels : [weighted, ...levels], traced),
       headerParser: (cluster, side, at) => level.headerParser(cluster, side, at),
       perFilter: (cluster, at) => compilePerFilterConfigs(cluster.typedPerFilterConfig, at, table.deps.createPerRouteConfig),
     },
@@ -216,12 +220,38 @@ function checkClusters(specifier: ClusterSpecifier, table: TableLevel, path: str
   }
 }
 
+const NOT_TRACED = { decorator: null, tracing: null };
+
+/** What is not given counts as always. */
+function compileTraced({ decorator, tracing }: RouteConfig): Pick<Route, 'decorator' | 'tracing'> {
+  const fraction = (config: { numerator?: number; denominator?: FractionDenominator } | undefined): FractionalPercent =>
+    config === undefined ? ALWAYS : { numerator: config.numerator ?? 0, denominator: config.denominator ?? 'HUNDRED' };
+  return {
+    decorator: decorator === undefined ? null : { operation: decorator.operation, propagate: decorator.propagate ?? true },
+    tracing:
+      tracing === undefined
+        ? null
+        : {
+            sampling: {
+              client: fraction(tracing.clientSampling),
+              random: fraction(tracing.randomSampling),
+              overall: fraction(tracing.overallSampling),
+            },
+            customTags: compileCustomTags(tracing.customTags),
+          },
+  };
+}
+
+const ALWAYS: FractionalPercent = { numerator: 100, denominator: 'HUNDRED' };
+
 class RouteImpl implements Route {
   readonly name: string;
   readonly virtualHost: VirtualHost;
   readonly directResponse: DirectResponseEntry | null;
   readonly routeEntry: RouteEntry | null;
   readonly metadata: Record<string, Record<string, unknown>> | null;
+  readonly decorator: Route['decorator'];
+  readonly tracing: Route['tracing'];
   private readonly perFilter: PerFilterLookup;
 
   constructor(
@@ -231,8 +261,11 @@ class RouteImpl implements Route {
     routeEntry: RouteEntry | null,
     metadata: Record<string, Record<string, unknown>> | null,
     levels: readonly PerFilterLevel[],
+    traced: Pick<Route, 'decorator' | 'tracing'> = NOT_TRACED,
   ) {
     this.name = name;
+    this.decorator = traced.decorator;
+    this.tracing = traced.tracing;
     this.virtualHost = virtualHost;
     this.directResponse = directResponse;
     this.routeEntry = routeEntry;

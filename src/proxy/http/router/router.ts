@@ -389,6 +389,10 @@ export class Router implements StreamDecoderFilter, LoadBalancerContext, Downstr
 
   // From the upstream request.
 
+  get startsChildSpans(): boolean {
+    return this.config.startChildSpan;
+  }
+
   /** The headers as this host gets them. */
   prepareHeaders(host: Host): HeaderMap {
     const headers = this.requestHeaders as HeaderMap;

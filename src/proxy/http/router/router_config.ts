@@ -38,6 +38,8 @@ export interface RouterOptions {
   readonly strictCheckHeaders: readonly string[];
   readonly upstreamLogs: readonly AccessLog[];
   readonly overload?: OverloadState;
+  /** Each attempt of a traced request has a span of its own. Default false: the connection manager decides. */
+  readonly startChildSpan?: boolean;
 }
 
 export class RouterConfig {
@@ -51,6 +53,7 @@ export class RouterConfig {
   readonly strictCheckHeaders: readonly string[];
   readonly upstreamLogs: readonly AccessLog[];
   readonly overload: OverloadState | null;
+  readonly startChildSpan: boolean;
   private readonly codeStats = new WeakMap<ClusterInfo, ClusterCodeStats>();
   private lastInfo: ClusterInfo | null = null;
   private lastCodeStats: ClusterCodeStats | null = null;
@@ -66,6 +69,7 @@ export class RouterConfig {
     this.strictCheckHeaders = options.strictCheckHeaders;
     this.upstreamLogs = options.upstreamLogs;
     this.overload = options.overload ?? null;
+    this.startChildSpan = options.startChildSpan ?? false;
   }
 
   codeStatsOf(info: ClusterInfo): ClusterCodeStats {

@@ -4,7 +4,9 @@
  */
 import { SliceBuffer } from '../../../core/buffer/slice_buffer.ts';
 import type { Connection } from '../../network/connection.ts';
-import type { Protocol } from '../../stream_info/stream_info.ts';
+import type { Protocol, StreamInfo } from '../../stream_info/stream_info.ts';
+import { finishUpstreamSpan, wallTime } from '../../tracing/http_tracing.ts';
+import type { Span } from '../../tracing/span.ts';
 import { OutlierResult } from '../../upstream/outlier/host_monitor.ts';
 import type {
   Cancellable,
@@ -49,6 +51,8 @@ export class UpstreamRequest implements ResponseDecoder, StreamCallbacks, HttpPo
   private perTryWhenComplete = false;
   private bodyEnded = false;
   private trailers: HeaderMap | null = null;
+  /** Of this attempt, when each has one. */
+  private span: Span | null = null;
   private readonly body: SliceBuffer;
   private upstreamAbove = false;
   private pausedByPending = false;
@@ -92,6 +96,16 @@ export class UpstreamRequest implements ResponseDecoder, StreamCallbacks, HttpPo
     this.trailers = null;
     this.host = null;
     this.perTryWhenComplete = false;
+    const info = this.callbacks.streamInfo;
+    const parent = info.activeSpan;
+    if (parent !== null && (parent.spawnsUpstream || this.router.startsChildSpans)) this.span = this.startSpan(parent, info);
+  }
+
+  private startSpan(parent: Span, info: StreamInfo): Span {
+    const name = `router ${info.upstreamClusterObservableName} egress`;
+    const span = parent.driver.startChild(parent, name, wallTime(info, this.callbacks.dispatcher.nowMs));
+    if (info.attemptCount > 1 && span.sampled) span.setTag('retry.count', String(info.attemptCount - 1));
+    return span;
   }
 
   /** Takes all of `data`. */
@@ -148,6 +162,10 @@ export class UpstreamRequest implements ResponseDecoder, StreamCallbacks, HttpPo
     if (!this.active) return;
     this.active = false;
     this.waiting = null;
+    if (this.span !== null) {
+      finishUpstreamSpan(this.span, this.callbacks.streamInfo, this.callbacks.dispatcher.nowMs);
+      this.span = null;
+    }
     const stream = this.stream;
     if (stream !== null) {
       stream.removeCallbacks(this);
@@ -216,6 +234,8 @@ export class UpstreamRequest implements ResponseDecoder, StreamCallbacks, HttpPo
     stream.addCallbacks(this);
     callbacks.addDownstreamWatermarkCallbacks(router);
     const headers = router.prepareHeaders(host);
+    const span = this.span ?? info.activeSpan;
+    if (span !== null) span.inject(headers);
     if (router.timeouts.perTryMs > 0 || router.timeouts.perTryIdleMs > 0) {
       if (router.requestComplete) this.setupPerTry();
       else this.perTryWhenComplete = true;

@@ -8,7 +8,6 @@ const BUFFER = { name: 'b', typedConfig: { '@type': 'envoy.extensions.filters.ht
 
 const CASES: [name: string, hcm: Record<string, unknown>, path: string, text: RegExp][] = [
   ['http3', { codecType: 'HTTP3' }, 'codec_type', /HTTP3 is not supported/],
-  ['tracing', { tracing: {} }, 'tracing', /not supported/],
   ['rds', { rds: {} }, 'rds', /not supported/],
   ['no filters', { httpFilters: [] }, 'http_filters', /must have a terminal filter/],
   [

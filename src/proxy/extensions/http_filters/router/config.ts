@@ -27,6 +27,7 @@ export const factory: HttpFilterConfigFactory = {
       runtime: context.runtime,
       random: () => context.random(),
       overload: context.overload,
+      startChildSpan: message.startChildSpan ?? false,
       stats: new RouterStats(context.scope.scope(statPrefix)),
       dynamicStats: message.dynamicStats ?? true,
       suppressEnvoyHeaders: message.suppressEnvoyHeaders ?? false,

@@ -2,7 +2,7 @@
  * `envoy.filters.network.http_connection_manager`: from its message to a ConnectionManagerConfig and one ConnectionManagerImpl per
  * connection. A field that is set and not honoured is a ConfigError.
  *
- * Left out, refused: rds, scoped_routes, tracing, HTTP/3, client certificate details, periodic access logs.
+ * Left out, refused: rds, scoped_routes, HTTP/3, client certificate details, periodic access logs.
  */
 import { type AccessLogConfig, createAccessLogs } from '../../../access_log/factory.ts';
 import { parseHeaderFormat } from '../../../access_log/formatter.ts';
@@ -27,6 +27,7 @@ import { codecFactory } from './codec_config.ts';
 import { compileHttpFilters, routeConfigCreator } from './http_filters.ts';
 import { compileLocalReply } from './local_reply_config.ts';
 import { compilePathNormalization } from './path_config.ts';
+import { compileTracing } from './tracing_config.ts';
 import { refuseUnsupported } from './unsupported.ts';
 
 const TYPE_NAME = 'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager';
@@ -70,6 +71,7 @@ export function compileConnectionManager(
   applyOptions(manager, config, context);
   applyTimeouts(manager, config);
   manager.accessLogs = createAccessLogs(config.accessLog as unknown as AccessLogConfig[] | undefined, context, 'access_log');
+  manager.tracing = compileTracing(config, context, stats.scope);
   manager.localReply = compileLocalReply(config.localReplyConfig, context);
   manager.normalizePath = compilePathNormalization(config, context);
   return manager;

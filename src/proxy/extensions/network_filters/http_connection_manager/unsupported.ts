@@ -6,7 +6,6 @@ import type { HttpConnectionManager } from '../../../config/types.gen.ts';
 const FIELDS: readonly (readonly [field: string, name: string])[] = [
   ['rds', 'rds'],
   ['scopedRoutes', 'scoped_routes'],
-  ['tracing', 'tracing'],
   ['http3ProtocolOptions', 'http3_protocol_options'],
   ['proxyStatusConfig', 'proxy_status_config'],
   ['typedHeaderValidationConfig', 'typed_header_validation_config'],
