@@ -21,10 +21,10 @@ export interface CustomTag {
 }
 
 export function compileCustomTags(configs: readonly CustomTagConfig[] | undefined): CustomTag[] {
-  return (configs ?? []).map((config) => ({ name: config.tag, value: valueOf(config) }));
+  return (configs ?? []).map((config) => ({ name: config.tag, value: tagValue(config) }));
 }
 
-function valueOf({ literal, environment, requestHeader, metadata }: CustomTagConfig): CustomTag['value'] {
+function tagValue({ literal, environment, requestHeader, metadata }: CustomTagConfig): CustomTag['value'] {
   if (literal !== undefined) return () => literal.value;
   if (environment !== undefined) {
     const value = process.env[environment.name] ?? environment.defaultValue ?? '';
