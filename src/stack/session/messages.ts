@@ -61,6 +61,8 @@ export const Notice = {
   taken: 76,
   /** session: another holder has said that no more bytes will be written. */
   shut: 77,
+  /** session, value: received bytes before that position of the stream are urgent. */
+  urgent: 78,
 } as const;
 
 export const MessageWord = {
@@ -80,7 +82,7 @@ export const MessageWord = {
   serverName: 3,
   /** For `listen`. */
   backlog: 4,
-  /** For `attribute`. */
+  /** For `attribute`; `value` for `urgent`, too. */
   attribute: 4,
   value: 5,
 } as const;

@@ -258,6 +258,10 @@ export class SessionLayer implements SessionHost {
     return false;
   }
 
+  urgentNotify(session: Session, ahead: number): void {
+    this.transportSessions.urgent(session, ahead);
+  }
+
   halfClosedNotify(session: Session): void {
     this.transportSessions.halfClosed(session);
   }

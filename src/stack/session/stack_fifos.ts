@@ -87,6 +87,11 @@ export class SendFifo {
     return this.fifo.used;
   }
 
+  /** Of offset 0 in the stream. */
+  get position(): number {
+    return this.fifo.position;
+  }
+
   /** The application has damaged the FIFO: reset the connection. */
   get corrupted(): boolean {
     return this.fifo.corrupted;
@@ -130,6 +135,11 @@ export class ReceiveFifo {
 
   get free(): number {
     return this.fifo.free;
+  }
+
+  /** Of offset 0 in the stream. */
+  get position(): number {
+    return this.fifo.position;
   }
 
   get corrupted(): boolean {

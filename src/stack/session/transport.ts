@@ -89,6 +89,8 @@ export interface SessionHost {
   ): Session | null;
   /** A connect has ended; with code 0 the session has FIFOs afterwards. False: the application has gone meanwhile, reset. */
   connectNotify(session: Session, code: number): boolean;
+  /** The peer has sent urgent data, or more of it: it ends `ahead` bytes behind what is in the receive FIFO (or before its end). */
+  urgentNotify?(session: Session, ahead: number): void;
   /** The peer sends no more. */
   halfClosedNotify(session: Session): void;
   /** The peer has reset the connection, or it has ended for the reason `code` (a SessionError). `closedNotify` follows when the application has closed. */

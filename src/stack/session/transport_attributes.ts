@@ -14,6 +14,8 @@ export const TRANSPORT_ATTRIBUTES = {
   tcpUserTimeout: 8,
   /** Index into the transport's list of congestion controls: newreno, cubic, bbr. */
   tcpCongestion: 9,
+  /** Where in the send FIFO urgent data ends: its position there. */
+  urgent: 10,
 } as const;
 
 export type TransportAttributeName = keyof typeof TRANSPORT_ATTRIBUTES;

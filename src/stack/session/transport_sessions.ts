@@ -77,6 +77,19 @@ export class TransportSessions implements SessionMover {
     this.notify(Notice.halfClosed, session);
   }
 
+  /** Urgent data ends `ahead` bytes behind what has been received. */
+  urgent(session: Session, ahead: number): void {
+    const { fifos, worker } = session;
+    if (fifos === null || worker === null || session.appClosed) return;
+    const { message } = this;
+    message.fill(0);
+    message[MessageWord.type] = Notice.urgent;
+    message[MessageWord.session] = session.index;
+    message[MessageWord.generation] = session.generation;
+    message[MessageWord.value] = (fifos.receive.position + ahead) | 0;
+    worker.send(message);
+  }
+
   reset(session: Session, code: number = SessionError.none): void {
     if (session.appClosed || session.worker === null) return;
     session.state = SessionState.transportClosing;

@@ -86,6 +86,11 @@ export class FifoProducer {
     return (this.tail - this.head) >>> 0;
   }
 
+  /** Bytes written since the start, modulo 2^32 (signed). */
+  get position(): number {
+    return this.tail;
+  }
+
   /** Bytes that fit now. */
   get free(): number {
     const free = this.size - this.used;

@@ -2,6 +2,7 @@
 import type { TransportAttributeName } from '../session/transport_attributes.ts';
 import { CC_NAMES } from './cc/congestion_control.ts';
 import type { TcpConnection } from './connection.ts';
+import { markUrgent, urgentBytes } from './urgent.ts';
 
 const MIN_USER_MSS = 88;
 
@@ -45,6 +46,8 @@ const TABLE: Record<TransportAttributeName, ConnectionAttribute> = {
       c.dscp = value & 63;
     },
   },
+  // Reads what is left of the peer's, sets how far behind the first octet that is not acknowledged ours ends.
+  urgent: { get: urgentBytes, set: markUrgent },
   tcpUserTimeout: {
     get: (c) => c.userTimeoutMs,
     set: (c, value) => {

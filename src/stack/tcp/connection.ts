@@ -21,7 +21,7 @@ import { type TcpError, TcpState, tcpStateName } from './state.ts';
 import type { Tcp } from './tcp.ts';
 import { onAckTimer, onRetransmitTimer, onStateTimer } from './timers.ts';
 
-export const TcpEvent = { connected: 1, data: 2, space: 4, end: 8, closed: 16 } as const;
+export const TcpEvent = { connected: 1, data: 2, space: 4, end: 8, closed: 16, urgent: 32 } as const;
 
 /** The application's side. All optional: an application that polls needs none. */
 export interface TcpApp {
@@ -30,6 +30,8 @@ export interface TcpApp {
   onConnected?(connection: TcpConnection): void;
   /** There are new bytes in `received`. */
   onData?(connection: TcpConnection): void;
+  /** There is urgent data, or more of it (`urgentBytes`). */
+  onUrgent?(connection: TcpConnection): void;
   /** Acknowledgments made room in `sending`. */
   onSpace?(connection: TcpConnection): void;
   /** The peer sends no more. */
@@ -102,6 +104,9 @@ export class TcpConnection implements CcState, DeliveryObserver {
   finQueued = false;
   finSent = false;
   finAcked = false;
+  /** Octets before `sndUp` are urgent, while the flag is set. */
+  sndUp = 0;
+  sndUrgent = false;
 
   // Receive sequence space.
   irs = 0;
@@ -113,6 +118,9 @@ export class TcpConnection implements CcState, DeliveryObserver {
   /** Sequence number of the peer's FIN, when it came out of order. */
   finSeq = 0;
   finPending = false;
+  /** Octets before `rcvUp` are urgent, until the application has read them: then the flag is of no meaning (see `urgentBytes`). */
+  rcvUp = 0;
+  rcvUrgent = false;
   /** The application takes no more: data that comes is answered by a reset. */
   receiveClosed = false;
   rcvMss = 536;

@@ -1,6 +1,6 @@
 /**
  * SEGMENT ARRIVES (RFC 9293 3.10.7), with the checks of RFC 5961 against blind attacks, PAWS (RFC 7323 5) and RFC 1337 for TIME-WAIT.
- * Left out: urgent data is delivered in line and not marked (RFC 6093 advises so), and data on a SYN is not accepted early.
+ * Left out: data on a SYN is not accepted early.
  */
 import { TcpFlag, type TcpRepr } from '../wire/tcp.ts';
 import { type TcpConnection, TcpEvent } from './connection.ts';
@@ -9,6 +9,7 @@ import { handleAck } from './loss_recovery.ts';
 import { sendAck, sendSyn } from './output.ts';
 import { seqAdd, seqDiff, seqGeq, seqGt, seqLeq, seqLt, seqMax, seqMin } from './seq.ts';
 import { TcpState } from './state.ts';
+import { urgentArrives, urgentBytes } from './urgent.ts';
 
 const PAWS_IDLE_US = 24 * 24 * 3600 * 1e6;
 /** Segments without data that are out of the window are answered this often (RFC 5961 7). */
@@ -50,6 +51,7 @@ export function segmentArrives(c: TcpConnection, seg: TcpRepr, u8: Uint8Array, g
   if (c.ecn) ecnFlags(c, seg, payloadLength);
   handleAck(c, seg, payloadLength);
   if (!afterAck(c)) return;
+  if ((flags & TcpFlag.urg) !== 0) urgentArrives(c, seg);
   if (payloadLength > 0) {
     if (!textArrives(c, seg, u8, gsoSize)) return;
   }
@@ -283,6 +285,7 @@ function textArrives(c: TcpConnection, seg: TcpRepr, u8: Uint8Array, gsoSize: nu
     c.bytesReceived += added;
     stats.inBytes += added;
     c.raise(TcpEvent.data);
+    if (c.rcvUrgent) urgentBytes(c);
     scheduleAck(c, length, hadGap);
     return true;
   }

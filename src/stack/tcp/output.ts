@@ -10,6 +10,7 @@ import type { SentRange } from './scoreboard.ts';
 import { seqDiff, seqGeq, seqLt, seqMin } from './seq.ts';
 import { TcpState } from './state.ts';
 import { armRetransmit } from './timers.ts';
+import { writeUrgent } from './urgent.ts';
 
 /** Packets and bytes that one call may send: the rest waits for the next round, so that they are sent while still in the cache. */
 const MAX_BURST = 32;
@@ -94,7 +95,7 @@ function retransmitLost(c: TcpConnection, range: SentRange): boolean {
 /** Sends `range` again, at most `most` bytes of it. False when there was no packet. */
 export function retransmit(c: TcpConnection, range: SentRange, most: number): boolean {
   const mss = segmentSize(c);
-  let limit = Math.min(most, packetPayload(c, mss));
+  let limit = c.sndUrgent ? Math.min(most, mss) : Math.min(most, packetPayload(c, mss));
   if (limit > mss && limit < range.length) limit -= limit % mss;
   if (limit > mss && range.length > limit) limit = Math.max(mss, limit);
   c.scoreboard.limit(range, limit);
@@ -133,14 +134,14 @@ function sendNew(c: TcpConnection, override = false): boolean {
     if (congestion < Math.min(mss, length)) return false;
     length = congestion;
   }
-  // The flag belongs to one segment: offload would repeat it.
-  if (c.ecnReduced && length > mss) length = mss;
+  // The flag belongs to one segment, and the pointer counts from it: offload would repeat them.
+  if ((c.ecnReduced || c.sndUrgent) && length > mss) length = mss;
   const all = length === unsent;
   if (length > mss && !all) length -= length % mss;
   if (length < mss && !override) {
-    // Small segment: only the last of what was written, not while others are unacknowledged (Nagle), and not because the window is silly.
+    // Small segment: only the last of what was written, not while others are unacknowledged (Nagle; urgent data does not wait), and not because the window is silly.
     if (!all && length < c.maxSndWnd >> 1) return false;
-    if (all && !c.noDelay && !fin && c.inFlight > 0) return false;
+    if (all && !c.noDelay && !fin && !c.sndUrgent && c.inFlight > 0) return false;
   }
   if (c.route !== null && c.inFlight === 0) c.stalledSinceUs = c.tcp.nowUs;
   const withFin = all && fin;
@@ -257,6 +258,7 @@ function prepare(c: TcpConnection, seq: number, flags: number): void {
   out.ack = (flags & TcpFlag.ack) !== 0 ? c.rcvNxt : 0;
   out.flags = flags | (c.ecnEcho && (flags & (TcpFlag.syn | TcpFlag.rst)) === 0 ? TcpFlag.ece : 0);
   out.urgent = 0;
+  if (c.sndUrgent && (flags & (TcpFlag.syn | TcpFlag.rst)) === 0) writeUrgent(c, out);
   out.mss = 0;
   out.windowScale = -1;
   out.sackPermitted = false;

@@ -65,6 +65,8 @@ export function recycle(
   c.finQueued = false;
   c.finSent = false;
   c.finAcked = false;
+  c.sndUp = 0;
+  c.sndUrgent = false;
   c.irs = 0;
   c.rcvNxt = 0;
   c.rcvAdv = 0;
@@ -72,6 +74,8 @@ export function recycle(
   c.finReceived = false;
   c.finSeq = 0;
   c.finPending = false;
+  c.rcvUp = 0;
+  c.rcvUrgent = false;
   c.receiveClosed = false;
   c.rcvMss = 536;
   c.scaling = false;

@@ -11,6 +11,7 @@ import type { TransportAttributeName } from '../session/transport_attributes.ts'
 import { connectionAttribute } from './attributes.ts';
 import { CaState, type TcpApp, TcpConnection } from './connection.ts';
 import type { TcpListener } from './listener.ts';
+import { seqDiff } from './seq.ts';
 import { type TcpError, TcpState, tcpStateName } from './state.ts';
 import type { Tcp } from './tcp.ts';
 
@@ -41,6 +42,7 @@ export class TcpTransport implements Transport {
     this.nowUs = options.nowUs;
     this.app = {
       onEstablished: (c) => this.connected(c),
+      onUrgent: (c) => this.host.urgentNotify?.(c.context as Session, seqDiff(c.rcvUp, c.rcvNxt)),
       onEnd: (c) => this.host.halfClosedNotify(c.context as Session),
       onClosed: (c, error) => this.closed(c, error),
       recycles: true,
@@ -142,7 +144,9 @@ export class TcpTransport implements Transport {
     const c = this.connectionOf(session);
     // A timer may be due earlier than the stack would look.
     if (value !== undefined) this.wake();
-    return c === null ? undefined : connectionAttribute(c, name as TransportAttributeName, value);
+    const { fifos } = session;
+    const given = name === 'urgent' && value !== undefined && fifos !== null ? (value - fifos.send.position) | 0 : value;
+    return c === null ? undefined : connectionAttribute(c, name as TransportAttributeName, given);
   }
 
   format(session: Session, verbose: number): string {

@@ -3,7 +3,7 @@
  * segment, `poll` for time. What either wants to send goes through `TcpLower` before the call returns.
  *
  * RFC 9293 with 3168, 7323, 2018, 2883, 6298, 5681, 6582, 6675 (pipe), 8985, 6937, 9438, 9406, 5961, 6528, 4987, 1337, 6191. Left out: TCP Fast
- * Open, urgent data, the IPv4 security option.
+ * Open, the IPv4 security option.
  */
 import { TimerWheel } from '../../core/event/timer_wheel.ts';
 import type { Packet } from '../graph/packet.ts';
@@ -671,6 +671,7 @@ export class Tcp {
 
 function notify(c: TcpConnection, app: TcpApp, events: number): void {
   if ((events & TcpEvent.connected) !== 0) app.onConnected?.(c);
+  if ((events & TcpEvent.urgent) !== 0) app.onUrgent?.(c);
   if ((events & TcpEvent.data) !== 0) app.onData?.(c);
   if ((events & TcpEvent.space) !== 0) app.onSpace?.(c);
   if ((events & TcpEvent.end) !== 0) app.onEnd?.(c);

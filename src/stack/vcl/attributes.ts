@@ -143,6 +143,17 @@ export const ATTRIBUTES = {
   tcpUserTimeout: transport('tcpUserTimeout', 0x7fff_ffff),
   /** 0: newreno, 1: cubic, 2: bbr. */
   tcpCongestion: transport('tcpCongestion', 2, 1),
+  /** Reads how many bytes are left to read of the peer's urgent data, which is in line. Set before a write: so many bytes will be urgent. */
+  urgent: {
+    get: (session) => session.urgent,
+    set: (session, value) => {
+      if (session.tx === null) return -E.NOTCONN;
+      if (!session.hasTransport || session.proto !== TransportProto.tcp) return -E.OPNOTSUPP;
+      if (value <= 0 || value > 1 << 29) return -E.INVAL;
+      session.worker.setTransportAttribute(session, TRANSPORT_ATTRIBUTES.urgent, (session.tx.position + value) | 0);
+      return 0;
+    },
+  },
   /** Sessions use the forwarding table of their namespace. */
   vrf: never,
   /** The application's own. */

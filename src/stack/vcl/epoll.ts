@@ -9,6 +9,8 @@ import type { VclWorker } from './worker.ts';
 /** Event bits, with epoll(7)'s values. */
 export const EPOLL = {
   IN: Ready.in,
+  /** Urgent data: it is in the stream, the attribute `urgent` says how far. */
+  PRI: Ready.pri,
   OUT: Ready.out,
   ERR: Ready.err,
   HUP: Ready.hup,

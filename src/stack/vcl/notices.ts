@@ -90,6 +90,9 @@ export class NoticeHandler {
         for (const end of session.detach()) this.ends.release(end);
         return;
       }
+      case Notice.urgent:
+        session.noteUrgent(message[MessageWord.value]);
+        return;
       case Notice.moved: {
         const end = this.endOf(message);
         if (end === null || session.end === null) return;

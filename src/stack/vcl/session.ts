@@ -24,7 +24,7 @@ export const VclState = { created: 0, bound: 1, listening: 2, connecting: 3, rea
 export type VclState = (typeof VclState)[keyof typeof VclState];
 
 /** Readiness bits, with epoll's values. */
-export const Ready = { in: 1, out: 4, err: 8, hup: 16, rdhup: 0x2000 } as const;
+export const Ready = { in: 1, pri: 2, out: 4, err: 8, hup: 16, rdhup: 0x2000 } as const;
 
 /** Who wants to know at once, in the thread's event loop, that something happened to a session. */
 export interface SessionObserver {
@@ -72,6 +72,8 @@ export class VclSession {
   /** The peer takes no more bytes. */
   peerClosed = false;
   writeShut = false;
+  /** Received bytes before this position of the stream are urgent; null: none was. */
+  private urgentEnd: number | null = null;
   observer: SessionObserver | null = null;
   readonly watchers: ReadinessWatcher[] = [];
   /** Of a listener: connections not yet accepted. */
@@ -359,6 +361,7 @@ export class VclSession {
     if (this.error !== 0) mask |= Ready.err | Ready.hup | Ready.in | Ready.out;
     if (this.readClosed) mask |= Ready.in | Ready.rdhup;
     if (this.rx !== null && this.rx.used > 0) mask |= Ready.in;
+    if (this.urgentEnd !== null && this.urgent > 0) mask |= Ready.pri;
     if (this.peerClosed) mask |= Ready.out | Ready.hup;
     else if (this.tx !== null && !this.writeShut && this.writable(this.tx)) mask |= Ready.out;
     return mask;
@@ -367,6 +370,20 @@ export class VclSession {
   /** Bytes that can be read. */
   get readable(): number {
     return this.rx === null ? 0 : this.rx.used;
+  }
+
+  /** Bytes to be read until the peer's urgent data is over, some of which may be on their way; 0: none is urgent. */
+  get urgent(): number {
+    if (this.urgentEnd === null || this.rx === null) return 0;
+    const left = (this.urgentEnd - this.rx.position) | 0;
+    if (left <= 0) this.urgentEnd = null;
+    return Math.max(left, 0);
+  }
+
+  /** The peer's urgent data ends at that position. */
+  noteUrgent(end: number): void {
+    this.urgentEnd = end;
+    this.raise(Ready.pri);
   }
 
   /** Says to observer and epoll sets that something happened. */

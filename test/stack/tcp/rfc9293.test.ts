@@ -340,13 +340,6 @@ test('3.10.7.4 an ACK of something never sent is answered and ignored', () => {
   assert.equal(c.state, TcpState.established);
 });
 
-test('3.10.7.4 urgent data is delivered in line', () => {
-  const s = new Script();
-  const c = s.accept();
-  s.in({ flags: 'UA', seq: 1, ack: 1, data: 5, urgent: 3 });
-  assert.equal(c.received.length, 5);
-});
-
 // SHLD-31 MUST-59
 test('3.10.7.4 a FIN that comes before its data waits for it', () => {
   const s = new Script();

@@ -1,4 +1,6 @@
 /** Runs a packetdrill script against our stack in virtual time. Throws ScriptError at the first thing that is not as the script says. */
+
+import { urgentBytes } from '../../../../src/stack/tcp/urgent.ts';
 import { get32, put16, put32 } from '../../../../src/stack/wire/bytes.ts';
 import { finishChecksum, sumBytes } from '../../../../src/stack/wire/checksum.ts';
 import { emitIpv4, newIpv4Repr } from '../../../../src/stack/wire/ipv4.ts';
@@ -151,6 +153,8 @@ class Run {
       tcpi_rto: Math.round(c.rtt.rtoUs),
       tcpi_bytes_acked: c.bytesAcked,
       tcpi_bytes_received: c.bytesReceived,
+      /** Ours: bytes to be read until urgent data is over. */
+      urgent_left: urgentBytes(c),
     };
     for (const { name, operator, value } of event.conditions) {
       const is = values[name];
@@ -244,6 +248,7 @@ class Run {
     if (event.length !== out.length) return 'length';
     if (event.ack !== null && event.ack !== out.ack) return 'acknowledgment';
     if (event.window !== null && event.window !== out.window) return 'window';
+    if (event.urgent !== out.repr.urgent) return 'urgent pointer';
     if (event.ecn !== null && event.ecn !== (out.tos & 3)) return 'ECN mark';
     if (event.options === 'any') {
       this.learnTimestamps(out.repr, null);
@@ -283,8 +288,9 @@ class Run {
         : '',
     ].filter(Boolean);
     const ack = out.flags.includes('A') ? ` ack ${out.ack}` : '';
+    const urgent = out.flags.includes('U') ? ` urg ${repr.urgent}` : '';
     const flags = out.flags.replace('A', '.');
-    return `${flags} ${out.seq}:${out.seq + out.length}(${out.length})${ack} win ${out.window} <${options.join(',')}>`;
+    return `${flags} ${out.seq}:${out.seq + out.length}(${out.length})${ack} win ${out.window}${urgent} <${options.join(',')}>`;
   }
 }
 
@@ -302,7 +308,8 @@ function compareResult(event: CallEvent, result: NonNullable<CallResult>): void 
 function describe(event: PacketEvent): string {
   const ack = event.ack === null ? '' : ` ack ${event.ack}`;
   const window = event.window === null ? '' : ` win ${event.window}`;
-  return `${event.flags.replace('A', '.')} ${event.seq}:${event.seq + event.length}(${event.length})${ack}${window}`;
+  const urgent = event.urgent === 0 ? '' : ` urg ${event.urgent}`;
+  return `${event.flags.replace('A', '.')} ${event.seq}:${event.seq + event.length}(${event.length})${ack}${window}${urgent}`;
 }
 
 function sackText(edges: readonly number[]): string {

@@ -79,7 +79,7 @@ export class Sockets {
         return this.connect(socket, first);
       case 'write':
       case 'send':
-        return this.write(socket, Number(args[2]), first);
+        return this.write(socket, Number(args[2]), first, (args[3] ?? '').includes('MSG_OOB'));
       case 'read':
       case 'recv':
         return this.read(socket, Number(args[2]));
@@ -160,13 +160,14 @@ export class Sockets {
     for (const [name, value] of socket.options) connectionAttribute(connection, name, value);
   }
 
-  private write(socket: Socket, bytes: number, first: boolean): CallResult {
+  private write(socket: Socket, bytes: number, first: boolean, urgent: boolean): CallResult {
     const error = this.takeError(socket);
     if (error !== null) return error;
     const { connection } = socket;
     if (connection === null) return failed('ENOTCONN');
     if (first) socket.written = 0;
     if (!connection.canWrite) return failed('EPIPE');
+    if (first && urgent) connectionAttribute(connection, 'urgent', connection.source.length + bytes);
     socket.written += connection.write(this.scratch, 0, bytes - socket.written);
     if (socket.written === bytes) return ok(bytes);
     if (!socket.nonBlocking) return null;
