@@ -242,7 +242,8 @@ export function readStruct(reader: ProtoReader): Record<string, unknown> {
   return struct;
 }
 
-function readValue(reader: ProtoReader): unknown {
+/** `google.protobuf.Value` as JSON. */
+export function readValue(reader: ProtoReader): unknown {
   let value: unknown = null;
   while (reader.next()) {
     if (reader.field === 2) value = reader.double();

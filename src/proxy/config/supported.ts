@@ -351,6 +351,21 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.extensions.filters.http.jwt_authn.v3.RequirementRule': 'match requires requirement_name',
   'envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig': 'disabled requirement_name',
   'google.protobuf.Empty': '',
+  'envoy.extensions.filters.http.csrf.v3.CsrfPolicy': 'filter_enabled shadow_enabled additional_origins',
+  'envoy.extensions.filters.http.basic_auth.v3.BasicAuth': 'users forward_username_header authentication_header',
+  'envoy.extensions.filters.http.basic_auth.v3.BasicAuthPerRoute': 'users',
+  'envoy.extensions.filters.http.set_metadata.v3.Config': 'metadata_namespace value metadata',
+  'envoy.extensions.filters.http.set_metadata.v3.Metadata': 'metadata_namespace allow_overwrite value',
+  'envoy.extensions.filters.http.header_to_metadata.v3.Config': 'request_rules response_rules',
+  'envoy.extensions.filters.http.header_to_metadata.v3.Config.Rule': 'header cookie on_header_present on_header_missing remove',
+  'envoy.extensions.filters.http.header_to_metadata.v3.Config.KeyValuePair':
+    'metadata_namespace key value regex_value_rewrite type encode',
+  'envoy.extensions.filters.http.ratelimit.v3.RateLimit': `
+    domain stage request_type timeout failure_mode_deny rate_limited_as_resource_exhausted rate_limit_service
+    enable_x_ratelimit_headers disable_x_envoy_ratelimited_header rate_limited_status response_headers_to_add status_on_error
+    stat_prefix`,
+  'envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute': 'vh_rate_limits domain',
+  'envoy.config.ratelimit.v3.RateLimitServiceConfig': 'grpc_service transport_api_version',
   'envoy.extensions.filters.http.rbac.v3.RBAC':
     'rules rules_stat_prefix shadow_rules shadow_rules_stat_prefix track_per_rule_stats',
   'envoy.extensions.filters.http.rbac.v3.RBACPerRoute': 'rbac',
@@ -627,6 +642,10 @@ const PER_ROUTE = `
   envoy.extensions.filters.http.rbac.v3.RBACPerRoute
   envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute
   envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig
+  envoy.extensions.filters.http.csrf.v3.CsrfPolicy
+  envoy.extensions.filters.http.basic_auth.v3.BasicAuthPerRoute
+  envoy.extensions.filters.http.header_to_metadata.v3.Config
+  envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute
   sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute
   envoy.extensions.filters.http.wasm.v3.Wasm`;
 
@@ -696,6 +715,11 @@ export const EXTENSION_POINTS: Record<string, string> = {
     envoy.extensions.filters.http.rbac.v3.RBAC
     envoy.extensions.filters.http.ext_authz.v3.ExtAuthz
     envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication
+    envoy.extensions.filters.http.csrf.v3.CsrfPolicy
+    envoy.extensions.filters.http.basic_auth.v3.BasicAuth
+    envoy.extensions.filters.http.set_metadata.v3.Config
+    envoy.extensions.filters.http.header_to_metadata.v3.Config
+    envoy.extensions.filters.http.ratelimit.v3.RateLimit
     sluice.extensions.filters.http.typescript.v1.TypeScript
     envoy.extensions.filters.http.wasm.v3.Wasm`,
   'envoy.extensions.wasm.v3.PluginConfig.configuration': WASM_CONFIGURATION,

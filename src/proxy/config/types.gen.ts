@@ -1148,7 +1148,7 @@ export interface ResponseMapper {
 /** envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter */
 export interface HttpFilter {
   name: string;
-  typedConfig?: ({ '@type': 'envoy.extensions.filters.http.router.v3.Router' } & Router) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.Buffer' } & Buffer) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.Compressor' } & Compressor) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.Cors' } & Cors) | ({ '@type': 'envoy.extensions.filters.http.health_check.v3.HealthCheck' } & HealthCheckHealthCheck) | ({ '@type': 'envoy.extensions.filters.http.grpc_http1_bridge.v3.Config' } & GrpcHttp1BridgeConfig) | ({ '@type': 'envoy.extensions.filters.http.grpc_stats.v3.FilterConfig' } & GrpcStatsFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.grpc_web.v3.GrpcWeb' } & GrpcWeb) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutation' } & HeaderMutationHeaderMutation) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBAC' } & HttpRbacRBAC) | ({ '@type': 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthz' } & HttpExtAuthzExtAuthz) | ({ '@type': 'envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication' } & JwtAuthentication) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScript' } & TypeScript) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm);
+  typedConfig?: ({ '@type': 'envoy.extensions.filters.http.router.v3.Router' } & Router) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.Buffer' } & Buffer) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.Compressor' } & Compressor) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.Cors' } & Cors) | ({ '@type': 'envoy.extensions.filters.http.health_check.v3.HealthCheck' } & HealthCheckHealthCheck) | ({ '@type': 'envoy.extensions.filters.http.grpc_http1_bridge.v3.Config' } & GrpcHttp1BridgeConfig) | ({ '@type': 'envoy.extensions.filters.http.grpc_stats.v3.FilterConfig' } & GrpcStatsFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.grpc_web.v3.GrpcWeb' } & GrpcWeb) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutation' } & HeaderMutationHeaderMutation) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBAC' } & HttpRbacRBAC) | ({ '@type': 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthz' } & HttpExtAuthzExtAuthz) | ({ '@type': 'envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication' } & JwtAuthentication) | ({ '@type': 'envoy.extensions.filters.http.csrf.v3.CsrfPolicy' } & CsrfPolicy) | ({ '@type': 'envoy.extensions.filters.http.basic_auth.v3.BasicAuth' } & BasicAuth) | ({ '@type': 'envoy.extensions.filters.http.set_metadata.v3.Config' } & SetMetadataConfig) | ({ '@type': 'envoy.extensions.filters.http.header_to_metadata.v3.Config' } & HeaderToMetadataConfig) | ({ '@type': 'envoy.extensions.filters.http.ratelimit.v3.RateLimit' } & RatelimitRateLimit) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScript' } & TypeScript) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm);
   isOptional: boolean;
   disabled: boolean;
 }
@@ -1708,6 +1708,93 @@ export interface PerRouteConfig {
 /** google.protobuf.Empty */
 export type Empty = Record<never, never>;
 
+/** envoy.extensions.filters.http.csrf.v3.CsrfPolicy */
+export interface CsrfPolicy {
+  filterEnabled?: RuntimeFractionalPercent;
+  shadowEnabled?: RuntimeFractionalPercent;
+  additionalOrigins: StringMatcher[];
+}
+
+/** envoy.extensions.filters.http.basic_auth.v3.BasicAuth */
+export interface BasicAuth {
+  users?: DataSource;
+  forwardUsernameHeader: string;
+  authenticationHeader: string;
+}
+
+/** envoy.extensions.filters.http.basic_auth.v3.BasicAuthPerRoute */
+export interface BasicAuthPerRoute {
+  users?: DataSource;
+}
+
+/** envoy.extensions.filters.http.set_metadata.v3.Config */
+export interface SetMetadataConfig {
+  metadataNamespace: string;
+  value?: { [key: string]: Json };
+  metadata: SetMetadataMetadata[];
+}
+
+/** envoy.extensions.filters.http.set_metadata.v3.Metadata */
+export interface SetMetadataMetadata {
+  metadataNamespace: string;
+  allowOverwrite: boolean;
+  value?: { [key: string]: Json };
+}
+
+/** envoy.extensions.filters.http.header_to_metadata.v3.Config */
+export interface HeaderToMetadataConfig {
+  requestRules: ConfigRule[];
+  responseRules: ConfigRule[];
+}
+
+/** envoy.extensions.filters.http.header_to_metadata.v3.Config.Rule */
+export interface ConfigRule {
+  header: string;
+  cookie: string;
+  onHeaderPresent?: ConfigKeyValuePair;
+  onHeaderMissing?: ConfigKeyValuePair;
+  remove: boolean;
+}
+
+/** envoy.extensions.filters.http.header_to_metadata.v3.Config.KeyValuePair */
+export interface ConfigKeyValuePair {
+  metadataNamespace: string;
+  key: string;
+  value: string;
+  regexValueRewrite?: RegexMatchAndSubstitute;
+  type: ConfigValueType;
+  encode: ConfigValueEncode;
+}
+
+/** envoy.extensions.filters.http.ratelimit.v3.RateLimit */
+export interface RatelimitRateLimit {
+  domain: string;
+  stage: number;
+  requestType: string;
+  timeout?: number;
+  failureModeDeny: boolean;
+  rateLimitedAsResourceExhausted: boolean;
+  rateLimitService?: RateLimitServiceConfig;
+  enableXRatelimitHeaders: RateLimitXRateLimitHeadersRFCVersion;
+  disableXEnvoyRatelimitedHeader: boolean;
+  rateLimitedStatus?: HttpStatus;
+  responseHeadersToAdd: HeaderValueOption[];
+  statusOnError?: HttpStatus;
+  statPrefix: string;
+}
+
+/** envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute */
+export interface RateLimitPerRoute {
+  vhRateLimits: RateLimitPerRouteVhRateLimitsOptions;
+  domain: string;
+}
+
+/** envoy.config.ratelimit.v3.RateLimitServiceConfig */
+export interface RateLimitServiceConfig {
+  grpcService?: GrpcService;
+  transportApiVersion: ApiVersion;
+}
+
 /** envoy.extensions.filters.http.rbac.v3.RBAC */
 export interface HttpRbacRBAC {
   rules?: ConfigRbacRBAC;
@@ -1883,7 +1970,7 @@ export interface RouteConfiguration {
   maxDirectResponseBodySizeBytes?: number;
   ignorePortInHostMatching: boolean;
   ignorePathParametersInPathMatching: boolean;
-  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } & RBACPerRoute) | ({ '@type': 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute' } & ExtAuthzPerRoute) | ({ '@type': 'envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig' } & PerRouteConfig) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } & RBACPerRoute) | ({ '@type': 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute' } & ExtAuthzPerRoute) | ({ '@type': 'envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig' } & PerRouteConfig) | ({ '@type': 'envoy.extensions.filters.http.csrf.v3.CsrfPolicy' } & CsrfPolicy) | ({ '@type': 'envoy.extensions.filters.http.basic_auth.v3.BasicAuthPerRoute' } & BasicAuthPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_to_metadata.v3.Config' } & HeaderToMetadataConfig) | ({ '@type': 'envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute' } & RateLimitPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
   metadata?: CoreMetadata;
 }
 
@@ -1897,7 +1984,7 @@ export interface VirtualHost {
   requestHeadersToRemove: string[];
   responseHeadersToAdd: HeaderValueOption[];
   responseHeadersToRemove: string[];
-  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } & RBACPerRoute) | ({ '@type': 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute' } & ExtAuthzPerRoute) | ({ '@type': 'envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig' } & PerRouteConfig) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } & RBACPerRoute) | ({ '@type': 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute' } & ExtAuthzPerRoute) | ({ '@type': 'envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig' } & PerRouteConfig) | ({ '@type': 'envoy.extensions.filters.http.csrf.v3.CsrfPolicy' } & CsrfPolicy) | ({ '@type': 'envoy.extensions.filters.http.basic_auth.v3.BasicAuthPerRoute' } & BasicAuthPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_to_metadata.v3.Config' } & HeaderToMetadataConfig) | ({ '@type': 'envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute' } & RateLimitPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
   includeRequestAttemptCount: boolean;
   includeAttemptCountInResponse: boolean;
   retryPolicy?: RetryPolicy;
@@ -1905,7 +1992,7 @@ export interface VirtualHost {
   perRequestBufferLimitBytes?: number;
   requestBodyBufferLimit?: number;
   metadata?: CoreMetadata;
-  rateLimits: RateLimit[];
+  rateLimits: RouteRateLimit[];
 }
 
 /** envoy.config.route.v3.Route */
@@ -1918,7 +2005,7 @@ export interface Route {
   metadata?: CoreMetadata;
   decorator?: Decorator;
   tracing?: Tracing;
-  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } & RBACPerRoute) | ({ '@type': 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute' } & ExtAuthzPerRoute) | ({ '@type': 'envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig' } & PerRouteConfig) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } & RBACPerRoute) | ({ '@type': 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute' } & ExtAuthzPerRoute) | ({ '@type': 'envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig' } & PerRouteConfig) | ({ '@type': 'envoy.extensions.filters.http.csrf.v3.CsrfPolicy' } & CsrfPolicy) | ({ '@type': 'envoy.extensions.filters.http.basic_auth.v3.BasicAuthPerRoute' } & BasicAuthPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_to_metadata.v3.Config' } & HeaderToMetadataConfig) | ({ '@type': 'envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute' } & RateLimitPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
   requestHeadersToAdd: HeaderValueOption[];
   requestHeadersToRemove: string[];
   responseHeadersToAdd: HeaderValueOption[];
@@ -1935,7 +2022,7 @@ export interface Decorator {
 
 /** envoy.config.route.v3.FilterConfig */
 export interface RouteFilterConfig {
-  config?: ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } & RBACPerRoute) | ({ '@type': 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute' } & ExtAuthzPerRoute) | ({ '@type': 'envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig' } & PerRouteConfig) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm);
+  config?: ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } & RBACPerRoute) | ({ '@type': 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute' } & ExtAuthzPerRoute) | ({ '@type': 'envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig' } & PerRouteConfig) | ({ '@type': 'envoy.extensions.filters.http.csrf.v3.CsrfPolicy' } & CsrfPolicy) | ({ '@type': 'envoy.extensions.filters.http.basic_auth.v3.BasicAuthPerRoute' } & BasicAuthPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_to_metadata.v3.Config' } & HeaderToMetadataConfig) | ({ '@type': 'envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute' } & RateLimitPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm);
   isOptional: boolean;
   disabled: boolean;
 }
@@ -2004,12 +2091,12 @@ export interface RouteAction {
   hashPolicy: RouteActionHashPolicy[];
   upgradeConfigs: RouteActionUpgradeConfig[];
   maxStreamDuration?: RouteActionMaxStreamDuration;
-  rateLimits: RateLimit[];
+  rateLimits: RouteRateLimit[];
   includeVhRateLimits?: boolean;
 }
 
 /** envoy.config.route.v3.RateLimit */
-export interface RateLimit {
+export interface RouteRateLimit {
   stage?: number;
   disableKey: string;
   actions: RateLimitAction[];
@@ -2175,7 +2262,7 @@ export interface WeightedClusterClusterWeight {
   requestHeadersToRemove: string[];
   responseHeadersToAdd: HeaderValueOption[];
   responseHeadersToRemove: string[];
-  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } & RBACPerRoute) | ({ '@type': 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute' } & ExtAuthzPerRoute) | ({ '@type': 'envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig' } & PerRouteConfig) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
+  typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } & RBACPerRoute) | ({ '@type': 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute' } & ExtAuthzPerRoute) | ({ '@type': 'envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig' } & PerRouteConfig) | ({ '@type': 'envoy.extensions.filters.http.csrf.v3.CsrfPolicy' } & CsrfPolicy) | ({ '@type': 'envoy.extensions.filters.http.basic_auth.v3.BasicAuthPerRoute' } & BasicAuthPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_to_metadata.v3.Config' } & HeaderToMetadataConfig) | ({ '@type': 'envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute' } & RateLimitPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
   hostRewriteLiteral?: string;
 }
 
@@ -3066,6 +3153,18 @@ export type XRateLimitHeadersRFCVersion = 'OFF' | 'DRAFT_VERSION_03';
 
 /** envoy.extensions.common.ratelimit.v3.VhRateLimitsOptions */
 export type VhRateLimitsOptions = 'OVERRIDE' | 'INCLUDE' | 'IGNORE';
+
+/** envoy.extensions.filters.http.header_to_metadata.v3.Config.ValueType */
+export type ConfigValueType = 'STRING' | 'NUMBER' | 'PROTOBUF_VALUE';
+
+/** envoy.extensions.filters.http.header_to_metadata.v3.Config.ValueEncode */
+export type ConfigValueEncode = 'NONE' | 'BASE64';
+
+/** envoy.extensions.filters.http.ratelimit.v3.RateLimit.XRateLimitHeadersRFCVersion */
+export type RateLimitXRateLimitHeadersRFCVersion = 'OFF' | 'DRAFT_VERSION_03';
+
+/** envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute.VhRateLimitsOptions */
+export type RateLimitPerRouteVhRateLimitsOptions = 'OVERRIDE' | 'INCLUDE' | 'IGNORE';
 
 /** envoy.config.rbac.v3.RBAC.Action */
 export type RBACAction = 'ALLOW' | 'DENY' | 'LOG';

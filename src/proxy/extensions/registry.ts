@@ -4,20 +4,25 @@ import type { ListenerFilterConfigFactory } from '../network/listener_filter.ts'
 import type { SocketInterfaceFactory } from '../network/socket_interfaces.ts';
 import type { TransportSocketConfigFactory } from '../network/transport_socket_config.ts';
 import type { HttpFilterConfigFactory, NetworkFilterConfigFactory } from '../server/factory_context.ts';
+import { factory as basicAuth } from './http_filters/basic_auth/config.ts';
 import { factory as buffer } from './http_filters/buffer/config.ts';
 import { factory as compressor } from './http_filters/compressor/config.ts';
 import { factory as cors } from './http_filters/cors/config.ts';
+import { factory as csrf } from './http_filters/csrf/config.ts';
 import { factory as extAuthz } from './http_filters/ext_authz/config.ts';
 import { factory as fault } from './http_filters/fault/config.ts';
 import { factory as grpcHttp1Bridge } from './http_filters/grpc_http1_bridge/config.ts';
 import { factory as grpcStats } from './http_filters/grpc_stats/config.ts';
 import { factory as grpcWeb } from './http_filters/grpc_web/config.ts';
 import { factory as headerMutation } from './http_filters/header_mutation/config.ts';
+import { factory as headerToMetadata } from './http_filters/header_to_metadata/config.ts';
 import { factory as healthCheck } from './http_filters/health_check/config.ts';
 import { factory as jwtAuthn } from './http_filters/jwt_authn/config.ts';
 import { factory as localRateLimit } from './http_filters/local_ratelimit/config.ts';
+import { factory as rateLimit } from './http_filters/ratelimit/config.ts';
 import { factory as rbac } from './http_filters/rbac/config.ts';
 import { factory as router } from './http_filters/router/config.ts';
+import { factory as setMetadata } from './http_filters/set_metadata/config.ts';
 import { factory as typescript } from './http_filters/typescript/config.ts';
 import { factory as wasm } from './http_filters/wasm/config.ts';
 import { factory as httpInspector } from './listener_filters/http_inspector/config.ts';
@@ -60,6 +65,11 @@ export const HTTP_FILTERS = byType<HttpFilterConfigFactory>([
   headerMutation,
   healthCheck,
   jwtAuthn,
+  basicAuth,
+  csrf,
+  setMetadata,
+  headerToMetadata,
+  rateLimit,
   localRateLimit,
   rbac,
   router,

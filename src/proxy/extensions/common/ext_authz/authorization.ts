@@ -3,9 +3,7 @@
  */
 
 import type { HeaderMap } from '../../../http/header_map.ts';
-import { isFieldName } from '../../../http/header_text.ts';
-
-export type HeaderPair = readonly [name: string, value: string];
+import { type HeaderPair, isSafeHeader } from '../../../http/safe_header.ts';
 
 export interface Authorization {
   readonly status: 'ok' | 'denied' | 'error';
@@ -53,16 +51,6 @@ export function newAuthorization(status: Authorization['status']): Authorization
     metadata: null,
   };
 }
-
-/** What a service may not make of a message: lines that are none. Such headers are dropped. */
-export function isSafeHeader([name, value]: HeaderPair): boolean {
-  if (/[\r\n\0]/.test(value)) return false;
-  if (name.startsWith(':')) return REQUEST_PSEUDO.has(name) && value !== '';
-  const bytes = Buffer.from(name, 'latin1');
-  return bytes.length > 0 && isFieldName(bytes, 0, bytes.length);
-}
-
-const REQUEST_PSEUDO: ReadonlySet<string> = new Set([':method', ':path', ':authority', ':scheme']);
 
 /** Changes a request that is allowed. True: something changed. */
 export function applyToRequest(authorization: Authorization, headers: HeaderMap): boolean {
