@@ -7,6 +7,7 @@ import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import grpc from '@grpc/grpc-js';
+import { startDnsServer } from '../proxy/upstream/dns_server.ts';
 import { CertificateFactory } from '../support/certificates.ts';
 import { closeAtEnd, httpRequest, type Json, type ProxyProcess, startProxy, until } from '../support/proxy_process.ts';
 import { bootstrap, cluster, http, listener, route, tcpProxy, upstreamHttp2 } from './support/config.ts';
@@ -441,4 +442,80 @@ test('gRPC checks of a @grpc/grpc-js server', async () => {
   await untilFlags(proxy, 'grpc', port, '/failed_active_hc');
   await proxy.stop();
   await notGrpc.close();
+});
+
+test('a host that discovery drops stays while its checks succeed; a new one gets nothing before its first check', async () => {
+  const dns = await startDnsServer();
+  let ill = false;
+  const servers: HttpUpstream[] = [];
+  for (const last of [1, 2, 3]) {
+    const ip = `127.0.0.${last}`;
+    const answer = (request: IncomingMessage, response: ServerResponse): void => {
+      // The third never answers checks.
+      if (request.url !== '/health') response.end(ip);
+      else if (last !== 3) response.writeHead(ill && last === 2 ? 503 : 200).end();
+    };
+    servers.push(await httpUpstream(answer, servers[0]?.port ?? 0, ip));
+  }
+  const { port } = servers[0];
+  dns.answers.set('kept.test A', { ips: ['127.0.0.1', '127.0.0.2'], ttl: 1 });
+  const named = (name: string, extra: Json): Json => ({
+    ...extra,
+    name,
+    type: 'STRICT_DNS',
+    dns_refresh_rate: '0.1s',
+    dns_lookup_family: 'V4_ONLY',
+    typed_dns_resolver_config: {
+      name: 'envoy.network.dns_resolver.cares',
+      typed_config: {
+        '@type': 'type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig',
+        resolvers: [{ socket_address: { address: '127.0.0.1', port_value: Number(dns.address.split(':')[1]) } }],
+        dns_resolver_options: { no_default_search_domain: true },
+      },
+    },
+    load_assignment: {
+      cluster_name: name,
+      endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address: 'kept.test', port_value: port } } } }] }],
+    },
+  });
+  const panic = { healthy_panic_threshold: { value: 0 } };
+  const proxy = await startProxy({
+    concurrency: 2,
+    config: bootstrap(
+      [listener('web', [http('web', [route('/kept', 'kept')])])],
+      [
+        named('kept', { ...httpCheck(), common_lb_config: { ...panic, ignore_new_hosts_until_first_hc: true } }),
+        named('dropped', { ...httpCheck(), ignore_health_on_host_removal: true }),
+      ],
+    ),
+  });
+  const host = async (name: string, ip: string): Promise<string> => {
+    const { body } = await proxy.admin('/clusters');
+    return new RegExp(`^${name}::${ip}:${port}::health_flags::(.*)$`, 'm').exec(body)?.[1] ?? 'gone';
+  };
+  const untilHost = async (name: string, ip: string, wanted: string): Promise<void> => {
+    let found = '';
+    await until(
+      async () => (found = await host(name, ip)) === wanted,
+      () => `${ip} of ${name}: '${wanted}' instead of '${found}'`,
+    );
+  };
+  assert.deepEqual(await answers(proxy, '/kept'), new Set(['127.0.0.1', '127.0.0.2']));
+  dns.answers.set('kept.test A', { ips: ['127.0.0.1', '127.0.0.3'], ttl: 1 });
+  await untilHost('kept', '127.0.0.2', '/pending_dynamic_removal');
+  await untilHost('dropped', '127.0.0.2', 'gone');
+  await untilHost('kept', '127.0.0.3', '/failed_active_hc/active_hc_timeout');
+  assert.deepEqual(await answers(proxy, '/kept'), new Set(['127.0.0.1', '127.0.0.2']));
+  ill = true;
+  await untilHost('kept', '127.0.0.2', 'gone');
+  await until(
+    async () => (await answers(proxy, '/kept')).size === 1,
+    () => 'all workers to know',
+  );
+  dns.answers.set('kept.test A', { ips: ['127.0.0.1'], ttl: 1 });
+  await untilHost('kept', '127.0.0.3', 'gone');
+  assert.equal(await proxy.stat('cluster.kept.health_check.healthy'), 1);
+  await proxy.stop();
+  for (const server of servers) await server.close();
+  dns.close();
 });

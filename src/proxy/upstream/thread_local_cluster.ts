@@ -8,7 +8,7 @@ import { AutoConnPool } from './auto_conn_pool.ts';
 import { type AutoSniSettings, type PoolServerName, serverNameOf } from './auto_sni.ts';
 import type { ClusterInfoImpl } from './cluster_info.ts';
 import type { ConnPoolBase } from './conn_pool_base.ts';
-import { HostHealth } from './health_flags.ts';
+import { HealthFlag, HostHealth } from './health_flags.ts';
 import { HostImpl } from './host.ts';
 import { type HealthUpdate, type HostDescription, type HostEvent, type HostUpdate, hostKey } from './host_update.ts';
 import { Http1ConnPool } from './http1_conn_pool.ts';
@@ -84,8 +84,13 @@ export class ThreadLocalClusterImpl implements ThreadLocalCluster {
     const host = new HostImpl(description, workerIndex, key);
     const { name, settings } = this.info;
     if (onHostEvent === undefined) return host;
-    if (settings.healthCheck !== null)
-      host.reportImmediateFailure = () => onHostEvent({ cluster: name, key, what: 'immediate_health_check_fail' });
+    if (settings.healthCheck !== null) {
+      host.reportImmediateFailure = () => {
+        // Main knows already, and the host may go on saying so.
+        if ((host.healthFlags & HealthFlag.ExcludedViaImmediateHcFail) === 0)
+          onHostEvent({ cluster: name, key, what: 'immediate_health_check_fail' });
+      };
+    }
     const memory = description.outlier;
     if (settings.outlier !== null && memory !== undefined) {
       const report = (what: HostEvent['what']): void => onHostEvent({ cluster: name, key, what });

@@ -120,7 +120,13 @@ export class DiscoveredCluster {
   /** The cluster is removed: its gauges say so. */
   noteGone(): void {
     const { stats } = this;
-    for (const gauge of [stats.membershipTotal, stats.membershipHealthy, stats.membershipDegraded, stats.maxHostWeight])
+    for (const gauge of [
+      stats.membershipTotal,
+      stats.membershipHealthy,
+      stats.membershipDegraded,
+      stats.membershipExcluded,
+      stats.maxHostWeight,
+    ])
       gauge.set(0);
   }
 

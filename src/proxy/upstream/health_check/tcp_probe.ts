@@ -19,7 +19,7 @@ import { containsPayload } from './payload.ts';
 import type { Probe, ProbeCallbacks } from './probe.ts';
 
 /** Of an answer that does not match: what came last is looked at. */
-const MAX_KEPT = 1 << 20;
+const MAX_KEPT = 64 * 1024;
 
 export class TcpProbe implements Probe, ReadFilter, ConnectionCallbacks {
   private readonly settings: TcpCheckSettings;
