@@ -9,7 +9,7 @@ import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { CertificateFactory, openssl, type TestCertificate } from '../support/certificates.ts';
 import { type Json, type ProxyProcess, startProxy } from '../support/proxy_process.ts';
-import { bootstrap, cluster, http, listener, listenerFilter } from './support/config.ts';
+import { bootstrap, cluster, fileLog, http, listener, listenerFilter } from './support/config.ts';
 import { ocspResponse } from './support/ocsp.ts';
 import { downstreamTls, files, readToEnd, tlsConnect, tlsGet } from './support/tls.ts';
 import { httpUpstream } from './support/upstreams.ts';
@@ -132,6 +132,17 @@ describe('TLS features', () => {
           direct('keylog_remote', downstreamTls([files(server)], keyLog('remote', ['127.0.0.0/8'], ['10.1.0.0/16'])), {}, '', {
             listener_filters: [listenerFilter('proxy_protocol')],
           }),
+          direct(
+            'fingerprints',
+            downstreamTls([files(server)], { alpn_protocols: ['h2', 'http/1.1'] }),
+            { access_log: [fileLog('fingerprints', '%TLS_JA3_FINGERPRINT% %TLS_JA4_FINGERPRINT%')] },
+            '',
+            {
+              listener_filters: [
+                listenerFilter('tls_inspector', { enable_ja3_fingerprinting: true, enable_ja4_fingerprinting: true }),
+              ],
+            },
+          ),
           direct('old_tickets', downstreamTls([files(server)], {}, tickets(oldKey))),
           direct('new_tickets', downstreamTls([files(server)], {}, tickets(newKey, oldKey))),
           direct('other_tickets', downstreamTls([files(server)], {}, tickets(newKey))),
@@ -259,6 +270,15 @@ describe('TLS features', () => {
       await tlsGet(0, { socket });
       assert.equal(written('remote') > 0, isWritten, source);
     }
+  });
+
+  test('fingerprints of clients in the access log', async () => {
+    await tlsGet(proxy.port('fingerprints'), { ALPNProtocols: ['http/1.1'], servername: 'localhost' });
+    await tlsGet(proxy.port('fingerprints'), { maxVersion: 'TLSv1.2' });
+    const [first, second] = await proxy.lines('fingerprints', 2);
+    assert.match(first, /^[0-9a-f]{32} t13d\d{4}h1_[0-9a-f]{12}_[0-9a-f]{12}$/);
+    assert.match(second, /^[0-9a-f]{32} t12i\d{4}00_[0-9a-f]{12}_[0-9a-f]{12}$/);
+    assert.notEqual(first.slice(0, 32), second.slice(0, 32));
   });
 
   test('configured ticket keys: the first seals, the others still open', async () => {

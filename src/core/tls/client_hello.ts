@@ -5,6 +5,8 @@
  * BoringSSL where that decides between TLS and not TLS. Leaves out SSLv2-framed hellos and encrypted client hello.
  */
 
+import type { HelloOffer } from './fingerprint.ts';
+
 export const ClientHelloStatus = { NeedMore: 0, Ok: 1, NotTls: 2 } as const;
 export type ClientHelloStatus = (typeof ClientHelloStatus)[keyof typeof ClientHelloStatus];
 
@@ -37,9 +39,13 @@ const SERVER_NAME = 0;
 const MAX_FRAGMENT_LENGTH = 1;
 const STATUS_REQUEST = 5;
 const STATUS_TYPE_OCSP = 1;
+const SUPPORTED_GROUPS = 10;
+const EC_POINT_FORMATS = 11;
+const SIGNATURE_ALGORITHMS = 13;
 const ALPN = 16;
 const SESSION_TICKET = 35;
 const PRE_SHARED_KEY = 41;
+const SUPPORTED_VERSIONS = 43;
 
 /** `bytes` is the start of the connection, all that has arrived. */
 export function parseClientHello(bytes: Uint8Array): ClientHello {
@@ -47,6 +53,40 @@ export function parseClientHello(bytes: Uint8Array): ClientHello {
   if (typeof message === 'string') return notTls(message, bytes.length);
   if (message.body === null) return { ...EMPTY_HELLO, status: ClientHelloStatus.NeedMore, bytesProcessed: bytes.length };
   return parseBody(new Reader(message.body), message.consumed);
+}
+
+/** What a hello offers, for fingerprints; null when `bytes` do not begin with a whole one. */
+export function parseOffer(bytes: Uint8Array): HelloOffer | null {
+  const message = joinRecords(bytes);
+  if (typeof message === 'string' || message.body === null) return null;
+  const hello = new Reader(message.body);
+  const version = hello.u16();
+  hello.skip(32);
+  hello.vector8();
+  const offer: HelloOffer = {
+    version,
+    cipherSuites: hello.vector16().numbers(2),
+    extensions: [],
+    groups: [],
+    pointFormats: [],
+    signatureAlgorithms: [],
+    supportedVersions: [],
+    firstProtocol: '',
+  };
+  hello.vector8();
+  const extensions = hello.vector16();
+  while (extensions.left > 0 && offer.extensions.length < MAX_EXTENSIONS) {
+    const type = extensions.u16();
+    const body = extensions.vector16();
+    if (extensions.failed) return null;
+    offer.extensions.push(type);
+    if (type === SUPPORTED_GROUPS) offer.groups = body.vector16().numbers(2);
+    else if (type === EC_POINT_FORMATS) offer.pointFormats = body.vector8().numbers(1);
+    else if (type === SIGNATURE_ALGORITHMS) offer.signatureAlgorithms = body.vector16().numbers(2);
+    else if (type === SUPPORTED_VERSIONS) offer.supportedVersions = body.vector8().numbers(2);
+    else if (type === ALPN) offer.firstProtocol = body.vector16().vector8().text();
+  }
+  return offer;
 }
 
 /** What no hello says. */
@@ -232,6 +272,13 @@ class Reader {
 
   vector16(): Reader {
     return this.take(this.u16());
+  }
+
+  /** What is left, as numbers of one or two bytes. */
+  numbers(size: 1 | 2): number[] {
+    const numbers: number[] = [];
+    while (this.left >= size) numbers.push(size === 1 ? this.u8() : this.u16());
+    return numbers;
   }
 
   /** What is left, where it lies. */

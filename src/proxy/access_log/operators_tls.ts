@@ -1,6 +1,6 @@
 /**
  * Operators on TLS facts (Envoy: DOWNSTREAM_TLS_*, *_PEER_*, *_LOCAL_*, UPSTREAM_TLS_*). A plain connection has none of them. Lists are
- * joined by commas. Fingerprints of hellos (JA3, JA4) are never known.
+ * joined by commas. Fingerprints of hellos (JA3, JA4) are known when the TLS inspector takes them.
  */
 import { byteText } from '../common/byte_text.ts';
 import { type SslCertificate, type SslConnectionInfo, urlEncodedPem } from '../network/connection.ts';
@@ -16,8 +16,8 @@ const peer = (ssl: SslConnectionInfo): SslCertificate | null => ssl.peerCertific
 const local = (ssl: SslConnectionInfo): SslCertificate | null => ssl.localCertificate;
 
 export const TLS_OPERATORS: Record<string, OperatorDefinition> = {
-  TLS_JA3_FINGERPRINT: simple(() => undefined),
-  TLS_JA4_FINGERPRINT: simple(() => undefined),
+  TLS_JA3_FINGERPRINT: simple((_, info) => some(info.helloFingerprints?.ja3 ?? '')),
+  TLS_JA4_FINGERPRINT: simple((_, info) => some(info.helloFingerprints?.ja4 ?? '')),
   ...connectionFacts('DOWNSTREAM', downstream),
   ...connectionFacts('UPSTREAM', upstream),
   ...sans('DOWNSTREAM_PEER', downstream, peer, true),

@@ -184,8 +184,8 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.config.core.v3.WatchedDirectory': 'path',
 
   // ---- listener filters
-  'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector':
-    'initial_read_buffer_size max_client_hello_size close_connection_on_client_hello_parsing_errors',
+  'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector': `initial_read_buffer_size max_client_hello_size close_connection_on_client_hello_parsing_errors
+    enable_ja3_fingerprinting enable_ja4_fingerprinting`,
   'envoy.extensions.filters.listener.http_inspector.v3.HttpInspector': '',
   'envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol':
     'rules allow_requests_without_proxy_protocol disallowed_versions stat_prefix',
@@ -806,8 +806,6 @@ export const NEVER_LEFT_OUT: ReadonlySet<string> = new Set([
  * accepted and left out. A scalar without presence that has its default needs no entry: it counts as not set.
  */
 export const ACCEPTED_VALUES: Record<string, readonly (boolean | number | string)[]> = {
-  'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector.enable_ja3_fingerprinting': [false],
-  'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector.enable_ja4_fingerprinting': [false],
   // Which of Envoy's own parsers is used.
   'envoy.config.core.v3.Http1ProtocolOptions.use_balsa_parser': [true, false],
   'envoy.config.core.v3.Http2ProtocolOptions.use_oghttp2_codec': [true, false],

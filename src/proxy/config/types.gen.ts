@@ -929,6 +929,8 @@ export interface TlsInspector {
   initialReadBufferSize?: number;
   maxClientHelloSize?: number;
   closeConnectionOnClientHelloParsingErrors: boolean;
+  enableJa3Fingerprinting?: boolean;
+  enableJa4Fingerprinting?: boolean;
 }
 
 /** envoy.extensions.filters.listener.http_inspector.v3.HttpInspector */

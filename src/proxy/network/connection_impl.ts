@@ -12,7 +12,7 @@ import { BLOCK_SIZE } from '../../core/buffer/slab.ts';
 import { SliceBuffer } from '../../core/buffer/slice_buffer.ts';
 import type { Dispatcher, SchedulableCallback, Timer } from '../../core/event/dispatcher.ts';
 import { E, errnoName, strerror } from '../../core/sys/libc.ts';
-import { StreamInfo } from '../stream_info/stream_info.ts';
+import { type HelloFingerprints, StreamInfo } from '../stream_info/stream_info.ts';
 import type { Address } from './address.ts';
 import {
   type BytesSentListener,
@@ -35,6 +35,7 @@ export interface ServerConnectionOptions {
   localAddress: Address;
   remoteAddress: Address;
   requestedServerName?: string;
+  helloFingerprints?: HelloFingerprints | null;
   nextProtocol?: string;
   /** Bytes that listener filters have read already; moved into the connection. */
   initialData?: SliceBuffer | null;
@@ -157,6 +158,7 @@ class ConnectionImpl implements Connection, IoHandleCallbacks {
       info.downstreamLocalAddress = local;
       info.downstreamDirectLocalAddress = local;
       info.requestedServerName = this.detectedServerName;
+      info.helloFingerprints = server.helloFingerprints ?? null;
       if (transport === null) {
         if (server.initialData) this.readBuffer.move(server.initialData);
         this.readEnd = server.initialEnd === true;

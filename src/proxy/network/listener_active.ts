@@ -197,6 +197,7 @@ export class ActiveListener {
       localAddress: socket.localAddress,
       remoteAddress: socket.remoteAddress,
       requestedServerName: socket.requestedServerName,
+      helloFingerprints: socket.helloFingerprints,
       initialData: data,
       initialEnd: ended,
       transportSocket: chain.transportSocket,
@@ -334,4 +335,5 @@ function noteAddresses(info: StreamInfo, socket: AcceptedSocket): void {
   info.downstreamLocalAddress = socket.localAddress;
   info.downstreamRemoteAddress = socket.remoteAddress;
   info.requestedServerName = socket.requestedServerName;
+  info.helloFingerprints = socket.helloFingerprints;
 }

@@ -3,6 +3,7 @@
  * the connection is then made from. Listener filters write their findings here; chain matching reads them.
  */
 import type { Dispatcher } from '../../core/event/dispatcher.ts';
+import type { HelloFingerprints } from '../stream_info/stream_info.ts';
 import type { Address } from './address.ts';
 import type { Connection } from './connection.ts';
 import type { ServerConnectionOptions } from './connection_impl.ts';
@@ -25,6 +26,7 @@ export class AcceptedSocket implements FilterChainMatchInput {
   requestedServerName = '';
   /** Set: it has a place among the connections of the whole process. */
   slots: { giveConnectionBack(): void } | null = null;
+  helloFingerprints: HelloFingerprints | null = null;
 
   constructor(handle: IoHandle) {
     this.handle = handle;

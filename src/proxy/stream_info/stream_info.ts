@@ -60,6 +60,12 @@ export interface UpstreamHostInfo {
 
 export type Protocol = '' | 'HTTP/1.0' | 'HTTP/1.1' | 'HTTP/2' | 'HTTP/3';
 
+/** '' for one that was not asked for. */
+export interface HelloFingerprints {
+  readonly ja3: string;
+  readonly ja4: string;
+}
+
 export class StreamInfo {
   // Times: wall clock at the start, the rest monotonic ms.
   startTimeMs = 0;
@@ -105,6 +111,8 @@ export class StreamInfo {
   downstreamLocalAddress: Address | null = null;
   downstreamDirectLocalAddress: Address | null = null;
   requestedServerName = '';
+  /** Of the hello of the downstream connection, when a listener filter took them. */
+  helloFingerprints: HelloFingerprints | null = null;
   downstreamTransportFailureReason = '';
   /** Null on plain text. */
   downstreamSsl: SslConnectionInfo | null = null;

@@ -125,6 +125,7 @@ export class ActiveStream
     info.downstreamLocalAddress = of.downstreamLocalAddress;
     info.downstreamDirectLocalAddress = of.downstreamDirectLocalAddress;
     info.requestedServerName = of.requestedServerName;
+    info.helloFingerprints = of.helloFingerprints;
     info.downstreamSsl = of.downstreamSsl;
     info.downstreamHandshakeCompleteMs = of.downstreamHandshakeCompleteMs;
     info.filterChainName = of.filterChainName;

@@ -39,6 +39,7 @@ export function resetStreamInfo(info: StreamInfo): void {
   info.downstreamLocalAddress = null;
   info.downstreamDirectLocalAddress = null;
   info.requestedServerName = '';
+  info.helloFingerprints = null;
   info.downstreamTransportFailureReason = '';
   info.downstreamSsl = null;
   info.upstreamHost = null;

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { test } from 'node:test';
@@ -196,9 +197,21 @@ test('tls_inspector: closes on parsing errors when told to', () => {
   assert.equal(run.status, ListenerFilterStatus.Close);
 });
 
+test('tls_inspector: fingerprints of the hello, those that are asked for', () => {
+  const groups: [number, Uint8Array] = [10, Buffer.from([0, 4, 0x1a, 0x1a, 0, 29])];
+  const hello = makeHello([sni('a.com'), groups, [11, Buffer.from([1, 0])]]);
+  const found = (config: Record<string, unknown>, bytes = hello) =>
+    new FilterHarness(factory, config).run(cut(bytes, 20)).socket.helloFingerprints;
+  assert.equal(found({}), null);
+  const md5 = createHash('md5').update('771,4865,0-10-11,29,0').digest('hex');
+  assert.deepEqual(found({ enableJa3Fingerprinting: true }), { ja3: md5, ja4: '' });
+  const both = found({ enableJa3Fingerprinting: true, enableJa4Fingerprinting: true });
+  assert.equal(both?.ja3, md5);
+  assert.match(both?.ja4 ?? '', /^t12d010300_[0-9a-f]{12}_[0-9a-f]{12}$/);
+  assert.match(found({ enableJa4Fingerprinting: true }, Buffer.from(HELLO))?.ja4 ?? '', /^t13d\d{4}h2_/);
+});
+
 test('tls_inspector: refuses what it cannot do', () => {
-  assert.throws(() => new FilterHarness(factory, { enableJa3Fingerprinting: true }), /enable_ja3_fingerprinting/);
-  assert.throws(() => new FilterHarness(factory, { enableJa4Fingerprinting: true }), /enable_ja4_fingerprinting/);
   assert.throws(() => new FilterHarness(factory, { maxClientHelloSize: 20_000 }), /greater than maximum of 16384/);
 });
 

@@ -2,11 +2,12 @@
  * `envoy.filters.listener.tls_inspector`: tells TLS from plain text, and finds server name and ALPN for filter chain matching.
  *
  * `initial_read_buffer_size` sizes Envoy's peek buffer; bytes are delivered here in blocks, so it has nothing to size.
- * JA3 and JA4 fingerprints are refused.
+ * Fingerprints (JA3, JA4) are taken when they are asked for.
  */
 import type { SliceBuffer } from '../../../../core/buffer/slice_buffer.ts';
 import type { Counter, Histogram, Scope } from '../../../../core/stats/stats.ts';
-import { type ClientHello, ClientHelloStatus, parseClientHello } from '../../../../core/tls/client_hello.ts';
+import { type ClientHello, ClientHelloStatus, parseClientHello, parseOffer } from '../../../../core/tls/client_hello.ts';
+import { ja3, ja4 } from '../../../../core/tls/fingerprint.ts';
 import { ConfigError } from '../../../config/error.ts';
 import {
   type ListenerFilter,
@@ -43,8 +44,6 @@ export const factory: ListenerFilterConfigFactory = {
   name: 'envoy.filters.listener.tls_inspector',
   create(typed: TypedConfig, context: FactoryContext): () => ListenerFilter {
     const config = typed as TlsInspectorConfig;
-    if (config.enableJa3Fingerprinting) throw unsupported('enable_ja3_fingerprinting');
-    if (config.enableJa4Fingerprinting) throw unsupported('enable_ja4_fingerprinting');
     const maxSize = config.maxClientHelloSize ?? MAX_CLIENT_HELLO_SIZE;
     if (maxSize > MAX_CLIENT_HELLO_SIZE) {
       throw new ConfigError(`max_client_hello_size of ${maxSize} is greater than maximum of ${MAX_CLIENT_HELLO_SIZE}.`, {
@@ -53,13 +52,10 @@ export const factory: ListenerFilterConfigFactory = {
     }
     const closeOnErrors = config.closeConnectionOnClientHelloParsingErrors ?? false;
     const stats = createStats(context.scope);
-    return () => new TlsInspector(stats, maxSize, closeOnErrors);
+    const wanted = { ja3: config.enableJa3Fingerprinting ?? false, ja4: config.enableJa4Fingerprinting ?? false };
+    return () => new TlsInspector(stats, maxSize, closeOnErrors, wanted);
   },
 };
-
-function unsupported(field: string): ConfigError {
-  return new ConfigError(`the field '${field}' is not supported`, { path: field });
-}
 
 function createStats(root: Scope): Stats {
   const scope = root.scope('tls_inspector.');
@@ -74,12 +70,14 @@ class TlsInspector implements ListenerFilter {
   readonly maxReadBytes: number;
   private readonly stats: Stats;
   private readonly closeOnErrors: boolean;
+  private readonly wanted: { readonly ja3: boolean; readonly ja4: boolean };
   private callbacks!: ListenerFilterCallbacks;
 
-  constructor(stats: Stats, maxSize: number, closeOnErrors: boolean) {
+  constructor(stats: Stats, maxSize: number, closeOnErrors: boolean, wanted: { ja3: boolean; ja4: boolean }) {
     this.stats = stats;
     this.maxReadBytes = maxSize;
     this.closeOnErrors = closeOnErrors;
+    this.wanted = wanted;
   }
 
   onAccept(callbacks: ListenerFilterCallbacks): ListenerFilterStatus {
@@ -95,11 +93,11 @@ class TlsInspector implements ListenerFilter {
       return bytes.length < this.maxReadBytes ? ListenerFilterStatus.StopIteration : this.onTooLarge(hello);
     }
     this.stats.bytes_processed.recordValue(hello.bytesProcessed);
-    return hello.status === ClientHelloStatus.Ok ? this.onFound(hello) : this.onNotFound(hello);
+    return hello.status === ClientHelloStatus.Ok ? this.onFound(hello, bytes) : this.onNotFound(hello);
   }
 
-  private onFound(hello: ClientHello): ListenerFilterStatus {
-    const { stats } = this;
+  private onFound(hello: ClientHello, bytes: Uint8Array): ListenerFilterStatus {
+    const { stats, wanted } = this;
     const { socket } = this.callbacks;
     if (hello.serverName !== '') {
       stats.sni_found.inc();
@@ -113,6 +111,8 @@ class TlsInspector implements ListenerFilter {
     } else {
       stats.alpn_not_found.inc();
     }
+    const offer = wanted.ja3 || wanted.ja4 ? parseOffer(bytes) : null;
+    if (offer !== null) socket.helloFingerprints = { ja3: wanted.ja3 ? ja3(offer) : '', ja4: wanted.ja4 ? ja4(offer) : '' };
     stats.tls_found.inc();
     socket.detectedTransportProtocol = 'tls';
     return ListenerFilterStatus.Continue;
