@@ -1,6 +1,7 @@
 /** From `envoy.config.accesslog.v3.AccessLog` to loggers. The loggers themselves are extensions. */
 import { ConfigError } from '../config/error.ts';
 import { fileAccessLogFactory } from '../extensions/access_loggers/file.ts';
+import { httpGrpcAccessLogFactory, tcpGrpcAccessLogFactory } from '../extensions/access_loggers/grpc/config.ts';
 import { stderrAccessLogFactory } from '../extensions/access_loggers/stderr.ts';
 import { stdoutAccessLogFactory } from '../extensions/access_loggers/stdout.ts';
 import { typescriptAccessLogFactory } from '../extensions/access_loggers/typescript.ts';
@@ -42,6 +43,8 @@ const factories = (): readonly AccessLogConfigFactory[] => [
   stderrAccessLogFactory,
   typescriptAccessLogFactory,
   wasmAccessLogFactory,
+  httpGrpcAccessLogFactory,
+  tcpGrpcAccessLogFactory,
 ];
 
 /** Throws ConfigError. `path` is that of the list. */

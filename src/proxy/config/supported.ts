@@ -10,7 +10,7 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.config.bootstrap.v3.Bootstrap': `
     node static_resources cluster_manager layered_runtime admin stats_config stats_flush_interval stats_flush_on_admin
     bootstrap_extensions default_socket_interface application_log_config stats_server_version_override dns_resolution_config typed_dns_resolver_config
-    deferred_stat_options watchdog watchdogs overload_manager`,
+    deferred_stat_options watchdog watchdogs overload_manager stats_sinks`,
   'envoy.config.bootstrap.v3.Watchdogs': 'main_thread_watchdog worker_watchdog',
   'envoy.config.bootstrap.v3.Watchdog': 'miss_timeout megamiss_timeout',
   'envoy.config.bootstrap.v3.Bootstrap.StaticResources': 'listeners clusters secrets',
@@ -599,6 +599,18 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery': '',
   'envoy.extensions.formatter.metadata.v3.Metadata': '',
 
+  'envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig': `
+    common_config additional_request_headers_to_log additional_response_headers_to_log additional_response_trailers_to_log`,
+  'envoy.extensions.access_loggers.grpc.v3.TcpGrpcAccessLogConfig': 'common_config',
+  'envoy.extensions.access_loggers.grpc.v3.CommonGrpcAccessLogConfig':
+    'log_name grpc_service transport_api_version buffer_flush_interval buffer_size_bytes custom_tags',
+
+  // ---- stats sinks
+  'envoy.config.metrics.v3.StatsSink': 'name typed_config',
+  'envoy.config.metrics.v3.StatsdSink': 'address prefix',
+  'envoy.config.metrics.v3.DogStatsdSink': 'address prefix max_bytes_per_datagram',
+  'envoy.extensions.stat_sinks.graphite_statsd.v3.GraphiteStatsdSink': 'address prefix max_bytes_per_datagram',
+
   // ---- wasm
   'envoy.extensions.filters.http.wasm.v3.Wasm': 'config',
   'envoy.extensions.filters.network.wasm.v3.Wasm': 'config',
@@ -661,6 +673,10 @@ export const EXTENSION_POINTS: Record<string, string> = {
     sluice.extensions.bootstrap.typescript.v1.TypeScriptService
     sluice.extensions.vcl.v1.HostStackSocketInterface`,
   'envoy.config.bootstrap.v3.Bootstrap.typed_dns_resolver_config': DNS_RESOLVERS,
+  'envoy.config.metrics.v3.StatsSink.typed_config': `
+    envoy.config.metrics.v3.StatsdSink
+    envoy.config.metrics.v3.DogStatsdSink
+    envoy.extensions.stat_sinks.graphite_statsd.v3.GraphiteStatsdSink`,
   'envoy.config.trace.v3.Tracing.Http.typed_config':
     'envoy.config.trace.v3.OpenTelemetryConfig envoy.config.trace.v3.ZipkinConfig',
   'envoy.config.trace.v3.OpenTelemetryConfig.resource_detectors': `
@@ -765,6 +781,8 @@ export const EXTENSION_POINTS: Record<string, string> = {
     envoy.extensions.access_loggers.stream.v3.StdoutAccessLog
     sluice.extensions.access_loggers.typescript.v1.TypeScriptAccessLog
     envoy.extensions.access_loggers.stream.v3.StderrAccessLog
+    envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig
+    envoy.extensions.access_loggers.grpc.v3.TcpGrpcAccessLogConfig
     envoy.extensions.access_loggers.wasm.v3.WasmAccessLog`,
   'envoy.config.core.v3.SubstitutionFormatString.formatters': `
     envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery

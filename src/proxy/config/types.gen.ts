@@ -26,6 +26,7 @@ export interface Bootstrap {
   watchdog?: Watchdog;
   watchdogs?: Watchdogs;
   overloadManager?: OverloadManager;
+  statsSinks: StatsSink[];
 }
 
 /** envoy.config.bootstrap.v3.Watchdogs */
@@ -2876,7 +2877,7 @@ export interface EndpointHealthCheckConfig {
 export interface AccessLog {
   name: string;
   filter?: AccessLogFilter;
-  typedConfig?: ({ '@type': 'envoy.extensions.access_loggers.file.v3.FileAccessLog' } & FileAccessLog) | ({ '@type': 'envoy.extensions.access_loggers.stream.v3.StdoutAccessLog' } & StdoutAccessLog) | ({ '@type': 'sluice.extensions.access_loggers.typescript.v1.TypeScriptAccessLog' } & TypeScriptAccessLog) | ({ '@type': 'envoy.extensions.access_loggers.stream.v3.StderrAccessLog' } & StderrAccessLog) | ({ '@type': 'envoy.extensions.access_loggers.wasm.v3.WasmAccessLog' } & WasmAccessLog);
+  typedConfig?: ({ '@type': 'envoy.extensions.access_loggers.file.v3.FileAccessLog' } & FileAccessLog) | ({ '@type': 'envoy.extensions.access_loggers.stream.v3.StdoutAccessLog' } & StdoutAccessLog) | ({ '@type': 'sluice.extensions.access_loggers.typescript.v1.TypeScriptAccessLog' } & TypeScriptAccessLog) | ({ '@type': 'envoy.extensions.access_loggers.stream.v3.StderrAccessLog' } & StderrAccessLog) | ({ '@type': 'envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig' } & HttpGrpcAccessLogConfig) | ({ '@type': 'envoy.extensions.access_loggers.grpc.v3.TcpGrpcAccessLogConfig' } & TcpGrpcAccessLogConfig) | ({ '@type': 'envoy.extensions.access_loggers.wasm.v3.WasmAccessLog' } & WasmAccessLog);
 }
 
 /** envoy.config.accesslog.v3.AccessLogFilter */
@@ -2986,6 +2987,55 @@ export type ReqWithoutQuery = Record<never, never>;
 
 /** envoy.extensions.formatter.metadata.v3.Metadata */
 export type MetadataMetadata = Record<never, never>;
+
+/** envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig */
+export interface HttpGrpcAccessLogConfig {
+  commonConfig?: CommonGrpcAccessLogConfig;
+  additionalRequestHeadersToLog: string[];
+  additionalResponseHeadersToLog: string[];
+  additionalResponseTrailersToLog: string[];
+}
+
+/** envoy.extensions.access_loggers.grpc.v3.TcpGrpcAccessLogConfig */
+export interface TcpGrpcAccessLogConfig {
+  commonConfig?: CommonGrpcAccessLogConfig;
+}
+
+/** envoy.extensions.access_loggers.grpc.v3.CommonGrpcAccessLogConfig */
+export interface CommonGrpcAccessLogConfig {
+  logName: string;
+  grpcService?: GrpcService;
+  transportApiVersion: ApiVersion;
+  bufferFlushInterval?: number;
+  bufferSizeBytes?: number;
+  customTags: CustomTag[];
+}
+
+/** envoy.config.metrics.v3.StatsSink */
+export interface StatsSink {
+  name: string;
+  typedConfig?: ({ '@type': 'envoy.config.metrics.v3.StatsdSink' } & StatsdSink) | ({ '@type': 'envoy.config.metrics.v3.DogStatsdSink' } & DogStatsdSink) | ({ '@type': 'envoy.extensions.stat_sinks.graphite_statsd.v3.GraphiteStatsdSink' } & GraphiteStatsdSink);
+}
+
+/** envoy.config.metrics.v3.StatsdSink */
+export interface StatsdSink {
+  address?: Address;
+  prefix: string;
+}
+
+/** envoy.config.metrics.v3.DogStatsdSink */
+export interface DogStatsdSink {
+  address?: Address;
+  prefix: string;
+  maxBytesPerDatagram?: number;
+}
+
+/** envoy.extensions.stat_sinks.graphite_statsd.v3.GraphiteStatsdSink */
+export interface GraphiteStatsdSink {
+  address?: Address;
+  prefix: string;
+  maxBytesPerDatagram?: number;
+}
 
 /** envoy.extensions.filters.http.wasm.v3.Wasm */
 export interface HttpWasmWasm {

@@ -37,6 +37,12 @@ export class ProtobufWriter {
     if (value) this.number(field, 1);
   }
 
+  /** Also when it is false: in a oneof. */
+  anyBool(field: number, value: boolean): void {
+    this.tag(field, VARINT);
+    this.varint(value ? 1 : 0);
+  }
+
   /** UTF-8; the empty string is left out. */
   string(field: number, value: string): void {
     if (value !== '') this.anyString(field, value);

@@ -8,6 +8,7 @@ import { ConfigError } from '../config/error.ts';
 import { addSharedState } from '../config/shared_state.ts';
 import type { Bootstrap } from '../config/types.gen.ts';
 import { RESOURCE_MONITORS } from '../extensions/resource_monitors/registry.ts';
+import { createStatsdSink, type StatsSink } from '../extensions/stat_sinks/statsd.ts';
 import type { ListenerProto } from '../network/listener_config.ts';
 import type { NamedSecret } from '../network/secrets.ts';
 import { parseOverloadConfig } from '../overload/overload_config.ts';
@@ -51,6 +52,8 @@ export interface BuiltConfiguration {
   secrets: SecretManager;
   /** Not started. Null: there is none. */
   overload: OverloadManager | null;
+  /** They have opened nothing yet. */
+  sinks: readonly StatsSink[];
 }
 
 /** Completes `bootstrap` by defaults. Throws ConfigError with a path and no place in the file. */
@@ -78,7 +81,20 @@ export function buildConfiguration(
   const secrets = new SecretManager(configured);
   const overload = createOverloadManager(bootstrap, options, store, sink);
   const { listeners, scripts } = tryWorker(bootstrap, options, runtime, discovery.shared, secrets.current());
-  return { bootstrap, listeners, logFormat, statsMemory, store, runtime, discovery, scripts, secrets, overload };
+  const sinks = createSinks(bootstrap);
+  return { bootstrap, listeners, logFormat, statsMemory, store, runtime, discovery, scripts, secrets, overload, sinks };
+}
+
+function createSinks(bootstrap: Bootstrap): StatsSink[] {
+  return (bootstrap.statsSinks ?? []).map(({ typedConfig }, i) => {
+    try {
+      return createStatsdSink(typedConfig as Parameters<typeof createStatsdSink>[0]);
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      const path = `stats_sinks[${i}].typed_config`;
+      throw new ConfigError(error.reason, { path: error.path === '' ? path : `${path}.${error.path}` });
+    }
+  });
 }
 
 function createOverloadManager(

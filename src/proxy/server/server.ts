@@ -16,6 +16,7 @@ import { AccessLogManagerImpl } from '../access_log/manager.ts';
 import { byteText } from '../common/byte_text.ts';
 import { ConfigError } from '../config/error.ts';
 import { ConfigErrors } from '../config/errors.ts';
+import type { StatsSink } from '../extensions/stat_sinks/statsd.ts';
 import { listenAddress } from '../network/listener_address.ts';
 import { atPath } from '../network/listener_extensions.ts';
 import type { OverloadManager } from '../overload/overload_manager.ts';
@@ -105,6 +106,7 @@ export class Server {
   healthCheckFailed = false;
   private readonly memory;
   private readonly overload: OverloadManager | null;
+  private readonly sinks: readonly StatsSink[];
   private readonly configured: readonly CheckedListener[];
   private readonly guardDog: GuardDog;
   private readonly scripts: ServerScripts;
@@ -138,6 +140,7 @@ export class Server {
     this.store = built.store;
     this.runtime = built.runtime;
     this.overload = built.overload;
+    this.sinks = built.sinks;
     this.discovery = built.discovery;
     const { bootstrap } = loaded;
     options.log.format = built.logFormat;
@@ -312,12 +315,17 @@ export class Server {
   /** Before stats are looked at; with `stats_flush_on_admin` this is what flushes them. */
   updateStats(): void {
     this.stats.update(this.state);
-    if (this.loaded.bootstrap.statsFlushOnAdmin === true) this.store.mergeHistograms();
+    if (this.loaded.bootstrap.statsFlushOnAdmin === true) this.mergeAndSend();
   }
 
   private flushStats(): void {
     this.stats.update(this.state);
+    this.mergeAndSend();
+  }
+
+  private mergeAndSend(): void {
     this.store.mergeHistograms();
+    for (const sink of this.sinks) sink.flush(this.store);
   }
 
   /**
@@ -436,6 +444,7 @@ export class Server {
     this.quitting = true;
     this.guardDog.stop();
     this.overload?.stop();
+    for (const sink of this.sinks) sink.close();
     this.scripts.close();
     this.secrets.close();
     if (this.flushTimer !== null) clearInterval(this.flushTimer);

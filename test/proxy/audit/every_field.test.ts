@@ -21,6 +21,7 @@ const NOTHING_TO_DO: Record<string, string> = {
   'envoy.config.core.v3.SubstitutionFormatString.json_format_options': 'keys are always sorted',
   'envoy.config.core.v3.JsonFormatOptions.sort_properties': 'keys are always sorted',
   'envoy.config.trace.v3.ZipkinConfig.collector_endpoint_version': 'only JSON can be there',
+  'envoy.extensions.access_loggers.grpc.v3.CommonGrpcAccessLogConfig.transport_api_version': 'only version 3 can be there',
   'envoy.config.core.v3.SocketOption.description': 'a comment',
   'envoy.service.discovery.v3.DiscoveryResponse.version_info': 'means something to control planes only',
   'envoy.service.discovery.v3.DiscoveryResponse.type_url': 'only that of Secret can be there: `config/secrets.ts`',
