@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { get } from 'node:http';
 import { after, before, describe, test } from 'node:test';
-import { brotliDecompressSync, gunzipSync } from 'node:zlib';
+import { brotliDecompressSync, gunzipSync, zstdDecompressSync } from 'node:zlib';
 import { BACKENDS, skipReason } from '../support/dispatchers.ts';
 import { type Json, type ProxyProcess, spawnProxy, startProxy } from '../support/proxy_process.ts';
 import { bootstrap, cluster, http, listener, route, upstreamHttp1 } from './support/config.ts';
@@ -25,6 +25,19 @@ function gzip(extra: Json = {}, library: Json = {}): Json {
       response_direction_config: {},
       ...extra,
     },
+  };
+}
+
+function zstd(): Json {
+  const library = {
+    '@type': `${LIBRARY}.zstd.compressor.v3.Zstd`,
+    compression_level: 7,
+    enable_checksum: true,
+    strategy: 'LAZY',
+  };
+  return {
+    name: 'zstd',
+    typed_config: { '@type': TYPE, compressor_library: { name: 'text', typed_config: library }, response_direction_config: {} },
   };
 }
 
@@ -96,6 +109,7 @@ for (const backend of BACKENDS) {
               ],
             ),
             manager('two', [gzip(), brotli()]),
+            manager('zstd', [zstd()]),
             manager('first', [brotli({ choose_first: true }), gzip()]),
             manager('strict', [
               gzip(
@@ -179,6 +193,13 @@ for (const backend of BACKENDS) {
       const { body, trailers } = await fetch('one', '/trailers?trailer=x-t', 'gzip');
       assert.equal(gunzipSync(body).toString(), TEXT);
       assert.equal(trailers['x-t'], 'end');
+    });
+
+    test('zstd', async () => {
+      const { headers, body } = await fetch('zstd', '/pieces', 'gzip, zstd');
+      assert.equal(headers['content-encoding'], 'zstd');
+      assert.equal(zstdDecompressSync(body).toString(), TEXT);
+      assert.equal(await proxy.stat('http.zstd.compressor.text.zstd.response.compressed'), 1);
     });
 
     test('two compressors choose by quality, then by the header, or by their order', async () => {

@@ -227,6 +227,24 @@ describe('rbac', () => {
         ]),
       ]),
     });
+    const kept = spawnProxy({
+      args: ['--allow-unsupported'],
+      config: bootstrap([
+        listener('main', [
+          http(
+            'main',
+            [],
+            httpFilters([
+              'rbac',
+              'rbac.v3.RBAC',
+              rules('ALLOW', { p: { ...policy(ANY), condition: { const_expr: { bool_value: false } } } }),
+            ]),
+          ),
+        ]),
+      ]),
+    });
+    assert.equal(await kept.exited, 1, 'a condition is never left out');
+    assert.match(kept.log, /Policy\.condition is not supported by Sluice yet/);
     assert.equal(await refused.exited, 1);
     assert.match(refused.log, /rbac\.v3\.RBAC\.matcher is not supported by Sluice yet/);
   });

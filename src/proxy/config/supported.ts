@@ -387,6 +387,7 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.Entry': 'key value',
   'envoy.type.v3.TokenBucket': 'max_tokens tokens_per_fill fill_interval',
   'envoy.type.v3.HttpStatus': 'code',
+  'envoy.extensions.compression.zstd.compressor.v3.Zstd': 'compression_level enable_checksum strategy chunk_size',
   'sluice.extensions.filters.http.typescript.v1.TypeScript': 'module name config failure_policy deadline isolated',
   'sluice.extensions.filters.http.typescript.v1.TypeScriptIsolation': 'call_budget max_heap_mb',
   'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute': 'config',
@@ -747,7 +748,8 @@ export const EXTENSION_POINTS: Record<string, string> = {
     'envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig',
   'envoy.extensions.filters.http.compressor.v3.Compressor.compressor_library': `
     envoy.extensions.compression.gzip.compressor.v3.Gzip
-    envoy.extensions.compression.brotli.compressor.v3.Brotli`,
+    envoy.extensions.compression.brotli.compressor.v3.Brotli
+    envoy.extensions.compression.zstd.compressor.v3.Zstd`,
   'envoy.config.route.v3.RouteConfiguration.typed_per_filter_config': `envoy.config.route.v3.FilterConfig ${PER_ROUTE}`,
   'envoy.config.route.v3.VirtualHost.typed_per_filter_config': `envoy.config.route.v3.FilterConfig ${PER_ROUTE}`,
   'envoy.config.route.v3.Route.typed_per_filter_config': `envoy.config.route.v3.FilterConfig ${PER_ROUTE}`,
@@ -811,12 +813,20 @@ export const SUPPORTED_ENUM_VALUES: Record<string, string> = {
     'ROUND_ROBIN LEAST_REQUEST RANDOM RING_HASH MAGLEV CLUSTER_PROVIDED LOAD_BALANCING_POLICY_CONFIG',
 };
 
-/** Without these traffic would go in plain text, or to another protocol: even `--allow-unsupported` never leaves them out. */
+/** Without these traffic would go in plain text, or to another protocol, or where it may not: even `--allow-unsupported` never leaves them out. */
 export const NEVER_LEFT_OUT: ReadonlySet<string> = new Set([
   'envoy.config.core.v3.TransportSocket',
   'envoy.config.cluster.v3.Cluster.TransportSocketMatch',
   'envoy.config.cluster.v3.Cluster.transport_socket_matcher',
   'envoy.config.core.v3.SocketAddress.protocol',
+  // And without these more would be allowed than the configuration says.
+  'envoy.config.rbac.v3.RBAC',
+  'envoy.extensions.filters.http.rbac.v3.RBAC.matcher',
+  'envoy.extensions.filters.http.rbac.v3.RBACPerRoute',
+  'envoy.extensions.filters.network.rbac.v3.RBAC.matcher',
+  'envoy.config.rbac.v3.Policy.condition',
+  'envoy.config.rbac.v3.Policy.checked_condition',
+  'envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication.filter_state_rules',
 ]);
 
 /**

@@ -1393,7 +1393,7 @@ export interface CorsPolicy {
 
 /** envoy.extensions.filters.http.compressor.v3.Compressor */
 export interface Compressor {
-  compressorLibrary?: TypedExtensionConfig<({ '@type': 'envoy.extensions.compression.gzip.compressor.v3.Gzip' } & Gzip) | ({ '@type': 'envoy.extensions.compression.brotli.compressor.v3.Brotli' } & Brotli)>;
+  compressorLibrary?: TypedExtensionConfig<({ '@type': 'envoy.extensions.compression.gzip.compressor.v3.Gzip' } & Gzip) | ({ '@type': 'envoy.extensions.compression.brotli.compressor.v3.Brotli' } & Brotli) | ({ '@type': 'envoy.extensions.compression.zstd.compressor.v3.Zstd' } & Zstd)>;
   responseDirectionConfig?: CompressorResponseDirectionConfig;
   chooseFirst: boolean;
 }
@@ -1911,6 +1911,14 @@ export interface TokenBucket {
 /** envoy.type.v3.HttpStatus */
 export interface HttpStatus {
   code: StatusCode;
+}
+
+/** envoy.extensions.compression.zstd.compressor.v3.Zstd */
+export interface Zstd {
+  compressionLevel?: number;
+  enableChecksum: boolean;
+  strategy: ZstdStrategy;
+  chunkSize?: number;
 }
 
 /** sluice.extensions.filters.http.typescript.v1.TypeScript */
@@ -3226,6 +3234,9 @@ export type MetadataSource = 'DYNAMIC' | 'ROUTE';
 
 /** envoy.type.v3.StatusCode */
 export type StatusCode = 'Empty' | 'Continue' | 'OK' | 'Created' | 'Accepted' | 'NonAuthoritativeInformation' | 'NoContent' | 'ResetContent' | 'PartialContent' | 'MultiStatus' | 'AlreadyReported' | 'IMUsed' | 'MultipleChoices' | 'MovedPermanently' | 'Found' | 'SeeOther' | 'NotModified' | 'UseProxy' | 'TemporaryRedirect' | 'PermanentRedirect' | 'BadRequest' | 'Unauthorized' | 'PaymentRequired' | 'Forbidden' | 'NotFound' | 'MethodNotAllowed' | 'NotAcceptable' | 'ProxyAuthenticationRequired' | 'RequestTimeout' | 'Conflict' | 'Gone' | 'LengthRequired' | 'PreconditionFailed' | 'PayloadTooLarge' | 'URITooLong' | 'UnsupportedMediaType' | 'RangeNotSatisfiable' | 'ExpectationFailed' | 'MisdirectedRequest' | 'UnprocessableEntity' | 'Locked' | 'FailedDependency' | 'UpgradeRequired' | 'PreconditionRequired' | 'TooManyRequests' | 'RequestHeaderFieldsTooLarge' | 'InternalServerError' | 'NotImplemented' | 'BadGateway' | 'ServiceUnavailable' | 'GatewayTimeout' | 'HTTPVersionNotSupported' | 'VariantAlsoNegotiates' | 'InsufficientStorage' | 'LoopDetected' | 'NotExtended' | 'NetworkAuthenticationRequired';
+
+/** envoy.extensions.compression.zstd.compressor.v3.Zstd.Strategy */
+export type ZstdStrategy = 'DEFAULT' | 'FAST' | 'DFAST' | 'GREEDY' | 'LAZY' | 'LAZY2' | 'BTLAZY2' | 'BTOPT' | 'BTULTRA' | 'BTULTRA2';
 
 /** sluice.extensions.filters.http.typescript.v1.TypeScript.FailurePolicy */
 export type TypeScriptFailurePolicy = 'FAIL_CLOSED' | 'FAIL_OPEN';

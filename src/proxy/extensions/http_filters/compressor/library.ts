@@ -1,14 +1,14 @@
 /**
- * Compressor libraries: `envoy.compression.gzip.compressor` and `envoy.compression.brotli.compressor`, on node:zlib. A piece of a body is
- * compressed on Node's threads, up to its last byte; `end` finishes the stream.
+ * Compressor libraries: `envoy.compression.gzip.compressor`, `envoy.compression.brotli.compressor` and
+ * `envoy.compression.zstd.compressor` (without dictionaries, which are refused), on node:zlib. A piece of a body is compressed on Node's threads, up to its last byte; `end` finishes the stream.
  */
-import { constants, createBrotliCompress, createGzip } from 'node:zlib';
+import { constants, createBrotliCompress, createGzip, createZstdCompress } from 'node:zlib';
 import { ConfigError } from '../../../config/error.ts';
 
 /** One configured library. */
 export interface CompressorLibrary {
   /** As `content-encoding` and `accept-encoding` say it. */
-  readonly encoding: 'gzip' | 'br';
+  readonly encoding: 'gzip' | 'br' | 'zstd';
   /** In the names of statistics. */
   readonly statPrefix: string;
   create(): Compression;
@@ -36,6 +36,13 @@ interface BrotliConfig {
   inputBlockBits?: number;
   chunkSize?: number;
   disableLiteralContextModeling?: boolean;
+}
+
+interface ZstdConfig {
+  compressionLevel?: number;
+  enableChecksum?: boolean;
+  strategy?: string;
+  chunkSize?: number;
 }
 
 const DEFAULT_CHUNK = 4096;
@@ -67,6 +74,7 @@ export function compressorLibrary(config: { '@type': string } & Record<string, u
 const LIBRARIES: Readonly<Record<string, (config: object) => CompressorLibrary>> = {
   'envoy.extensions.compression.gzip.compressor.v3.Gzip': gzip,
   'envoy.extensions.compression.brotli.compressor.v3.Brotli': brotli,
+  'envoy.extensions.compression.zstd.compressor.v3.Zstd': zstd,
 };
 
 function gzip(given: object): CompressorLibrary {
@@ -104,12 +112,42 @@ function brotli(given: object): CompressorLibrary {
   return { encoding: 'br', statPrefix: 'brotli.', create: () => new ZlibCompression(createBrotliCompress(options)) };
 }
 
+/** 0: what the level says. */
+const ZSTD_STRATEGIES: Readonly<Record<string, number>> = {
+  DEFAULT: 0,
+  FAST: constants.ZSTD_fast,
+  DFAST: constants.ZSTD_dfast,
+  GREEDY: constants.ZSTD_greedy,
+  LAZY: constants.ZSTD_lazy,
+  LAZY2: constants.ZSTD_lazy2,
+  BTLAZY2: constants.ZSTD_btlazy2,
+  BTOPT: constants.ZSTD_btopt,
+  BTULTRA: constants.ZSTD_btultra,
+  BTULTRA2: constants.ZSTD_btultra2,
+};
+
+function zstd(given: object): CompressorLibrary {
+  const config = given as ZstdConfig;
+  const strategy = ZSTD_STRATEGIES[config.strategy ?? 'DEFAULT'];
+  const options = {
+    chunkSize: config.chunkSize ?? DEFAULT_CHUNK,
+    params: {
+      [constants.ZSTD_c_compressionLevel]: config.compressionLevel ?? 3,
+      [constants.ZSTD_c_checksumFlag]: config.enableChecksum === true ? 1 : 0,
+      ...(strategy === 0 ? {} : { [constants.ZSTD_c_strategy]: strategy }),
+    },
+  };
+  return { encoding: 'zstd', statPrefix: 'zstd.', create: () => new ZlibCompression(createZstdCompress(options)) };
+}
+
+type ZlibStream = ReturnType<typeof createGzip> | ReturnType<typeof createBrotliCompress> | ReturnType<typeof createZstdCompress>;
+
 class ZlibCompression implements Compression {
-  private readonly stream: ReturnType<typeof createGzip> | ReturnType<typeof createBrotliCompress>;
+  private readonly stream: ZlibStream;
   private output: Buffer[] = [];
   private done: ((error: Error | null, output: Uint8Array) => void) | null = null;
 
-  constructor(stream: ReturnType<typeof createGzip> | ReturnType<typeof createBrotliCompress>) {
+  constructor(stream: ZlibStream) {
     this.stream = stream;
     stream.on('data', (chunk: Buffer) => this.output.push(chunk));
     stream.on('end', () => this.finish(null));
