@@ -775,7 +775,15 @@ int worker_drain(void) {
         session_raise(s, true, false);
       } else session_raise(s, false, true);
     }
-    if (!end->from_peer.io.corrupted) continue;
+    if (!end->from_peer.io.corrupted || end->deleted) continue;
+    /* The stack may have taken the memory back in this moment: it has said so before, and where the sessions go on. */
+    if (queue_take_control(&from_stack, m)) {
+      do {
+        handle(m);
+        n++;
+      } while (queue_take_control(&from_stack, m));
+      return n;
+    }
     for (uint32_t i = 0; i < end->segment.slots; i++)
       if (end->sessions[i] != NULL && end->sessions[i]->error == 0) session_fail(end->sessions[i], ECONNRESET);
   }

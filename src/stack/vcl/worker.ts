@@ -396,7 +396,12 @@ export class VclWorker {
         n++;
         handleIo(end, event);
       }
-      if (end.fromPeer.corrupted) this.notices.failEnd(end);
+      if (!end.fromPeer.corrupted || end.deleted) continue;
+      // The stack may have taken the memory back in this moment: it has said so before, and where the sessions go on.
+      let said = false;
+      for (; this.control.take(this.incoming); said = true) this.notices.handle(this.incoming);
+      if (said) n++;
+      else this.notices.failEnd(end);
     }
     return n;
   }

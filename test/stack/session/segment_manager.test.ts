@@ -56,3 +56,44 @@ for (const [fifo, expected] of [
     await close(0);
     assert.deepEqual(slots(), [DEFAULT_SEGMENT_OPTIONS.slots]);
   });
+
+test('memory that the stack takes back while a worker looks at its queues is no mistake of the peer', {
+  timeout: 30_000,
+}, async (t) => {
+  const runtimeDir = mkdtempSync(join(tmpdir(), 'sluice-segments-'));
+  const stack = new HostStack({ runtimeDir });
+  const worker = await VclWorker.attach('both', { runtimeDir });
+  t.after(() => {
+    worker.destroy();
+    stack.close();
+    rmSync(runtimeDir, { recursive: true });
+  });
+  const until = async (done: () => boolean): Promise<void> => {
+    for (; !done(); worker.poll()) await new Promise((resolve) => setImmediate(resolve));
+  };
+  const listener = worker.createSession(0);
+  listener.local.set('127.0.0.1', 80);
+  worker.listen(listener, 10);
+  await until(() => listener.state === VclState.listening);
+  const session = worker.createSession(0);
+  session.remote.set('127.0.0.1', 80);
+  worker.connect(session);
+  await until(() => session.state === VclState.ready && listener.acceptQueue.length === 1);
+  const accepted = worker.accept(listener)!;
+  // The queue has moved on from where empty memory begins.
+  accepted.write(Buffer.from('x'));
+  session.write(Buffer.from('x'));
+  worker.poll();
+  const [shared] = stack.segments.all();
+  const { control } = worker as unknown as { control: { settle(taken: boolean): void } };
+  const settle = control.settle.bind(control);
+  control.settle = (taken) => {
+    control.settle = settle;
+    settle(taken);
+    // Between the notices and the events of one look.
+    (stack.segments as unknown as { deleteSegment(segment: typeof shared): void }).deleteSegment(shared);
+  };
+  worker.poll();
+  worker.poll();
+  assert.deepEqual([session.error, accepted.error], [0, 0]);
+});
