@@ -343,3 +343,58 @@ test('aggregate clusters: priorities one after the other; drop_overloads', async
   await proxy.stop();
   for (const upstream of upstreams) await upstream.close();
 });
+
+test('request mirroring: copies with their bodies, whose answers nobody sees', async () => {
+  const seen: string[] = [];
+  const shadow = await httpUpstream((request, response) => {
+    let body = '';
+    request.on('data', (chunk) => {
+      body += chunk;
+    });
+    request.on('end', () => {
+      seen.push(`${request.method} ${request.url} ${request.headers.host} ${body.length}`);
+      response.writeHead(500).end('nobody sees this');
+    });
+  });
+  const main = await httpUpstream();
+  const mirrored = (prefix: string, policy: Json): Json => ({
+    match: { prefix },
+    route: { cluster: 'main', request_mirror_policies: [policy] },
+  });
+  const proxy = await startProxy({
+    concurrency: 1,
+    config: bootstrap(
+      [
+        listener('web', [
+          http('web', [
+            mirrored('/all', { cluster: 'shadow' }),
+            mirrored('/never', { cluster: 'shadow', runtime_fraction: { default_value: { numerator: 0 } } }),
+            mirrored('/named', { cluster_header: 'x-to', disable_shadow_host_suffix_append: true }),
+            mirrored('/down', { cluster: 'down' }),
+          ]),
+        ]),
+      ],
+      [cluster('main', [main.port]), cluster('shadow', [shadow.port]), cluster('down', [1])],
+    ),
+  });
+  const ask = async (path: string, more: Parameters<typeof httpRequest>[2] = {}): Promise<number> =>
+    (await httpRequest(proxy.port('web'), path, more)).status;
+  const host = 'a.test:80';
+  assert.equal(await ask('/all/get', { headers: { host } }), 200);
+  assert.equal(await ask('/all/post', { method: 'POST', body: 'x'.repeat(100_000), headers: { host } }), 200);
+  assert.equal(await ask('/never', { headers: { host } }), 200);
+  assert.equal(await ask('/named', { headers: { host, 'x-to': 'shadow' } }), 200);
+  assert.equal(await ask('/named', { headers: { host, 'x-to': 'unknown' } }), 200);
+  assert.equal(await ask('/down', { headers: { host } }), 200);
+  await proxy.untilStat('cluster.shadow.upstream_rq_500', (n) => n === 3);
+  await proxy.untilStat('cluster.down.upstream_rq_503', (n) => n === 1);
+  assert.deepEqual(seen.sort(), [
+    'GET /all/get a.test-shadow:80 0',
+    'GET /named a.test:80 0',
+    'POST /all/post a.test-shadow:80 100000',
+  ]);
+  assert.equal(await proxy.stat('cluster.main.upstream_rq_200'), 6);
+  await proxy.stop();
+  await shadow.close();
+  await main.close();
+});

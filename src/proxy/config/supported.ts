@@ -400,11 +400,11 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.config.route.v3.RouteConfiguration': `
     name virtual_hosts internal_only_headers response_headers_to_add response_headers_to_remove request_headers_to_add
     request_headers_to_remove most_specific_header_mutations_wins validate_clusters max_direct_response_body_size_bytes
-    ignore_port_in_host_matching ignore_path_parameters_in_path_matching typed_per_filter_config metadata`,
+    ignore_port_in_host_matching ignore_path_parameters_in_path_matching typed_per_filter_config metadata request_mirror_policies`,
   'envoy.config.route.v3.VirtualHost': `
     name domains routes require_tls request_headers_to_add request_headers_to_remove response_headers_to_add
     response_headers_to_remove typed_per_filter_config include_request_attempt_count include_attempt_count_in_response
-    retry_policy include_is_timeout_retry_header per_request_buffer_limit_bytes request_body_buffer_limit metadata rate_limits`,
+    retry_policy include_is_timeout_retry_header per_request_buffer_limit_bytes request_body_buffer_limit metadata request_mirror_policies rate_limits`,
   'envoy.config.route.v3.Route': `
     name match route redirect direct_response metadata decorator tracing typed_per_filter_config request_headers_to_add
     request_headers_to_remove response_headers_to_add response_headers_to_remove per_request_buffer_limit_bytes
@@ -423,7 +423,7 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.config.route.v3.RouteAction': `
     cluster cluster_header weighted_clusters cluster_not_found_response_code metadata_match prefix_rewrite regex_rewrite
     host_rewrite_literal auto_host_rewrite host_rewrite_header host_rewrite_path_regex append_x_forwarded_host timeout
-    idle_timeout retry_policy priority hash_policy upgrade_configs max_stream_duration rate_limits include_vh_rate_limits`,
+    idle_timeout retry_policy priority hash_policy request_mirror_policies upgrade_configs max_stream_duration rate_limits include_vh_rate_limits`,
   'envoy.config.route.v3.RateLimit': 'stage disable_key actions limit',
   'envoy.config.route.v3.RateLimit.Action': `
     source_cluster destination_cluster request_headers query_parameters remote_address generic_key header_value_match metadata
@@ -443,6 +443,8 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.config.route.v3.RateLimit.Override.DynamicMetadata': 'metadata_key',
   'envoy.type.metadata.v3.MetadataKey': 'key path',
   'envoy.type.metadata.v3.MetadataKey.PathSegment': 'key',
+  'envoy.config.route.v3.RouteAction.RequestMirrorPolicy':
+    'cluster cluster_header runtime_fraction disable_shadow_host_suffix_append host_rewrite_literal',
   'envoy.config.route.v3.RouteAction.HashPolicy': 'header cookie connection_properties query_parameter filter_state terminal',
   'envoy.config.route.v3.RouteAction.HashPolicy.FilterState': 'key',
   'envoy.config.route.v3.RouteAction.HashPolicy.Header': 'header_name regex_rewrite',

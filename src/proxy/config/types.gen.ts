@@ -1983,6 +1983,7 @@ export interface RouteConfiguration {
   ignorePathParametersInPathMatching: boolean;
   typedPerFilterConfig: Record<string, ({ '@type': 'envoy.config.route.v3.FilterConfig' } & RouteFilterConfig) | ({ '@type': 'envoy.extensions.filters.http.buffer.v3.BufferPerRoute' } & BufferPerRoute) | ({ '@type': 'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute' } & CompressorPerRoute) | ({ '@type': 'envoy.extensions.filters.http.cors.v3.CorsPolicy' } & CorsPolicy) | ({ '@type': 'envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute' } & HeaderMutationPerRoute) | ({ '@type': 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit' } & HttpLocalRatelimitLocalRateLimit) | ({ '@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault' } & HTTPFault) | ({ '@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute' } & RBACPerRoute) | ({ '@type': 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute' } & ExtAuthzPerRoute) | ({ '@type': 'envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig' } & PerRouteConfig) | ({ '@type': 'envoy.extensions.filters.http.csrf.v3.CsrfPolicy' } & CsrfPolicy) | ({ '@type': 'envoy.extensions.filters.http.basic_auth.v3.BasicAuthPerRoute' } & BasicAuthPerRoute) | ({ '@type': 'envoy.extensions.filters.http.header_to_metadata.v3.Config' } & HeaderToMetadataConfig) | ({ '@type': 'envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute' } & RateLimitPerRoute) | ({ '@type': 'sluice.extensions.filters.http.typescript.v1.TypeScriptPerRoute' } & TypeScriptPerRoute) | ({ '@type': 'envoy.extensions.filters.http.wasm.v3.Wasm' } & HttpWasmWasm)>;
   metadata?: CoreMetadata;
+  requestMirrorPolicies: RouteActionRequestMirrorPolicy[];
 }
 
 /** envoy.config.route.v3.VirtualHost */
@@ -2003,6 +2004,7 @@ export interface VirtualHost {
   perRequestBufferLimitBytes?: number;
   requestBodyBufferLimit?: number;
   metadata?: CoreMetadata;
+  requestMirrorPolicies: RouteActionRequestMirrorPolicy[];
   rateLimits: RouteRateLimit[];
 }
 
@@ -2100,6 +2102,7 @@ export interface RouteAction {
   retryPolicy?: RetryPolicy;
   priority: RoutingPriority;
   hashPolicy: RouteActionHashPolicy[];
+  requestMirrorPolicies: RouteActionRequestMirrorPolicy[];
   upgradeConfigs: RouteActionUpgradeConfig[];
   maxStreamDuration?: RouteActionMaxStreamDuration;
   rateLimits: RouteRateLimit[];
@@ -2207,6 +2210,15 @@ export interface MetadataKey {
 /** envoy.type.metadata.v3.MetadataKey.PathSegment */
 export interface MetadataKeyPathSegment {
   key?: string;
+}
+
+/** envoy.config.route.v3.RouteAction.RequestMirrorPolicy */
+export interface RouteActionRequestMirrorPolicy {
+  cluster: string;
+  clusterHeader: string;
+  runtimeFraction?: RuntimeFractionalPercent;
+  disableShadowHostSuffixAppend: boolean;
+  hostRewriteLiteral: string;
 }
 
 /** envoy.config.route.v3.RouteAction.HashPolicy */

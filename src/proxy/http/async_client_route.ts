@@ -14,6 +14,7 @@ const VIRTUAL_HOST: VirtualHost = {
 };
 const NO_UPGRADES: ReadonlyMap<string, boolean> = new Map();
 const NOTHING: readonly unknown[] = [];
+const NO_MIRRORS: RouteEntry['mirrors'] = [];
 
 export class AsyncClientRoute implements Route, RouteEntry {
   // Filled for each call.
@@ -34,6 +35,7 @@ export class AsyncClientRoute implements Route, RouteEntry {
   readonly grpcTimeoutHeaderMaxMs = undefined;
   readonly grpcTimeoutHeaderOffsetMs = undefined;
   readonly requestBodyBufferLimit = undefined;
+  readonly mirrors = NO_MIRRORS;
   readonly upgrades = NO_UPGRADES;
   readonly connectConfig = null;
   readonly internalRedirect = null;

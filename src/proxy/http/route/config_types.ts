@@ -55,7 +55,7 @@ export interface RouteConfigurationConfig extends HeaderMutationConfig {
   validateClusters?: boolean;
   maxDirectResponseBodySizeBytes?: number;
   clusterSpecifierPlugins?: readonly object[];
-  requestMirrorPolicies?: readonly object[];
+  requestMirrorPolicies?: readonly RequestMirrorPolicyConfig[];
   ignorePortInHostMatching?: boolean;
   ignorePathParametersInPathMatching?: boolean;
   vhostHeader?: string;
@@ -81,7 +81,7 @@ export interface VirtualHostConfig extends HeaderMutationConfig {
   hedgePolicy?: object;
   perRequestBufferLimitBytes?: number;
   requestBodyBufferLimit?: number;
-  requestMirrorPolicies?: readonly object[];
+  requestMirrorPolicies?: readonly RequestMirrorPolicyConfig[];
   metadata?: MetadataConfig;
 }
 
@@ -181,7 +181,7 @@ export interface RouteActionConfig {
   earlyDataPolicy?: object;
   retryPolicy?: RetryPolicyConfig;
   retryPolicyTypedConfig?: object;
-  requestMirrorPolicies?: readonly object[];
+  requestMirrorPolicies?: readonly RequestMirrorPolicyConfig[];
   priority?: 'DEFAULT' | 'HIGH';
   rateLimits?: readonly RateLimitConfig[];
   includeVhRateLimits?: boolean;
@@ -221,6 +221,16 @@ export interface HashPolicyConfig {
   queryParameter?: { name?: string };
   filterState?: { key?: string };
   terminal?: boolean;
+}
+
+export interface RequestMirrorPolicyConfig {
+  cluster?: string;
+  clusterHeader?: string;
+  runtimeFraction?: RuntimeFractionalPercentConfig;
+  traceSampled?: boolean;
+  disableShadowHostSuffixAppend?: boolean;
+  requestHeadersMutations?: readonly object[];
+  hostRewriteLiteral?: string;
 }
 
 export interface UpgradeConfigConfig {

@@ -10,6 +10,7 @@ import type { CustomTag } from '../../tracing/custom_tags.ts';
 import type { Sampling } from '../../tracing/http_tracing.ts';
 import type { Host, ResourcePriority } from '../../upstream/upstream.ts';
 import type { HeaderMap } from '../header_map.ts';
+import type { MirrorPolicy } from './mirror_policy.ts';
 import type { RateLimitEntry } from './rate_limit_policy.ts';
 
 export interface Route {
@@ -69,6 +70,7 @@ export interface RouteEntry {
   readonly hashPolicy: {
     generateHash(headers: HeaderMap, info: StreamInfo, addCookie?: (setCookie: string) => void): Hash64 | null;
   } | null;
+  readonly mirrors: readonly MirrorPolicy[];
   /** Bytes of request body kept for retries; undefined: the connection's limit. */
   readonly requestBodyBufferLimit: number | undefined;
   /** Lower-case upgrade types allowed or forbidden on this route; absent: the connection manager decides. */

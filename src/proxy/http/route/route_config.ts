@@ -5,7 +5,7 @@
  * at least one character. No other virtual host is tried when none of the chosen one's routes match. Tables of a single `*` look at
  * no host at all; others remember the hosts they saw by their bytes, so that a repeated host costs no string.
  *
- * Left out, refused: vhds, cluster_specifier_plugins, request mirroring, vhost_header.
+ * Left out, refused: vhds, cluster_specifier_plugins, vhost_header.
  */
 import { asciiLower, byteText } from '../../common/byte_text.ts';
 import { ConfigError } from '../../config/error.ts';
@@ -16,6 +16,7 @@ import { H } from '../header_names.ts';
 import type { RouteConfigurationConfig } from './config_types.ts';
 import type { CompileFormat } from './header_parser.ts';
 import { compileHeaderParser } from './header_parser.ts';
+import { compileMirrorPolicies } from './mirror_policy.ts';
 import type { CreatePerRouteConfig } from './per_filter_config.ts';
 import { compilePerFilterConfigs } from './per_filter_config.ts';
 import { portStart } from './redirect.ts';
@@ -63,7 +64,7 @@ class RouteTableImpl implements RouteTable {
   private readonly seen = new HostCache();
 
   constructor(config: RouteConfigurationConfig, deps: RouteTableDeps) {
-    refuse(config, ['vhds', 'clusterSpecifierPlugins', 'requestMirrorPolicies', 'vhostHeader'], '');
+    refuse(config, ['vhds', 'clusterSpecifierPlugins', 'vhostHeader'], '');
     this.name = config.name ?? '';
     this.internalOnlyHeaders = (config.internalOnlyHeaders ?? []).map(asciiLower);
     this.ignorePort = config.ignorePortInHostMatching === true;
@@ -84,6 +85,7 @@ class RouteTableImpl implements RouteTable {
         deps.compileFormat,
       ),
       mostSpecificWins: config.mostSpecificHeaderMutationsWins === true,
+      mirrors: compileMirrorPolicies(config.requestMirrorPolicies, deps.runtime, 'request_mirror_policies'),
       perFilter: compilePerFilterConfigs(config.typedPerFilterConfig, '', deps.createPerRouteConfig),
       maxDirectResponseBodySizeBytes: config.maxDirectResponseBodySizeBytes ?? DEFAULT_MAX_DIRECT_RESPONSE_BODY_SIZE_BYTES,
       ignorePathParameters: config.ignorePathParametersInPathMatching === true,

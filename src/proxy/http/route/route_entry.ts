@@ -16,6 +16,7 @@ import type { InternalRedirectPolicyConfig, RouteActionConfig, UpgradeConfigConf
 import { HashPolicy } from './hash_policy.ts';
 import type { HeaderParser } from './header_parser.ts';
 import { isModifiable } from './header_parser.ts';
+import type { MirrorPolicy } from './mirror_policy.ts';
 import type { PathMatcher } from './path_matcher.ts';
 import { compileRateLimits, type RateLimitEntry } from './rate_limit_policy.ts';
 import type { HostRewrite, PathRewrite } from './rewrite.ts';
@@ -35,7 +36,6 @@ const UNSUPPORTED: readonly (keyof RouteActionConfig)[] = [
   'earlyDataPolicy',
   'flushTimeout',
   'retryPolicyTypedConfig',
-  'requestMirrorPolicies',
   'cors',
   'maxGrpcTimeout',
   'grpcTimeoutOffset',
@@ -48,6 +48,7 @@ export interface RouteLevels {
   readonly responseParsers: readonly HeaderParser[];
   readonly retryPolicy: RetryPolicy | null;
   readonly requestBodyBufferLimit: number | undefined;
+  readonly mirrors: readonly MirrorPolicy[];
 }
 
 /** What differs when one cluster of several was chosen. */
@@ -108,6 +109,7 @@ export class RouteEntryImpl implements RouteEntry {
   readonly metadataMatch: Record<string, unknown> | null;
   readonly hashPolicy: HashPolicy | null;
   readonly requestBodyBufferLimit: number | undefined;
+  readonly mirrors: readonly MirrorPolicy[];
   readonly upgrades: ReadonlyMap<string, boolean>;
   readonly connectConfig: RouteEntry['connectConfig'];
   readonly internalRedirect: InternalRedirectPolicy | null;
@@ -137,6 +139,7 @@ export class RouteEntryImpl implements RouteEntry {
     this.metadataMatch = choice.metadataMatch;
     this.hashPolicy = common.hashPolicy;
     this.requestBodyBufferLimit = levels.requestBodyBufferLimit;
+    this.mirrors = levels.mirrors;
     this.upgrades = common.upgrades;
     this.connectConfig = common.connectConfig;
     this.internalRedirect = common.internalRedirect;

@@ -18,6 +18,7 @@ import type { HeaderMutationConfig, RouteConfig, VirtualHostConfig } from './con
 import { compileDirectResponse, DirectResponse } from './direct_response.ts';
 import type { HeaderParser } from './header_parser.ts';
 import { compileHeaderParser } from './header_parser.ts';
+import { compileMirrorPolicies, type MirrorPolicy } from './mirror_policy.ts';
 import type { PerFilterLevel } from './per_filter_config.ts';
 import { compilePerFilterConfigs, PerFilterLookup } from './per_filter_config.ts';
 import { compileRateLimits, type RateLimitEntry } from './rate_limit_policy.ts';
@@ -35,6 +36,7 @@ export interface TableLevel {
   readonly requestParser: HeaderParser | null;
   readonly responseParser: HeaderParser | null;
   readonly mostSpecificWins: boolean;
+  readonly mirrors: readonly MirrorPolicy[];
   readonly perFilter: PerFilterLevel;
   readonly maxDirectResponseBodySizeBytes: number;
   readonly ignorePathParameters: boolean;
@@ -108,7 +110,6 @@ const UNSUPPORTED: readonly (keyof VirtualHostConfig)[] = [
   'cors',
   'retryPolicyTypedConfig',
   'hedgePolicy',
-  'requestMirrorPolicies',
 ];
 
 /** What routes take from their virtual host. */
@@ -116,6 +117,7 @@ class VirtualHostLevel {
   readonly table: TableLevel;
   readonly retryPolicy: RetryPolicy | null;
   readonly bufferLimit: number | undefined;
+  readonly mirrors: readonly MirrorPolicy[];
   readonly perFilterLevels: readonly PerFilterLevel[];
   private readonly requestParser: HeaderParser | null;
   private readonly responseParser: HeaderParser | null;
@@ -126,6 +128,8 @@ class VirtualHostLevel {
     this.responseParser = this.headerParser(config, 'response', path);
     this.retryPolicy = config.retryPolicy === undefined ? null : compileRetryPolicy(config.retryPolicy, `${path}.retry_policy`);
     this.bufferLimit = config.requestBodyBufferLimit ?? config.perRequestBufferLimitBytes;
+    const mirrors = compileMirrorPolicies(config.requestMirrorPolicies, table.deps.runtime, `${path}.request_mirror_policies`);
+    this.mirrors = mirrors.length > 0 ? mirrors : table.mirrors;
     this.perFilterLevels = [
       compilePerFilterConfigs(config.typedPerFilterConfig, path, table.deps.createPerRouteConfig),
       table.perFilter,
@@ -175,10 +179,21 @@ function compileRoute(config: RouteConfig, virtualHost: VirtualHostImpl, level: 
   const retryPolicy =
     action.retryPolicy === undefined ? level.retryPolicy : compileRetryPolicy(action.retryPolicy, `${path}.route.retry_policy`);
   const requestBodyBufferLimit = config.requestBodyBufferLimit ?? config.perRequestBufferLimitBytes ?? level.bufferLimit;
+  const ownMirrors = compileMirrorPolicies(
+    action.requestMirrorPolicies,
+    table.deps.runtime,
+    `${path}.route.request_mirror_policies`,
+  );
   const entry = compileRouteAction(
     action,
     match.path,
-    { requestParsers, responseParsers, retryPolicy, requestBodyBufferLimit },
+    {
+      requestParsers,
+      responseParsers,
+      retryPolicy,
+      requestBodyBufferLimit,
+      mirrors: ownMirrors.length > 0 ? ownMirrors : level.mirrors,
+    },
     `${path}.route`,
   );
   const specifier = compileClusterSpecifier(
@@ -194,7 +209,10 @@ function compileRoute(config: RouteConfig, virtualHost: VirtualHostImpl, level: 
     },
     `${path}.route`,
   );
-  if (table.validateClusters) checkClusters(specifier, table, `${path}.route`);
+  if (table.validateClusters) {
+    checkClusters(specifier, table, `${path}.route`);
+    checkMirrors(ownMirrors, table, `${path}.route`);
+  }
   return { match, specifier };
 }
 
@@ -243,6 +261,16 @@ function compileTraced({ decorator, tracing }: RouteConfig): Pick<Route, 'decora
 }
 
 const ALWAYS: FractionalPercent = { numerator: 100, denominator: 'HUNDRED' };
+
+function checkMirrors(mirrors: readonly MirrorPolicy[], table: TableLevel, path: string): void {
+  for (const { clusterName } of mirrors) {
+    if (clusterName === '' || table.deps.clusterExists(clusterName)) continue;
+    throw new ConfigError(
+      `route: unknown shadow cluster '${clusterName}'${didYouMean(clusterName, table.deps.clusterNames?.() ?? [])}`,
+      { path },
+    );
+  }
+}
 
 class RouteImpl implements Route {
   readonly name: string;

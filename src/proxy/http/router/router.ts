@@ -3,7 +3,7 @@
  * redirects, choice of the upstream, timeouts, retries, failure responses, upstream statistics.
  *
  * Router objects are kept with their stream object and used again; each has one UpstreamRequest, as there is one attempt at a time.
- * Left out: hedging, shadowing, internal redirects, outlier detection, upstream HTTP filters.
+ * Left out: hedging, internal redirects, outlier detection, upstream HTTP filters.
  */
 import { SliceBuffer } from '../../../core/buffer/slice_buffer.ts';
 import type { FormatterContext } from '../../access_log/access_log.ts';
@@ -39,6 +39,7 @@ import { headerMask } from '../known_headers.ts';
 import { createRetryState, type RetryState, RetryStatus } from '../retry_state.ts';
 import type { DirectResponseEntry, Route, RouteEntry } from '../route/route.ts';
 import { outlierStatus } from './outlier_status.ts';
+import { RequestMirror } from './request_mirror.ts';
 import type { RouterConfig } from './router_config.ts';
 import { strictHeaderError } from './strict_headers.ts';
 import { computeTimeouts, setExpectedTimeout, type TimeoutData } from './timeouts.ts';
@@ -96,6 +97,8 @@ export class Router implements StreamDecoderFilter, LoadBalancerContext, Downstr
   private destroyed = false;
   private copy: SliceBuffer | null = null;
   private dropped = false;
+  /** Copies of this request, when its route asks for any. */
+  private mirror: RequestMirror | null = null;
   /** Of cookies that the route's hash policy made for this request. */
   private readonly setCookies: string[] = [];
 
@@ -165,12 +168,17 @@ export class Router implements StreamDecoderFilter, LoadBalancerContext, Downstr
     this.bufferLimit = this.retryBufferLimit(entry);
     this.isTerminatedConnect = entry.connectConfig !== null && (isConnect(headers) || this.isAllowedPost(entry, headers));
 
+    if (entry.mirrors.length > 0 && !this.isTerminatedConnect) this.startMirrors(entry, headers, endStream);
     if (!this.sendUpstream(endStream)) return FilterHeadersStatus.StopIteration;
     if (endStream && !this.finished) this.onRequestComplete();
     return FilterHeadersStatus.StopIteration;
   }
 
   decodeData(data: SliceBuffer, endStream: boolean): FilterDataStatus {
+    if (this.mirror !== null && !this.finished) {
+      data.makePrivate();
+      this.mirror.sendData(data, endStream);
+    }
     let buffering = this.retryState !== null && this.retryState.enabled && !this.responseStarted;
     if (buffering) {
       const buffered = this.callbacks.decodingBuffer();
@@ -212,6 +220,7 @@ export class Router implements StreamDecoderFilter, LoadBalancerContext, Downstr
 
   decodeTrailers(trailers: HeaderMap): FilterTrailersStatus {
     this.requestTrailers = trailers;
+    if (this.mirror !== null) this.mirror.sendTrailers(trailers);
     if (this.upstream.active) this.upstream.acceptTrailers(trailers);
     if (!this.finished) this.onRequestComplete();
     return FilterTrailersStatus.StopIteration;
@@ -277,6 +286,21 @@ export class Router implements StreamDecoderFilter, LoadBalancerContext, Downstr
     this.callbacks.sendLocalReply(503, 'maintenance mode', this.modifyLocalReply, null, 'maintenance_mode');
     return FilterHeadersStatus.StopIteration;
   }
+
+  private startMirrors(entry: RouteEntry, headers: HeaderMap, endStream: boolean): void {
+    const { mirrorClient } = this.config;
+    if (mirrorClient === null) return;
+    for (const policy of entry.mirrors) {
+      const cluster = policy.clusterOf(headers, this.callbacks.stableRandom);
+      if (cluster === '') continue;
+      this.mirror ??= new RequestMirror(this.callbacks.dispatcher, this.onMirrorAbandoned);
+      this.mirror.start(mirrorClient(), policy, cluster, headers, this.timeouts.globalMs, endStream);
+    }
+  }
+
+  private readonly onMirrorAbandoned = (): void => {
+    this.info?.stats.retryOrShadowAbandoned.inc();
+  };
 
   /** `drop_overloads`: answers, when the request is one of those to drop. */
   private dropsOverload(share: number): boolean {
@@ -716,6 +740,10 @@ export class Router implements StreamDecoderFilter, LoadBalancerContext, Downstr
     if (this.destroyed) return;
     this.destroyed = true;
     this.cleanup();
+    if (this.mirror !== null) {
+      this.mirror.close();
+      this.mirror = null;
+    }
     if (this.copy !== null && this.copy.length > 0) this.copy.clear();
   }
 

@@ -5,6 +5,7 @@ import type { OverloadState } from '../../overload/overload_state.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { ClusterInfo, ClusterManager } from '../../upstream/upstream.ts';
 import { ClusterCodeStats } from './cluster_code_stats.ts';
+import type { MirrorClient } from './request_mirror.ts';
 
 export class RouterStats {
   readonly noRoute: Counter;
@@ -40,6 +41,8 @@ export interface RouterOptions {
   readonly overload?: OverloadState;
   /** Each attempt of a traced request has a span of its own. Default false: the connection manager decides. */
   readonly startChildSpan?: boolean;
+  /** Absent: requests are not mirrored. */
+  readonly mirrorClient?: () => MirrorClient;
 }
 
 export class RouterConfig {
@@ -54,6 +57,7 @@ export class RouterConfig {
   readonly upstreamLogs: readonly AccessLog[];
   readonly overload: OverloadState | null;
   readonly startChildSpan: boolean;
+  readonly mirrorClient: (() => MirrorClient) | null;
   private readonly codeStats = new WeakMap<ClusterInfo, ClusterCodeStats>();
   private lastInfo: ClusterInfo | null = null;
   private lastCodeStats: ClusterCodeStats | null = null;
@@ -70,6 +74,7 @@ export class RouterConfig {
     this.upstreamLogs = options.upstreamLogs;
     this.overload = options.overload ?? null;
     this.startChildSpan = options.startChildSpan ?? false;
+    this.mirrorClient = options.mirrorClient ?? null;
   }
 
   codeStatsOf(info: ClusterInfo): ClusterCodeStats {

@@ -9,6 +9,7 @@ test('a generated RouteConfiguration is accepted as it is, with every implicit f
   const config: RouteConfiguration = {
     name: 'r',
     virtualHosts: [],
+    requestMirrorPolicies: [],
     internalOnlyHeaders: [],
     responseHeadersToAdd: [],
     responseHeadersToRemove: [],

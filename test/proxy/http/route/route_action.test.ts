@@ -364,7 +364,7 @@ const CLUSTER_ERRORS: [route: RouteActionConfig, reason: string][] = [
     { cluster: 'c', internalRedirectPolicy: { responseHeadersToCopy: ['Host'] } },
     ':-prefixed headers or Hosts may not be specified here.',
   ],
-  [{ cluster: 'c', requestMirrorPolicies: [{}] }, 'request_mirror_policies is not supported'],
+  [{ cluster: 'c', requestMirrorPolicies: [{}] }, 'exactly one of cluster and cluster_header is required'],
   [{ cluster: 'c', hedgePolicy: {} }, 'hedge_policy is not supported'],
   [{ cluster: 'c', maxGrpcTimeout: 0 }, 'max_grpc_timeout is not supported'],
   [{ cluster: 'c', hashPolicy: [{}] }, 'a hash policy is required'],

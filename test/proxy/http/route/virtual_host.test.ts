@@ -117,7 +117,6 @@ test('what is named literally is listed once', () => {
 const UNSUPPORTED: [string, () => unknown][] = [
   ['vhds', () => table({ vhds: {} })],
   ['cluster_specifier_plugins', () => table({ clusterSpecifierPlugins: [{}] })],
-  ['request_mirror_policies', () => table({ requestMirrorPolicies: [{}] })],
   ['virtual_hosts[0].matcher', () => table({ virtualHosts: [{ ...host('*'), matcher: {} }] })],
   ['virtual_hosts[0].virtual_clusters', () => table({ virtualHosts: [{ ...host('*'), virtualClusters: [{}] }] })],
   ['virtual_hosts[0].hedge_policy', () => table({ virtualHosts: [{ ...host('*'), hedgePolicy: {} }] })],

@@ -2,6 +2,7 @@
 import { type AccessLogConfig, createAccessLogs } from '../../../access_log/factory.ts';
 import { ConfigError } from '../../../config/error.ts';
 import type { Router as RouterMessage } from '../../../config/types.gen.ts';
+import { AsyncClient } from '../../../http/async_client.ts';
 import { Router } from '../../../http/router/router.ts';
 import { RouterConfig, RouterStats } from '../../../http/router/router_config.ts';
 import { STRICT_CHECKABLE } from '../../../http/router/strict_headers.ts';
@@ -28,6 +29,7 @@ export const factory: HttpFilterConfigFactory = {
       random: () => context.random(),
       overload: context.overload,
       startChildSpan: message.startChildSpan ?? false,
+      mirrorClient: () => AsyncClient.of(context),
       stats: new RouterStats(context.scope.scope(statPrefix)),
       dynamicStats: message.dynamicStats ?? true,
       suppressEnvoyHeaders: message.suppressEnvoyHeaders ?? false,
