@@ -75,13 +75,10 @@ test('enum values, and defaults that are fine', () => {
 });
 
 test('extensions that Sluice does not have, and ones in the wrong place', () => {
-  const fault = withHcm('').replace(
-    'envoy.extensions.filters.http.router.v3.Router',
-    'envoy.extensions.filters.http.fault.v3.HTTPFault',
-  );
+  const lua = withHcm('').replace('envoy.extensions.filters.http.router.v3.Router', 'envoy.extensions.filters.http.lua.v3.Lua');
   assert.match(
-    errorsOf(fault)[0],
-    /http_filters\[0\]\.typed_config: 'router' \(envoy\.extensions\.filters\.http\.fault\.v3\.HTTPFault\) is not supported by Sluice yet$/,
+    errorsOf(lua)[0],
+    /http_filters\[0\]\.typed_config: 'router' \(envoy\.extensions\.filters\.http\.lua\.v3\.Lua\) is not supported by Sluice yet$/,
   );
   const echo = withHcm('').replace(
     'envoy.extensions.filters.http.router.v3.Router',
@@ -105,7 +102,7 @@ test('allowUnsupported: a warning, and the field or the extension is gone', () =
   const filters = withHcm('').replace(
     'http_filters:\n',
     `http_filters:
-          - { name: fault, typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault } }
+          - { name: lua, typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua } }
 `,
   );
   const listener = load(filters, { allowUnsupported: true }).bootstrap.staticResources?.listeners[0];
@@ -166,12 +163,12 @@ test('an extension without its type is not found', () => {
 });
 
 test('is_optional: an HTTP filter that Sluice does not have is left out with a warning', () => {
-  const fault =
-    '{ name: fault, is_optional: true, typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault } }';
-  const loaded = load(withHcm('').replace('http_filters:\n', `http_filters:\n          - ${fault}\n`));
+  const lua =
+    '{ name: lua, is_optional: true, typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua } }';
+  const loaded = load(withHcm('').replace('http_filters:\n', `http_filters:\n          - ${lua}\n`));
   assert.equal(loaded.warnings.length, 1);
-  assert.match(loaded.warnings[0], /HTTPFault\) is not supported by Sluice yet and optional: left out$/);
-  const required = withHcm('').replace('http_filters:\n', `http_filters:\n          - ${fault.replace('true', 'false')}\n`);
+  assert.match(loaded.warnings[0], /Lua\) is not supported by Sluice yet and optional: left out$/);
+  const required = withHcm('').replace('http_filters:\n', `http_filters:\n          - ${lua.replace('true', 'false')}\n`);
   assert.equal(errorsOf(required).length, 1);
 });
 
