@@ -80,6 +80,15 @@ export function loadBootstrap(options: LoadOptions): LoadedBootstrap {
   };
 }
 
+/** A file with one message of this type, and where its parts stand. Throws ConfigErrors. */
+export function loadMessage(typeName: string, path: string): { message: Message; place: Place } {
+  const diagnostics = new Diagnostics();
+  const definitions = api();
+  const loaded = new MessageReader(definitions, definitions.message(typeName), diagnostics, { path }).read();
+  diagnostics.throwIfAny();
+  return { message: loaded.message, place: { path: '', positions: loaded.positions, at: loaded.positions?.at } };
+}
+
 /** A file with one message of this type, as plain object: what a `path_config_source` names. Throws ConfigErrors. */
 export function loadFile(typeName: string, path: string): Record<string, unknown> {
   const diagnostics = new Diagnostics();

@@ -8,12 +8,13 @@
 export const SUPPORTED_FIELDS: Record<string, string> = {
   // ---- bootstrap
   'envoy.config.bootstrap.v3.Bootstrap': `
-    node static_resources cluster_manager layered_runtime admin stats_config stats_flush_interval stats_flush_on_admin
+    node static_resources dynamic_resources cluster_manager layered_runtime admin stats_config stats_flush_interval stats_flush_on_admin
     bootstrap_extensions default_socket_interface application_log_config stats_server_version_override dns_resolution_config typed_dns_resolver_config
     deferred_stat_options watchdog watchdogs overload_manager stats_sinks`,
   'envoy.config.bootstrap.v3.Watchdogs': 'main_thread_watchdog worker_watchdog',
   'envoy.config.bootstrap.v3.Watchdog': 'miss_timeout megamiss_timeout',
   'envoy.config.bootstrap.v3.Bootstrap.StaticResources': 'listeners clusters secrets',
+  'envoy.config.bootstrap.v3.Bootstrap.DynamicResources': 'lds_config cds_config ads_config',
   'envoy.config.bootstrap.v3.Bootstrap.DeferredStatOptions': '',
   'envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig': 'log_format',
   'envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig.LogFormat': 'text_format json_format',
@@ -21,9 +22,11 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.config.bootstrap.v3.ClusterManager': 'local_cluster_name outlier_detection upstream_bind_config',
   'envoy.config.bootstrap.v3.ClusterManager.OutlierDetection': 'event_log_path',
   'envoy.config.bootstrap.v3.LayeredRuntime': 'layers',
-  'envoy.config.bootstrap.v3.RuntimeLayer': 'name static_layer disk_layer admin_layer',
+  'envoy.config.bootstrap.v3.RuntimeLayer': 'name static_layer disk_layer admin_layer rtds_layer',
   'envoy.config.bootstrap.v3.RuntimeLayer.DiskLayer': 'symlink_root subdirectory append_service_cluster',
   'envoy.config.bootstrap.v3.RuntimeLayer.AdminLayer': '',
+  'envoy.config.bootstrap.v3.RuntimeLayer.RtdsLayer': 'name rtds_config',
+  'envoy.service.runtime.v3.Runtime': 'name layer',
   'envoy.config.metrics.v3.StatsConfig': 'stats_tags use_all_default_tags stats_matcher histogram_bucket_settings',
   'envoy.config.metrics.v3.TagSpecifier': 'tag_name regex fixed_value',
   'envoy.config.metrics.v3.StatsMatcher': 'reject_all exclusion_list inclusion_list',
@@ -167,7 +170,13 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
   'envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig': 'name sds_config',
   'envoy.extensions.transport_sockets.tls.v3.Secret': 'name tls_certificate session_ticket_keys validation_context',
   'envoy.service.discovery.v3.DiscoveryResponse': 'version_info resources type_url nonce',
-  'envoy.config.core.v3.ConfigSource': 'path_config_source resource_api_version',
+  'envoy.config.core.v3.ConfigSource':
+    'path path_config_source api_config_source ads self initial_fetch_timeout resource_api_version',
+  'envoy.config.core.v3.AggregatedConfigSource': '',
+  'envoy.config.core.v3.SelfConfigSource': 'transport_api_version',
+  'envoy.config.core.v3.ApiConfigSource': 'api_type transport_api_version grpc_services set_node_on_first_message_only',
+  'envoy.config.cluster.v3.Cluster.EdsClusterConfig': 'eds_config service_name',
+  'envoy.extensions.filters.network.http_connection_manager.v3.Rds': 'config_source route_config_name',
   'envoy.config.core.v3.PathConfigSource': 'path watched_directory',
   'envoy.extensions.transport_sockets.tls.v3.TlsParameters': `
     tls_minimum_protocol_version tls_maximum_protocol_version cipher_suites ecdh_curves signature_algorithms
@@ -217,7 +226,7 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
 
   // ---- HTTP connection manager
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager': `
-    forward_client_cert_details set_current_client_cert_details codec_type stat_prefix route_config http_filters add_user_agent common_http_protocol_options http_protocol_options
+    forward_client_cert_details set_current_client_cert_details codec_type stat_prefix route_config rds http_filters add_user_agent common_http_protocol_options http_protocol_options
     http2_protocol_options
     server_name server_header_transformation scheme_header_transformation max_request_headers_kb stream_idle_timeout
     request_timeout request_headers_timeout drain_timeout delayed_close_timeout access_log flush_access_log_on_new_request access_log_options use_remote_address xff_num_trusted_hops
@@ -482,7 +491,7 @@ export const SUPPORTED_FIELDS: Record<string, string> = {
     max_requests_per_connection circuit_breakers common_http_protocol_options http_protocol_options
     upstream_http_protocol_options http2_protocol_options
     typed_extension_protocol_options dns_refresh_rate dns_failure_refresh_rate respect_dns_ttl dns_lookup_family dns_jitter
-    dns_resolvers dns_resolution_config typed_dns_resolver_config wait_for_warm_on_init cleanup_interval upstream_bind_config original_dst_lb_config
+    eds_cluster_config dns_resolvers dns_resolution_config typed_dns_resolver_config wait_for_warm_on_init cleanup_interval upstream_bind_config original_dst_lb_config
     least_request_lb_config round_robin_lb_config ring_hash_lb_config maglev_lb_config lb_subset_config common_lb_config transport_socket transport_socket_matches metadata upstream_connection_options
     load_balancing_policy track_cluster_stats health_checks outlier_detection close_connections_on_host_health_failure
     ignore_health_on_host_removal`,
@@ -810,7 +819,8 @@ export const SUPPORTED_ENUM_VALUES: Record<string, string> = {
   'envoy.extensions.transport_sockets.tls.v3.TlsParameters.TlsProtocol': 'TLS_AUTO TLSv1_2 TLSv1_3',
   'envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext.OcspStaplePolicy':
     'LENIENT_STAPLING STRICT_STAPLING MUST_STAPLE',
-  'envoy.config.cluster.v3.Cluster.DiscoveryType': 'STATIC STRICT_DNS LOGICAL_DNS ORIGINAL_DST',
+  'envoy.config.cluster.v3.Cluster.DiscoveryType': 'STATIC STRICT_DNS LOGICAL_DNS EDS ORIGINAL_DST',
+  'envoy.config.core.v3.ApiConfigSource.ApiType': 'GRPC DELTA_GRPC',
   'envoy.config.cluster.v3.Cluster.LbPolicy':
     'ROUND_ROBIN LEAST_REQUEST RANDOM RING_HASH MAGLEV CLUSTER_PROVIDED LOAD_BALANCING_POLICY_CONFIG',
 };

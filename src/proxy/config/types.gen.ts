@@ -10,6 +10,7 @@ export type Json = null | boolean | number | string | Json[] | { [key: string]: 
 export interface Bootstrap {
   node?: Node;
   staticResources?: BootstrapStaticResources;
+  dynamicResources?: BootstrapDynamicResources;
   clusterManager?: ClusterManager;
   layeredRuntime?: LayeredRuntime;
   admin?: Admin;
@@ -46,6 +47,13 @@ export interface BootstrapStaticResources {
   listeners: Listener[];
   clusters: Cluster[];
   secrets: Secret[];
+}
+
+/** envoy.config.bootstrap.v3.Bootstrap.DynamicResources */
+export interface BootstrapDynamicResources {
+  ldsConfig?: ConfigSource;
+  cdsConfig?: ConfigSource;
+  adsConfig?: ApiConfigSource;
 }
 
 /** envoy.config.bootstrap.v3.Bootstrap.DeferredStatOptions */
@@ -94,6 +102,7 @@ export interface RuntimeLayer {
   staticLayer?: { [key: string]: Json };
   diskLayer?: RuntimeLayerDiskLayer;
   adminLayer?: RuntimeLayerAdminLayer;
+  rtdsLayer?: RuntimeLayerRtdsLayer;
 }
 
 /** envoy.config.bootstrap.v3.RuntimeLayer.DiskLayer */
@@ -105,6 +114,18 @@ export interface RuntimeLayerDiskLayer {
 
 /** envoy.config.bootstrap.v3.RuntimeLayer.AdminLayer */
 export type RuntimeLayerAdminLayer = Record<never, never>;
+
+/** envoy.config.bootstrap.v3.RuntimeLayer.RtdsLayer */
+export interface RuntimeLayerRtdsLayer {
+  name: string;
+  rtdsConfig?: ConfigSource;
+}
+
+/** envoy.service.runtime.v3.Runtime */
+export interface Runtime {
+  name: string;
+  layer?: { [key: string]: Json };
+}
 
 /** envoy.config.metrics.v3.StatsConfig */
 export interface StatsConfig {
@@ -852,8 +873,41 @@ export interface DiscoveryResponse {
 
 /** envoy.config.core.v3.ConfigSource */
 export interface ConfigSource {
+  path?: string;
   pathConfigSource?: PathConfigSource;
+  apiConfigSource?: ApiConfigSource;
+  ads?: AggregatedConfigSource;
+  self?: SelfConfigSource;
+  initialFetchTimeout?: number;
   resourceApiVersion: ApiVersion;
+}
+
+/** envoy.config.core.v3.AggregatedConfigSource */
+export type AggregatedConfigSource = Record<never, never>;
+
+/** envoy.config.core.v3.SelfConfigSource */
+export interface SelfConfigSource {
+  transportApiVersion: ApiVersion;
+}
+
+/** envoy.config.core.v3.ApiConfigSource */
+export interface ApiConfigSource {
+  apiType: ApiConfigSourceApiType;
+  transportApiVersion: ApiVersion;
+  grpcServices: GrpcService[];
+  setNodeOnFirstMessageOnly: boolean;
+}
+
+/** envoy.config.cluster.v3.Cluster.EdsClusterConfig */
+export interface ClusterEdsClusterConfig {
+  edsConfig?: ConfigSource;
+  serviceName: string;
+}
+
+/** envoy.extensions.filters.network.http_connection_manager.v3.Rds */
+export interface Rds {
+  configSource?: ConfigSource;
+  routeConfigName: string;
 }
 
 /** envoy.config.core.v3.PathConfigSource */
@@ -1063,6 +1117,7 @@ export interface HttpConnectionManager {
   codecType: HttpConnectionManagerCodecType;
   statPrefix: string;
   routeConfig?: RouteConfiguration;
+  rds?: Rds;
   httpFilters: HttpFilter[];
   addUserAgent?: boolean;
   commonHttpProtocolOptions?: CoreHttpProtocolOptions;
@@ -2411,6 +2466,7 @@ export interface Cluster {
   respectDnsTtl: boolean;
   dnsLookupFamily: ClusterDnsLookupFamily;
   dnsJitter?: number;
+  edsClusterConfig?: ClusterEdsClusterConfig;
   dnsResolvers: Address[];
   dnsResolutionConfig?: DnsResolutionConfig;
   typedDnsResolverConfig?: TypedExtensionConfig<({ '@type': 'envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig' } & GetAddrInfoDnsResolverConfig) | ({ '@type': 'envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig' } & CaresDnsResolverConfig)>;
@@ -3178,6 +3234,9 @@ export type DownstreamTlsContextOcspStaplePolicy = 'LENIENT_STAPLING' | 'STRICT_
 /** envoy.config.core.v3.ApiVersion */
 export type ApiVersion = 'AUTO' | 'V3';
 
+/** envoy.config.core.v3.ApiConfigSource.ApiType */
+export type ApiConfigSourceApiType = 'GRPC' | 'DELTA_GRPC';
+
 /** envoy.extensions.transport_sockets.tls.v3.TlsParameters.TlsProtocol */
 export type TlsParametersTlsProtocol = 'TLS_AUTO' | 'TLSv1_2' | 'TLSv1_3';
 
@@ -3275,7 +3334,7 @@ export type RetryPolicyResetHeaderFormat = 'SECONDS' | 'UNIX_TIMESTAMP';
 export type RedirectActionRedirectResponseCode = 'MOVED_PERMANENTLY' | 'FOUND' | 'SEE_OTHER' | 'TEMPORARY_REDIRECT' | 'PERMANENT_REDIRECT';
 
 /** envoy.config.cluster.v3.Cluster.DiscoveryType */
-export type ClusterDiscoveryType = 'STATIC' | 'STRICT_DNS' | 'LOGICAL_DNS' | 'ORIGINAL_DST';
+export type ClusterDiscoveryType = 'STATIC' | 'STRICT_DNS' | 'LOGICAL_DNS' | 'EDS' | 'ORIGINAL_DST';
 
 /** envoy.config.cluster.v3.Cluster.LbPolicy */
 export type ClusterLbPolicy = 'ROUND_ROBIN' | 'LEAST_REQUEST' | 'RING_HASH' | 'RANDOM' | 'MAGLEV' | 'CLUSTER_PROVIDED' | 'LOAD_BALANCING_POLICY_CONFIG';

@@ -81,6 +81,7 @@ export class ListenerFactoryContext implements FactoryContext {
   readonly workerIndex: number;
   readonly scripts: FactoryContext['scripts'];
   readonly secrets: FactoryContext['secrets'];
+  readonly routes: FactoryContext['routes'];
   readonly overload: FactoryContext['overload'];
   readonly trafficDirection: FactoryContext['trafficDirection'];
   private readonly parent: FactoryContext;
@@ -102,6 +103,7 @@ export class ListenerFactoryContext implements FactoryContext {
     this.workerIndex = parent.workerIndex;
     this.scripts = parent.scripts;
     this.secrets = parent.secrets;
+    this.routes = parent.routes;
     this.overload = parent.overload;
     this.trafficDirection = parent.trafficDirection;
   }

@@ -42,6 +42,11 @@ export class SecretStore {
 
   /** Throws ConfigError when there is none, or one of another kind. `at`: where `config` stands. */
   get(config: SecretConfig, kind: SecretKind, at: string): object {
+    const source = config.sdsConfig;
+    if (source !== undefined && source.pathConfigSource === undefined) {
+      const reason = 'secrets from a control plane are not supported by Sluice yet: only path_config_source is';
+      throw new ConfigError(reason, { path: at });
+    }
     const path = pathOf(config);
     const secret = this.secrets.get(keyOf(path, config.name));
     if (secret === undefined) {

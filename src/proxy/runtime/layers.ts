@@ -3,12 +3,20 @@
  *
  * A directory holds a file per key, subdirectories join by dots; lines that start with `#` are comments. Left out: RTDS.
  */
+
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'yaml';
 import { ConfigError } from '../config/error.ts';
+import type { ConfigSource } from '../config/xds/config_source.ts';
 import type { RuntimeEntry } from './snapshot.ts';
 import { runtimeEntry } from './snapshot.ts';
+
+/** `rtds_layer`. */
+export interface RtdsLayerConfig {
+  name?: string;
+  rtdsConfig?: ConfigSource;
+}
 
 /** RuntimeLayer of the bootstrap. */
 export interface RuntimeLayerConfig {
@@ -16,7 +24,7 @@ export interface RuntimeLayerConfig {
   staticLayer?: Record<string, unknown>;
   diskLayer?: { symlinkRoot?: string; subdirectory?: string; appendServiceCluster?: boolean };
   adminLayer?: object;
-  rtdsLayer?: object;
+  rtdsLayer?: RtdsLayerConfig;
 }
 
 export type LayerValues = Map<string, RuntimeEntry>;

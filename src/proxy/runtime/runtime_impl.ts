@@ -8,7 +8,8 @@ import type { FSWatcher } from 'node:fs';
 import { watch } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { ConfigError } from '../config/error.ts';
-import type { LayerValues, RuntimeLayerConfig } from './layers.ts';
+import type { ConfigSource } from '../config/xds/config_source.ts';
+import type { LayerValues, RtdsLayerConfig, RuntimeLayerConfig } from './layers.ts';
 import { diskLayerValues, entryFromText, staticLayerValues } from './layers.ts';
 import type { Runtime, RuntimeSnapshot } from './runtime.ts';
 import type { PlainRuntime, RuntimeEntry } from './snapshot.ts';
@@ -32,6 +33,8 @@ interface Layer {
   /** A disk layer's link, to be watched. */
   readonly link: string | null;
   readonly isAdmin: boolean;
+  /** A layer of RTDS. */
+  readonly rtds: RtdsLayerConfig | null;
   readonly path: string;
   values: LayerValues;
 }
@@ -87,6 +90,18 @@ export class RuntimeLoader implements Runtime {
     }
     this.update();
     return null;
+  }
+
+  /** Layers that come from a control plane: what each is called there, and where that is. */
+  get rtdsLayers(): { name: string; source: ConfigSource }[] {
+    return this.layers.flatMap(({ rtds }) => (rtds === null ? [] : [{ name: rtds.name!, source: rtds.rtdsConfig ?? {} }]));
+  }
+
+  /** What a layer of RTDS says now. Throws ConfigError; then it says what it did. */
+  setRtdsLayer(name: string, struct: Record<string, unknown>): void {
+    const values = staticLayerValues(struct, 'layer');
+    for (const layer of this.layers) if (layer.rtds?.name === name) layer.values = values;
+    this.update();
   }
 
   /** Reads disk layers again. A tree that cannot be read keeps its old values; the reason is returned. */
@@ -148,7 +163,7 @@ export class RuntimeLoader implements Runtime {
 }
 
 function compileLayer(config: RuntimeLayerConfig, options: RuntimeOptions, path: string): Layer {
-  const base = { name: config.name ?? '', directory: null, link: null, isAdmin: false, path, values: new Map() };
+  const base = { name: config.name ?? '', rtds: null, directory: null, link: null, isAdmin: false, path, values: new Map() };
   if (config.staticLayer !== undefined) {
     return { ...base, values: staticLayerValues(config.staticLayer, `${path}.static_layer`) };
   }
@@ -159,8 +174,12 @@ function compileLayer(config: RuntimeLayerConfig, options: RuntimeOptions, path:
     const directory = join(link, config.diskLayer.subdirectory ?? '', cluster);
     return { ...base, directory, link, values: diskLayerValues(directory, `${path}.disk_layer`) };
   }
-  if (config.rtdsLayer !== undefined) throw new ConfigError('rtds_layer is not supported', { path: `${path}.rtds_layer` });
-  throw new ConfigError('one of static_layer, disk_layer, admin_layer is required', { path });
+  // What it says comes later.
+  if (config.rtdsLayer !== undefined) {
+    if ((config.rtdsLayer.name ?? '') === '') throw new ConfigError('a name is necessary', { path: `${path}.rtds_layer.name` });
+    return { ...base, rtds: config.rtdsLayer };
+  }
+  throw new ConfigError('one of static_layer, disk_layer, admin_layer, rtds_layer is required', { path });
 }
 
 function checkNames(layers: readonly Layer[]): void {

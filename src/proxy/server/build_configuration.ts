@@ -34,6 +34,7 @@ import { scriptInit } from './server_scripts.ts';
 import { checkSocketInterfaces } from './socket_interfaces.ts';
 import { statsTags } from './stats_config.ts';
 import { statsRejects, WorkerRuntime } from './worker_runtime.ts';
+import { checkDynamicResources } from './xds/check.ts';
 
 export interface BuiltConfiguration {
   bootstrap: Bootstrap;
@@ -125,8 +126,35 @@ export function tryWorker(
   secrets: readonly NamedSecret[],
 ): Pick<BuiltConfiguration, 'listeners' | 'scripts'> {
   const protos = (bootstrap.staticResources?.listeners ?? []) as unknown as ListenerProto[];
-  const trial = new WorkerRuntime({
+  const clusters = (bootstrap.staticResources?.clusters ?? []) as unknown as PlainCluster[];
+  checkDynamicResources(bootstrap);
+  const trial = createTrial(bootstrap, options, { clusters, runtime, shared, secrets });
+  trial.tryListeners(protos);
+  const { admin } = bootstrap;
+  if (admin !== undefined) compileAdmin(admin, { accessLogManager: trial.accessLogs, runtime, random: randomSource() });
+  const plans = bindPlans(trial.handler, protos);
+  checkSocketInterfaces(bootstrap, plans, trial.clusters);
+  trial.stop();
+  return { listeners: protos.map((proto, i) => ({ proto, plan: plans[i] })), scripts: trial.scripts };
+}
+
+export interface TrialParts {
+  readonly clusters: readonly PlainCluster[];
+  readonly runtime: RuntimeLoader;
+  readonly shared: SharedUpstream;
+  readonly secrets: readonly NamedSecret[];
+}
+
+/** A worker that is not started, on which configuration is tried. Throws ConfigError. */
+export function createTrial(
+  bootstrap: Bootstrap,
+  options: ServerOptions,
+  { clusters, runtime, shared, secrets }: TrialParts,
+): WorkerRuntime {
+  return new WorkerRuntime({
     index: 0,
+    clusters,
+    routes: [],
     bootstrap,
     backend: 'epoll',
     stats: createStatsMemory(2),
@@ -143,16 +171,6 @@ export function tryWorker(
     secrets,
     overload: bootstrap.overloadManager === undefined ? null : createOverloadMemory(2),
   });
-  trial.tryListeners(protos);
-  const { admin } = bootstrap;
-  if (admin !== undefined) compileAdmin(admin, { accessLogManager: trial.accessLogs, runtime, random: randomSource() });
-  const plans = bindPlans(trial.handler, protos);
-  checkSocketInterfaces(bootstrap, plans, trial.clusters);
-  trial.accessLogs.close();
-  trial.clusters.close();
-  trial.sockets.close();
-  trial.dispatcher.stop();
-  return { listeners: protos.map((proto, i) => ({ proto, plan: plans[i] })), scripts: trial.scripts };
 }
 
 function checkStatsFlush(bootstrap: Bootstrap): void {

@@ -6,6 +6,7 @@ import type { Dispatcher } from '../../core/event/dispatcher.ts';
 import type { Scope } from '../../core/stats/stats.ts';
 import type { AccessLogManager } from '../access_log/access_log.ts';
 import type { HttpFilterFactory } from '../http/filter.ts';
+import type { RouteStore } from '../http/route/route_store.ts';
 import type { Connection } from '../network/connection.ts';
 import type { SocketInterface } from '../network/io_handle.ts';
 import type { SecretStore } from '../network/secrets.ts';
@@ -73,6 +74,8 @@ export interface FactoryContext {
   readonly trafficDirection?: 'UNSPECIFIED' | 'INBOUND' | 'OUTBOUND';
   /** Absent: there is no overload manager, or the listener bypasses it. */
   readonly overload?: OverloadState;
+  /** Absent: no connection manager can name route configurations here. */
+  readonly routes?: RouteStore;
   /** Runs when this context's owner (listener, chain) is destroyed. */
   onDestroy(callback: () => void): void;
 }

@@ -50,6 +50,7 @@ export async function reloadConfiguration(server: Server): Promise<ReloadReport>
   );
   const changed = listeners.filter((listener) => server.listeners.isChange(listener, false)).map(({ plan }) => plan.name);
   server.replaceSecrets(secrets);
+  await server.dynamic.useRoutes(listeners);
   const warming = clusters.flatMap((config) => {
     const warm = discovery.set(config, false);
     return warm === null ? [] : [{ name: config.name, warm }];
@@ -67,6 +68,7 @@ export async function reloadConfiguration(server: Server): Promise<ReloadReport>
   }
   await Promise.all(listenersGone.map((name) => server.listeners.remove(name)));
   for (const name of clustersGone) discovery.remove(name);
+  server.dynamic.releaseRoutes(listeners, listenersGone);
   server.loaded = loaded;
   server.scriptsChanged(scripts);
   return {

@@ -47,6 +47,7 @@ import { MainSocketInterfaces } from './socket_interfaces.ts';
 import { shrinkMemory, spareMemory } from './thread_memory.ts';
 import { WorkerPool } from './worker_pool.ts';
 import type { ToWorker, WorkerInit } from './worker_protocol.ts';
+import { DynamicConfiguration } from './xds/dynamic_configuration.ts';
 
 /**
  * V8 as a proxy wants it; before the workers start.
@@ -102,6 +103,7 @@ export class Server {
   readonly socketInterfaces: MainSocketInterfaces;
   secrets: SecretManager;
   readonly listeners: ListenerManager;
+  readonly dynamic: DynamicConfiguration;
   state: ServerState = 'PRE_INITIALIZING';
   healthCheckFailed = false;
   private readonly memory;
@@ -167,6 +169,7 @@ export class Server {
       reserve: (listen) => this.socketInterfaces.reserve(listen),
       postTo: (worker, id, change) => this.pool.postTo(worker, { type: 'listener', id, change }),
     });
+    this.dynamic = new DynamicConfiguration(this);
     this.pool.onListener = (message) => this.listeners.onAnswer(message);
     this.guardDog = new GuardDog(options.concurrency, this.store.scope('server.'), watchdogSettings(bootstrap), (name, ms) =>
       this.log.warn(`${name} has not come back to its event loop for ${ms} ms`),
@@ -192,8 +195,17 @@ export class Server {
         () => this.upstream(),
         () => this.logs(),
       ),
-      onClusters: (update) => this.tell({ type: 'clusters', update }),
+      onClusters: (update) => {
+        this.tell({ type: 'clusters', update });
+        this.dynamic.onClusters(
+          update.set.map(({ config }) => config),
+          update.remove,
+        );
+      },
     });
+    await this.dynamic.startRuntime();
+    await this.dynamic.startClusters();
+    await this.dynamic.startRoutes(this.configured);
     await this.listeners.start(this.configured);
     const hosts = this.discovery.current();
     await Promise.all(
@@ -201,6 +213,7 @@ export class Server {
     );
     this.listeners.workersStarted();
     this.watchSecrets();
+    await this.dynamic.startListeners();
     this.runtime.onUpdate = (runtime) => this.pool.post({ type: 'runtime', runtime });
     this.runtime.watchDisk((reason) => this.log.warn(`runtime: ${reason}`));
     this.scripts.start(bootstrap, (path) => this.pool.post({ type: 'moduleChanged', path }));
@@ -432,6 +445,8 @@ export class Server {
       fileFlushIntervalMs: this.options.fileFlushIntervalMs,
       watchdogCells: this.guardDog.cells,
       listeners: this.listeners.forWorker(index),
+      clusters: this.discovery.configs(),
+      routes: this.dynamic.rds.current(),
       socketInterfaces: this.socketInterfaces.states(),
       scripts: this.scripts.init,
       secrets: this.secrets.current(),
@@ -446,6 +461,7 @@ export class Server {
     this.overload?.stop();
     for (const sink of this.sinks) sink.close();
     this.scripts.close();
+    this.dynamic.close();
     this.secrets.close();
     if (this.flushTimer !== null) clearInterval(this.flushTimer);
     for (const signal of ['SIGTERM', 'SIGINT', 'SIGUSR1', 'SIGHUP'] as const) process.removeListener(signal, this.onSignal);

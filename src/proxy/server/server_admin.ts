@@ -19,6 +19,7 @@ export function adminContext(server: Server): AdminContext {
     uptimeMs,
     serverInfo: () => serverInfo(server, state(), uptimeMs()),
     bootstrapJson: () => server.loaded.json as Record<string, unknown>,
+    dynamicJson: () => server.dynamic.dump(),
     listeners: () =>
       server.listeners.all().map(({ bound }) => ({ name: bound.name, addresses: bound.addresses.map((a) => a.asString) })),
     reload: () => server.reload(),

@@ -38,6 +38,9 @@ function onMessage(worker: WorkerRuntime, message: ToWorker): void {
         for (const name of message.update.remove) worker.clusters.removeCluster(name);
       });
       break;
+    case 'routes':
+      worker.dispatcher.post(() => worker.routes.update(message.routes));
+      break;
     case 'listener':
       worker.dispatcher.post(() => changeListener(worker, message.id, message.change));
       break;

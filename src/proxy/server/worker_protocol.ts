@@ -4,6 +4,7 @@ import type { LogLevel, LogSettings } from '../../core/log/logger.ts';
 import type { StatsMemory } from '../../core/stats/store.ts';
 import type { PluginStatus } from '../../wasm/plugin/plugin_status.ts';
 import type { Bootstrap } from '../config/types.gen.ts';
+import type { NamedRoutes } from '../http/route/route_store.ts';
 import type { Address } from '../network/address.ts';
 import type { ConnectionStatus } from '../network/connection_status.ts';
 import type { DrainSettings } from '../network/drain_manager.ts';
@@ -13,6 +14,7 @@ import type { OverloadMemory } from '../overload/overload_memory.ts';
 import type { PlainRuntime } from '../runtime/snapshot.ts';
 import type { ScriptInit } from '../typescript/script_host.ts';
 import type { SharedUpstream } from '../upstream/cluster_manager.ts';
+import type { PlainCluster } from '../upstream/cluster_types.ts';
 import type { ClusterUpdate } from '../upstream/discovery/cluster_discovery.ts';
 import type { HealthUpdate, HostEvent, HostUpdate } from '../upstream/host_update.ts';
 import type { LocalInfo } from './factory_context.ts';
@@ -24,7 +26,11 @@ export interface WorkerInit {
   readonly bootstrap: Bootstrap;
   readonly backend: IoBackend;
   readonly stats: StatsMemory;
+  /** Static ones, and those that control planes have sent by now. */
+  readonly clusters: readonly PlainCluster[];
   readonly upstream: SharedUpstream;
+  /** Route configurations that control planes have sent by now. */
+  readonly routes: readonly NamedRoutes[];
   readonly runtime: PlainRuntime;
   readonly hosts: readonly HostUpdate[];
   readonly log: LogSettings;
@@ -47,6 +53,8 @@ export type ToWorker =
   | { type: 'clusters'; update: ClusterUpdate }
   /** Answered with the same id, and again when what it replaced or removed has drained. */
   | { type: 'listener'; id: number; change: ListenerChange }
+  /** Route configurations that are new or have changed. */
+  | { type: 'routes'; routes: readonly NamedRoutes[] }
   | { type: 'runtime'; runtime: PlainRuntime }
   /** Secrets of a file that changed. */
   | { type: 'secrets'; secrets: readonly NamedSecret[] }

@@ -13,6 +13,7 @@ import type { Bootstrap } from '../config/types.gen.ts';
 import { startWasmServices } from '../extensions/bootstrap/wasm/config.ts';
 import { LISTENER_EXTENSIONS, UPSTREAM_TRANSPORT_SOCKETS } from '../extensions/registry.ts';
 import { AsyncClient } from '../http/async_client.ts';
+import { RouteStore } from '../http/route/route_store.ts';
 import type { Connection } from '../network/connection.ts';
 import { ConnectionHandler } from '../network/connection_handler.ts';
 import { createClientConnection, createServerConnection } from '../network/connection_impl.ts';
@@ -30,7 +31,7 @@ import { snapshotFromPlain } from '../runtime/snapshot.ts';
 import { ScriptHost } from '../typescript/script_host.ts';
 import { Services } from '../typescript/services.ts';
 import { ThreadLocalClusterManager } from '../upstream/cluster_manager.ts';
-import type { PlainBindConfig, PlainCluster } from '../upstream/cluster_types.ts';
+import type { PlainBindConfig } from '../upstream/cluster_types.ts';
 import type { HostEvent } from '../upstream/host_update.ts';
 import type { FactoryContext } from './factory_context.ts';
 import { localLocality } from './local_info.ts';
@@ -52,6 +53,9 @@ export class WorkerRuntime {
   readonly runtime: { snapshot: Runtime['snapshot'] };
   readonly sockets: SocketInterfaces;
   readonly secrets: SecretStore;
+  readonly routes: RouteStore;
+  /** What extensions are built from, beside listeners. */
+  readonly context: FactoryContext;
   readonly index: number;
   /** Runs at each look of the watchdog: how many blocks of buffer memory this worker's connections and messages hold. */
   readonly recordBuffers: () => void;
@@ -61,6 +65,7 @@ export class WorkerRuntime {
   constructor(init: WorkerInit, onHostEvent?: (event: HostEvent) => void) {
     this.index = init.index;
     this.secrets = new SecretStore(init.secrets);
+    this.routes = new RouteStore(init.routes);
     this.log = new LogSink(init.log);
     const mainLog = this.log.logger('main');
     this.dispatcher = createDispatcher(init.backend, {
@@ -104,7 +109,7 @@ export class WorkerRuntime {
       },
       {
         localClusterName: init.bootstrap.clusterManager?.localClusterName,
-        clusters: (init.bootstrap.staticResources?.clusters ?? []) as unknown as PlainCluster[],
+        clusters: init.clusters,
         shared: init.upstream,
         upstreamBindConfig: init.bootstrap.clusterManager?.upstreamBindConfig as PlainBindConfig | undefined,
       },
@@ -149,10 +154,12 @@ export class WorkerRuntime {
       logger: (name) => this.log.logger(name),
       workerIndex: init.index,
       scripts: this.scripts,
+      routes: this.routes,
       secrets: this.secrets,
       overload: this.overload,
       onDestroy: () => {},
     };
+    this.context = context;
     this.handler = new ConnectionHandler({ context, extensions: LISTENER_EXTENSIONS, createServerConnection });
     startWasmServices(init.bootstrap.bootstrapExtensions ?? [], context);
   }
@@ -189,6 +196,20 @@ export class WorkerRuntime {
     listeners.forEach((proto, i) => {
       atListener(i, () => this.handler.addListener({ ...proto, bindToPort: false } as ListenerProto));
     });
+  }
+
+  /** Builds one listener that accepts nothing; its name. Throws ConfigError. */
+  tryListener(proto: ListenerProto): string {
+    this.handler.addListener({ ...proto, bindToPort: false } as ListenerProto);
+    return this.handler.describe().at(-1)!.name;
+  }
+
+  /** One that was only for trying lets go of what it has. */
+  stop(): void {
+    this.accessLogs.close();
+    this.clusters.close();
+    this.sockets.close();
+    this.dispatcher.stop();
   }
 
   /** Returns how many filter chains drain because of it. `drained` runs when what it replaced or removed is gone. */

@@ -165,6 +165,8 @@ class RunningFilter implements FilterTest {
         fileFlushIntervalMs: 10,
         watchdogCells: new Int32Array(new SharedArrayBuffer(4)),
         listeners: [],
+        clusters: (bootstrap.staticResources?.clusters ?? []) as unknown as PlainCluster[],
+        routes: [],
         socketInterfaces: {},
         scripts: { directory: process.cwd(), validateOnly: false, sharedData: SharedDataTable.allocate() },
         secrets: [],

@@ -5,7 +5,9 @@
  * Left out, and therefore refused: EDS and custom cluster types, preconnecting, several addresses per
  * endpoint.
  */
+
 import { ConfigError } from '../config/error.ts';
+import type { ConfigSource } from '../config/xds/config_source.ts';
 import type { Http1Settings } from '../http/http1/settings.ts';
 import type { KeepaliveSettings } from '../http/http2/keepalive.ts';
 import { http2SettingsOf, keepaliveOf, type PlainHttp2ProtocolOptions } from '../http/http2/protocol_options.ts';
@@ -31,8 +33,13 @@ import { type OutlierSettings, parseOutlierDetection } from './outlier/outlier_s
 import type { TransportSocketMatchConfig } from './transport_socket_matcher.ts';
 import { unsupported } from './unsupported.ts';
 
-export const CLUSTER_TYPES = ['STATIC', 'STRICT_DNS', 'LOGICAL_DNS', 'ORIGINAL_DST', 'AGGREGATE'] as const;
+export const CLUSTER_TYPES = ['STATIC', 'STRICT_DNS', 'LOGICAL_DNS', 'EDS', 'ORIGINAL_DST', 'AGGREGATE'] as const;
 export type ClusterType = (typeof CLUSTER_TYPES)[number];
+
+export interface EdsSettings {
+  readonly source: ConfigSource;
+  readonly serviceName: string;
+}
 
 export interface Thresholds {
   readonly maxConnections: number;
@@ -84,6 +91,8 @@ export interface ClusterSettings {
   readonly socketOptions: SocketOptions;
   readonly metadata: Record<string, Record<string, unknown>>;
   readonly endpoints: readonly EndpointSettings[];
+  /** EDS: where endpoints come from. */
+  readonly eds: EdsSettings | null;
   /** Built per worker; undefined: plain text. */
   readonly transportSocket: TransportSocketMessage | undefined;
   readonly transportSocketMatches: readonly TransportSocketMatchConfig[];
@@ -143,6 +152,7 @@ export function parseCluster(given: PlainCluster, path = '', defaultBind?: Plain
     socketOptions: socketOptions.filter((option) => option.level === SOL_SOCKET),
     metadata: config.metadata?.filterMetadata ?? {},
     endpoints: parseEndpoints(config, type, at),
+    eds: edsOf(config, type, at),
     transportSocket: config.transportSocket as TransportSocketMessage | undefined,
     transportSocketMatches: (config.transportSocketMatches ?? []) as readonly TransportSocketMatchConfig[],
     dns: parseDns(config, type, at),
@@ -157,6 +167,21 @@ export function parseCluster(given: PlainCluster, path = '', defaultBind?: Plain
     ignoreHealthOnHostRemoval: config.ignoreHealthOnHostRemoval ?? false,
     closeConnectionsOnHostHealthFailure: config.closeConnectionsOnHostHealthFailure ?? false,
   };
+}
+
+function edsOf(config: PlainCluster, type: ClusterType, at: (field: string) => string): EdsSettings | null {
+  const { edsClusterConfig } = config;
+  if (type !== 'EDS') {
+    if (edsClusterConfig !== undefined)
+      throw new ConfigError('eds_cluster_config set in a non-EDS cluster', { path: at('eds_cluster_config') });
+    return null;
+  }
+  if (config.loadAssignment !== undefined)
+    throw new ConfigError('an EDS cluster has no load_assignment', { path: at('load_assignment') });
+  if (edsClusterConfig?.edsConfig === undefined) {
+    throw new ConfigError(`an EDS cluster needs eds_cluster_config with eds_config`, { path: at('eds_cluster_config') });
+  }
+  return { source: edsClusterConfig.edsConfig, serviceName: edsClusterConfig.serviceName || config.name };
 }
 
 function outlierOf(config: PlainCluster, type: ClusterType, at: (field: string) => string): OutlierSettings | null {
@@ -202,7 +227,6 @@ const TCP_OPTIONS = 'envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions';
 
 /** Fields of Cluster that are valid and not implemented, by plain name; refused when they are set to something. */
 const UNSUPPORTED = {
-  edsClusterConfig: 'eds_cluster_config',
   filters: 'filters',
   lrsServer: 'lrs_server',
   lrsReportEndpointMetrics: 'lrs_report_endpoint_metrics',

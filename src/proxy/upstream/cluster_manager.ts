@@ -9,7 +9,7 @@ import type { Dispatcher } from '../../core/event/dispatcher.ts';
 import type { Connection } from '../network/connection.ts';
 import { atPath } from '../network/listener_extensions.ts';
 import { AggregateCluster } from './aggregate_cluster.ts';
-import { parseCluster } from './cluster_config.ts';
+import { type ClusterSettings, parseCluster } from './cluster_config.ts';
 import { ClusterInfoImpl } from './cluster_info.ts';
 import type { PlainBindConfig, PlainCluster } from './cluster_types.ts';
 import { type LocalHosts, NO_RATES } from './discovery/cluster_status.ts';
@@ -67,6 +67,13 @@ export class ThreadLocalClusterManager implements ClusterManager {
       const cluster = this.create(config, options.shared?.resources[config.name] ?? null, path);
       this.clusters.set(cluster.info.name, cluster);
     });
+  }
+
+  /** Builds one and lets go of it. Throws ConfigError. */
+  check(config: PlainCluster): ClusterSettings {
+    const cluster = this.create(config, null, '');
+    cluster.close();
+    return cluster.info.settings;
   }
 
   /** Adds a cluster, or puts it in the place of the one of its name, whose connections drain. Throws ConfigError. */

@@ -3,6 +3,7 @@
  * unset messages and wrappers undefined. What else a Cluster may carry reaches `cluster_config.ts` too and is refused there.
  */
 
+import type { ConfigSource } from '../config/xds/config_source.ts';
 import type { PlainHttp2ProtocolOptions } from '../http/http2/protocol_options.ts';
 import type { PlainSubset } from './cluster_config_subset.ts';
 import type { PlainHealthCheck } from './health_check/health_check_settings.ts';
@@ -173,6 +174,7 @@ export interface PlainCluster {
     dnsResolverOptions?: { useTcpForDnsLookups?: boolean; noDefaultSearchDomain?: boolean };
   };
   typedDnsResolverConfig?: PlainTypedConfig;
+  edsClusterConfig?: { edsConfig?: ConfigSource; serviceName?: string };
   waitForWarmOnInit?: boolean;
   cleanupInterval?: number;
   upstreamBindConfig?: PlainBindConfig;

@@ -68,7 +68,8 @@ export function parseEndpoints(config: PlainCluster, type: ClusterType, at: (fie
       path: at('load_assignment'),
     });
   }
-  checkPriorities(groups, at);
+  // Those of EDS may have gaps.
+  if (type !== 'EDS') checkPriorities(groups, at);
   return list;
 }
 
@@ -105,7 +106,8 @@ function parseEndpoint(lb: PlainLbEndpoint, group: PlainLocalityLbEndpoints, typ
     ...healthCheckOf(endpoint, `${path}.endpoint.health_check_config`),
   };
   if (pipe !== undefined) {
-    if (type !== 'STATIC') throw new ConfigError(`a pipe cannot be resolved by a ${type} cluster`, { path: where });
+    if (type !== 'STATIC' && type !== 'EDS')
+      throw new ConfigError(`a pipe cannot be resolved by a ${type} cluster`, { path: where });
     return { ...common, name: '', port: 0, address: pipeAddress(pipe.path, pipe.mode), hostname: endpoint.hostname ?? '' };
   }
   if (socket === undefined) throw unsupported('this address', where);
@@ -113,7 +115,7 @@ function parseEndpoint(lb: PlainLbEndpoint, group: PlainLocalityLbEndpoints, typ
   if (socket.resolverName) throw unsupported('resolver_name', `${where}.socket_address.resolver_name`);
   if (socket.protocol === 'UDP') throw unsupported('protocol UDP', `${where}.socket_address.protocol`);
   const port = socket.portValue ?? 0;
-  if (type !== 'STATIC') {
+  if (type !== 'STATIC' && type !== 'EDS') {
     return { ...common, name: socket.address, port, address: null, hostname: endpoint.hostname || socket.address };
   }
   if (isIP(socket.address) === 0) {

@@ -48,7 +48,7 @@ test('the extension decides the format', () => {
 
 test('binary configuration is checked too, with paths but no lines', () => {
   const type = api().message('envoy.config.bootstrap.v3.Bootstrap');
-  const binary = toBinary(type, fromJson(type, { staticResources: { clusters: [{ name: 'a', type: 'EDS' }, {}] } }));
+  const binary = toBinary(type, fromJson(type, { staticResources: { clusters: [{ name: 'a', preconnectPolicy: {} }, {}] } }));
   const path = file('f.pb', binary);
   assert.throws(
     () => loadBootstrap({ path }),
@@ -56,7 +56,7 @@ test('binary configuration is checked too, with paths but no lines', () => {
       error instanceof ConfigErrors &&
       error.errors[0].path === 'static_resources.clusters[1].name' &&
       error.errors[0].file === undefined &&
-      error.errors[1].path === 'static_resources.clusters[0].type',
+      error.errors[1].path === 'static_resources.clusters[0].preconnect_policy',
   );
 });
 
@@ -81,14 +81,14 @@ test('--config-yaml is merged over the file: scalars replace, lists append, mess
 test('after a merge every error still names its own text', () => {
   const path = file('merge.yaml', 'static_resources:\n  clusters:\n  - { name: a, connect_timeout: 0s }');
   assert.throws(
-    () => loadBootstrap({ path, yaml: 'static_resources:\n  clusters:\n  - name: b\n  - { name: c, type: EDS }' }),
+    () => loadBootstrap({ path, yaml: 'static_resources:\n  clusters:\n  - name: b\n  - { name: c, preconnect_policy: {} }' }),
     (error) => {
       assert.ok(error instanceof ConfigErrors);
       assert.deepEqual(
         error.errors.map((each) => [each.file, each.line, each.column, each.path]),
         [
           [path, 3, 33, 'static_resources.clusters[0].connect_timeout'],
-          ['--config-yaml', 4, 22, 'static_resources.clusters[2].type'],
+          ['--config-yaml', 4, 16, 'static_resources.clusters[2].preconnect_policy'],
         ],
       );
       return true;

@@ -56,8 +56,8 @@ test('a valid field that is not supported is an error at its key', () => {
   assert.deepEqual(errorsOf(withCluster('type: STATIC\npreconnect_policy: {}')), [
     '5:5 static_resources.clusters[0].preconnect_policy: envoy.config.cluster.v3.Cluster.preconnect_policy is not supported by Sluice yet',
   ]);
-  assert.deepEqual(errorsOf('dynamic_resources: {}'), [
-    '1:1 dynamic_resources: envoy.config.bootstrap.v3.Bootstrap.dynamic_resources is not supported by Sluice yet',
+  assert.deepEqual(errorsOf('hds_config: {}'), [
+    '1:1 hds_config: envoy.config.bootstrap.v3.Bootstrap.hds_config is not supported by Sluice yet',
   ]);
 });
 

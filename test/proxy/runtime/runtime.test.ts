@@ -166,7 +166,7 @@ const ERRORS: [layers: RuntimeLayerConfig[], reason: string][] = [
   ],
   [[staticLayer({ a: { b: null } })], 'Invalid runtime entry value for a.b'],
   [[staticLayer({ a: [1] })], 'Invalid runtime entry value for a'],
-  [[{ name: 'r', rtdsLayer: {} }], 'rtds_layer is not supported'],
+  [[{ name: 'r', rtdsLayer: {} }], 'a name is necessary'],
 ];
 for (const [layers, reason] of ERRORS) {
   test(`runtime error: ${reason}`, () => {

@@ -133,7 +133,9 @@ test('what cannot work is refused with its path', () => {
   const gap = staticCluster('a', []);
   gap.loadAssignment!.endpoints = [{ priority: 0 }, { priority: 2 }];
   const table: [object, string, RegExp][] = [
-    [{ ...one, type: 'EDS' }, 'type', /EDS is not supported/],
+    [{ name: 'a', type: 'EDS' }, 'eds_cluster_config', /needs eds_cluster_config/],
+    [{ ...one, type: 'EDS' }, 'load_assignment', /has no load_assignment/],
+    [{ ...one, edsClusterConfig: {} }, 'eds_cluster_config', /non-EDS cluster/],
     [{ ...one, lbPolicy: 'UNHEARD_OF' }, 'lb_policy', /UNHEARD_OF is not supported/],
     [{ ...one, lbPolicy: 'MAGLEV', maglevLbConfig: { tableSize: 8 } }, 'maglev_lb_config.table_size', /must be prime/],
     [

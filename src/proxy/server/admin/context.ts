@@ -7,6 +7,21 @@ import type { ConnectionStatus } from '../../network/connection_status.ts';
 
 export type ServerState = 'LIVE' | 'DRAINING' | 'PRE_INITIALIZING' | 'INITIALIZING';
 
+/** Sections of `/config_dump`, and what is not there yet (`/init_dump`). */
+export interface DynamicDump {
+  clusters: { version_info?: string; dynamic_active_clusters?: NamedDump[]; dynamic_warming_clusters?: NamedDump[] };
+  listeners: { version_info?: string; dynamic_listeners?: NamedDump[] };
+  routes: { dynamic_route_configs?: NamedDump[] };
+  endpoints: { dynamic_endpoint_configs?: NamedDump[] };
+  unready: { name: string; target_names: string[] }[];
+}
+
+/** `name` is for filters, and not part of the answer. */
+export interface NamedDump {
+  name: string;
+  json: Record<string, unknown>;
+}
+
 export interface ListenerStatus {
   name: string;
   addresses: string[];
@@ -19,6 +34,8 @@ export interface AdminContext {
   serverInfo(): Record<string, unknown>;
   /** The bootstrap as configured, in proto field names. */
   bootstrapJson(): Record<string, unknown>;
+  /** What is dynamic, as messages of envoy.admin.v3 without the static parts. */
+  dynamicJson(): DynamicDump;
   listeners(): ListenerStatus[];
   /** At most `most` of each worker, and how many there are. */
   connections(most: number): Promise<{ list: ConnectionStatus[]; total: number }>;

@@ -1,6 +1,6 @@
 /** The admin endpoints, one table (Envoy: docs "Administration interface"). */
 import { type RenderOptions, renderJson, renderPrometheus, renderText } from '../../../core/stats/render.ts';
-import type { AdminContext } from './context.ts';
+import type { AdminContext, NamedDump } from './context.ts';
 import { adminPage } from './page.ts';
 import { pluginJson, pluginLines, pluginText } from './wasm_status.ts';
 
@@ -128,6 +128,13 @@ export const ADMIN_HANDLERS: readonly AdminHandler[] = [
       }
       return text(listeners.flatMap((l) => l.addresses.map((a) => `${l.name}::${a}\n`)).join(''));
     },
+  },
+  {
+    path: '/init_dump',
+    help: 'print what the server waits for: names of resources that have not come',
+    mutates: false,
+    params: [],
+    run: (context) => json({ unready_targets_dumps: context.dynamicJson().unready }),
   },
   { path: '/logging', help: 'query/change logging levels', mutates: true, params: ['*'], run: logging },
   { path: '/memory', help: 'print current allocation/heap usage', mutates: false, params: [], run: memory },
@@ -306,9 +313,21 @@ function configDump(context: AdminContext, query: URLSearchParams): AdminRespons
       route_config: { '@type': 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration', ...route },
       last_updated: updated,
     }));
+  const dynamic = context.dynamicJson();
+  const section = <S extends object>(sections: S): Record<string, unknown> =>
+    Object.fromEntries(
+      Object.entries(sections).map(([key, value]) => [
+        key,
+        Array.isArray(value) ? (value as NamedDump[]).filter(keep).map(({ json }) => json) : value,
+      ]),
+    );
   const resource = query.get('resource');
   if (resource !== null) {
     const byResource: Record<string, unknown[]> = {
+      ...(section({ ...dynamic.clusters, ...dynamic.listeners, ...dynamic.routes, ...dynamic.endpoints }) as Record<
+        string,
+        unknown[]
+      >),
       static_clusters: clusters,
       static_listeners: listeners,
       static_route_configs: routes,
@@ -321,9 +340,10 @@ function configDump(context: AdminContext, query: URLSearchParams): AdminRespons
   return json({
     configs: [
       { '@type': `${admin}BootstrapConfigDump`, bootstrap, last_updated: updated },
-      { '@type': `${admin}ClustersConfigDump`, static_clusters: clusters },
-      { '@type': `${admin}ListenersConfigDump`, static_listeners: listeners },
-      { '@type': `${admin}RoutesConfigDump`, static_route_configs: routes },
+      { '@type': `${admin}ClustersConfigDump`, ...section(dynamic.clusters), static_clusters: clusters },
+      { '@type': `${admin}ListenersConfigDump`, ...section(dynamic.listeners), static_listeners: listeners },
+      { '@type': `${admin}RoutesConfigDump`, static_route_configs: routes, ...section(dynamic.routes) },
+      ...(query.has('include_eds') ? [{ '@type': `${admin}EndpointsConfigDump`, ...section(dynamic.endpoints) }] : []),
     ],
   });
 }

@@ -21,6 +21,7 @@ import {
   type ClusterListener,
   DiscoveredCluster,
   type DiscoveryEnvironment,
+  type EndpointSource,
   type Schedule,
   type StartHealthChecks,
 } from './discovered_cluster.ts';
@@ -65,6 +66,8 @@ export interface ManagedCluster {
 }
 
 export class ClusterDiscovery {
+  /** Where clusters of type EDS get their endpoints; set before `start`. */
+  endpoints: EndpointSource | null = null;
   /** Who writes down what outlier detection does. */
   onOutlierEvent: ((event: OutlierEvent) => void) | null = null;
   private readonly active = new Map<string, ManagedCluster>();
@@ -87,6 +90,7 @@ export class ClusterDiscovery {
       warn: options.warn ?? (() => {}),
       threads: options.workers + 1,
       runtime: options.runtime ?? null,
+      endpoints: { subscribe: (cluster) => this.endpoints?.subscribe(cluster) ?? { close() {} } },
       logOutlier: (event: OutlierEvent) => this.onOutlierEvent?.(event),
     };
     options.clusters.forEach((config, i) => {

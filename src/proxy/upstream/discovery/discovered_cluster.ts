@@ -6,12 +6,16 @@
  * asked again after their own, growing, interval. An empty answer empties a STRICT_DNS cluster, and leaves a LOGICAL_DNS one as it is.
  */
 
+import { isDeepStrictEqual } from 'node:util';
 import type { Scope } from '../../../core/stats/stats.ts';
+import { ConfigError } from '../../config/error.ts';
+import { type SubscriptionStats, subscriptionStats } from '../../config/xds/subscription.ts';
 import { ipAddress } from '../../network/address.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { ClusterSettings } from '../cluster_config.ts';
 import type { ClusterStats } from '../cluster_stats.ts';
-import type { EndpointSettings } from '../endpoint_config.ts';
+import type { PlainLoadAssignment } from '../cluster_types.ts';
+import { type EndpointSettings, parseEndpoints } from '../endpoint_config.ts';
 import type { HealthCheckSettings } from '../health_check/health_check_settings.ts';
 import type { HealthChecker, OnChecked } from '../health_check/health_checker.ts';
 import { HealthFlag, HostHealth, healthOf, isExcluded } from '../health_flags.ts';
@@ -38,6 +42,13 @@ export interface DiscoveryEnvironment {
   readonly threads: number;
   readonly runtime: Runtime | null;
   readonly logOutlier: (event: OutlierEvent) => void;
+  /** Where clusters of type EDS get their endpoints. */
+  readonly endpoints?: EndpointSource;
+}
+
+/** Calls `setAssignment` and `noAssignment` of the cluster, until it is closed. */
+export interface EndpointSource {
+  subscribe(cluster: DiscoveredCluster): { close(): void };
 }
 
 /** Makes what checks the hosts of a cluster. */
@@ -58,6 +69,7 @@ export class DiscoveredCluster {
   readonly stats: ClusterStats;
   private readonly environment: DiscoveryEnvironment;
   private readonly resolver: DnsResolver | null;
+  private readonly scope: Scope;
   private readonly targets: ResolveTarget[];
   readonly outlier: OutlierDetector<ClusterMember> | null;
   private members = new Map<string, ClusterMember>();
@@ -67,6 +79,7 @@ export class DiscoveredCluster {
   private health: HealthChecker<ClusterMember> | null = null;
   /** Hosts of which the first check is waited for; null: not (any more). Until then workers are told nothing of health. */
   private awaited: Set<ClusterMember> | null = null;
+  private endpoints: { close(): void } | null = null;
   private onWarm: (() => void) | null = null;
 
   /** `resolver` is needed by DNS clusters only. */
@@ -81,6 +94,7 @@ export class DiscoveredCluster {
     this.stats = stats;
     this.environment = environment;
     this.resolver = resolver;
+    this.scope = scope;
     this.targets = resolver === null ? [] : settings.endpoints.map((endpoint) => new ResolveTarget(endpoint));
     this.outlier = settings.outlier === null ? null : this.createOutlierDetector(settings.outlier, scope);
     if (settings.type === 'STATIC')
@@ -92,7 +106,8 @@ export class DiscoveredCluster {
     this.listener = listener;
     this.startHealthChecks(startHealthChecks);
     this.onWarm = onWarm;
-    if (this.targets.length === 0) this.warm();
+    if (this.settings.eds !== null) this.endpoints = this.environment.endpoints?.subscribe(this) ?? null;
+    else if (this.targets.length === 0) this.warm();
     for (const target of this.targets) void this.resolve(target);
     this.scheduleOutlier();
   }
@@ -108,6 +123,7 @@ export class DiscoveredCluster {
     for (const member of this.members.values()) this.health?.removeHost(member);
     for (const member of this.members.values()) this.outlier?.removeHost(member);
     this.health?.close();
+    this.endpoints?.close();
     for (const member of this.members.values()) this.environment.hostStats.free(member.stats);
     this.members.clear();
     for (const target of this.targets) {
@@ -128,6 +144,33 @@ export class DiscoveredCluster {
       stats.maxHostWeight,
     ])
       gauge.set(0);
+  }
+
+  /** EDS: of the cluster's own. */
+  subscriptionStats(): SubscriptionStats {
+    return subscriptionStats(this.scope);
+  }
+
+  /** EDS: these are the endpoints now. Throws ConfigError; then nothing has changed. */
+  setAssignment(loadAssignment: PlainLoadAssignment): void {
+    const at = (field: string): string => field.replace(/^load_assignment\.?/, '');
+    const policy = loadAssignment.policy ?? {};
+    for (const [field, value] of Object.entries(policy)) {
+      const isDefault =
+        value === false || (Array.isArray(value) && value.length === 0) || (field === 'overprovisioningFactor' && value === 140);
+      if (!isDefault && value !== undefined) {
+        const name = field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+        throw new ConfigError('is not supported by Sluice in assignments of EDS yet', { path: `policy.${name}` });
+      }
+    }
+    const endpoints = parseEndpoints({ name: this.settings.name, loadAssignment }, 'EDS', at);
+    this.apply(endpoints.map((endpoint) => describe(endpoint, endpoint.address?.asString ?? '')));
+    this.warm();
+  }
+
+  /** EDS: there is nothing to wait for any longer. */
+  noAssignment(): void {
+    this.warm();
   }
 
   /** Discovery has a first result; warm when each host has been checked once, too. */
@@ -409,9 +452,15 @@ function describe(endpoint: EndpointSettings, ip: string): HostDescription {
   };
 }
 
-/** Only addresses, their order within priorities and health can change: the rest is configuration. */
+/** Stats and memory belong to the address. */
 function same(a: readonly HostDescription[], b: readonly HostDescription[]): boolean {
   if (a.length !== b.length) return false;
-  const keys = new Set(b.map(hostKey));
-  return a.every((host, i) => keys.has(hostKey(host)) && host.healthFlags === b[i].healthFlags);
+  const known = new Map(b.map((host) => [hostKey(host), host]));
+  return a.every((host) => {
+    const other = known.get(hostKey(host));
+    if (other === undefined || host.healthFlags !== other.healthFlags || host.weight !== other.weight) return false;
+    const { stats: _, outlier: __, address: ___, ...rest } = host;
+    const { stats: _a, outlier: _b, address: _c, ...otherRest } = other;
+    return isDeepStrictEqual(rest, otherRest);
+  });
 }

@@ -8,7 +8,7 @@ const BUFFER = { name: 'b', typedConfig: { '@type': 'envoy.extensions.filters.ht
 
 const CASES: [name: string, hcm: Record<string, unknown>, path: string, text: RegExp][] = [
   ['http3', { codecType: 'HTTP3' }, 'codec_type', /HTTP3 is not supported/],
-  ['rds', { rds: {} }, 'rds', /not supported/],
+  ['rds beside routes', { rds: { routeConfigName: 'r' } }, 'rds', /only one of/],
   ['no filters', { httpFilters: [] }, 'http_filters', /must have a terminal filter/],
   [
     'terminal not last',

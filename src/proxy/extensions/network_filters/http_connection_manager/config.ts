@@ -2,7 +2,7 @@
  * `envoy.filters.network.http_connection_manager`: from its message to a ConnectionManagerConfig and one ConnectionManagerImpl per
  * connection. A field that is set and not honoured is a ConfigError.
  *
- * Left out, refused: rds, scoped_routes, HTTP/3, client certificate details, periodic access logs.
+ * Left out, refused: scoped_routes, HTTP/3, client certificate details, periodic access logs.
  */
 import { type AccessLogConfig, createAccessLogs } from '../../../access_log/factory.ts';
 import { parseHeaderFormat } from '../../../access_log/formatter.ts';
@@ -16,6 +16,7 @@ import { InternalAddressConfig } from '../../../http/conn_manager/internal_addre
 import type { RouteConfigurationConfig } from '../../../http/route/config_types.ts';
 import type { RouteTable } from '../../../http/route/route.ts';
 import { compileRouteTable } from '../../../http/route/route_config.ts';
+import { type RdsConfig, routeKey } from '../../../http/route/route_store.ts';
 import type { Connection } from '../../../network/connection.ts';
 import type {
   FactoryContext,
@@ -65,7 +66,7 @@ export function compileConnectionManager(
     stats,
     codecFactory: codecFactory(config, context, stats.scope),
     drainDecision: context.drainDecision,
-    routeTable: compileRoutes(config, context, filters),
+    routeTable: initialRoutes(config, context, filters),
     filterChain: chain,
   });
   applyOptions(manager, config, context);
@@ -74,24 +75,59 @@ export function compileConnectionManager(
   manager.tracing = compileTracing(config, context, stats.scope);
   manager.localReply = compileLocalReply(config.localReplyConfig, context);
   manager.normalizePath = compilePathNormalization(config, context);
+  followRoutes(manager, config, context, filters);
   return manager;
+}
+
+/** With `rds` the routes may come later: until then nothing matches. */
+function initialRoutes(config: HttpConnectionManager, context: FactoryContext, filters: HttpFilterFactories): RouteTable {
+  if (config.rds === undefined) return compileRoutes(config, context, filters);
+  if (config.routeConfig !== undefined) throw new ConfigError('only one of route_config and rds can be set', { path: 'rds' });
+  const known = context.routes?.get(routeKey(config.rds as RdsConfig));
+  return compileTable(known ?? { name: config.rds.routeConfigName, virtualHosts: [] }, config, context, filters, false);
+}
+
+function followRoutes(
+  manager: ConnectionManagerConfig,
+  config: HttpConnectionManager,
+  context: FactoryContext,
+  filters: HttpFilterFactories,
+): void {
+  const { rds } = config;
+  if (rds === undefined || context.routes === undefined) return;
+  const stop = context.routes.subscribe(routeKey(rds as RdsConfig), (routes) => {
+    manager.routeTable = compileTable(routes, config, context, filters, false);
+  });
+  context.onDestroy(stop);
 }
 
 function compileRoutes(config: HttpConnectionManager, context: FactoryContext, filters: HttpFilterFactories): RouteTable {
   if (config.routeConfig === undefined)
     throw new ConfigError('one of route_config, rds, scoped_routes must be set', { path: 'route_config' });
   try {
-    return compileRouteTable(config.routeConfig as unknown as RouteConfigurationConfig, {
-      runtime: context.runtime,
-      createPerRouteConfig: routeConfigCreator(config.httpFilters ?? [], context, filters),
-      clusterExists: (name) => context.clusterManager.get(name) !== null,
-      clusterNames: () => context.clusterManager.names(),
-      compileFormat: parseHeaderFormat,
-    });
+    return compileTable(config.routeConfig as unknown as RouteConfigurationConfig, config, context, filters, true);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     throw new ConfigError(error.reason, { path: error.path === '' ? 'route_config' : `route_config.${error.path}` });
   }
+}
+
+/** Throws ConfigError; its path is relative to the RouteConfiguration. */
+export function compileTable(
+  routes: RouteConfigurationConfig,
+  config: Pick<HttpConnectionManager, 'httpFilters'>,
+  context: FactoryContext,
+  filters: HttpFilterFactories,
+  validateClusters: boolean,
+): RouteTable {
+  return compileRouteTable(routes, {
+    runtime: context.runtime,
+    createPerRouteConfig: routeConfigCreator(config.httpFilters ?? [], context, filters),
+    clusterExists: (name) => context.clusterManager.get(name) !== null,
+    clusterNames: () => context.clusterManager.names(),
+    compileFormat: parseHeaderFormat,
+    validateClusters,
+  });
 }
 
 function compileUpgrades(config: HttpConnectionManager): Map<string, UpgradeChain> {

@@ -4,7 +4,6 @@ import type { HttpConnectionManager } from '../../../config/types.gen.ts';
 
 /** Proto names of fields that must not be set. */
 const FIELDS: readonly (readonly [field: string, name: string])[] = [
-  ['rds', 'rds'],
   ['scopedRoutes', 'scoped_routes'],
   ['http3ProtocolOptions', 'http3_protocol_options'],
   ['proxyStatusConfig', 'proxy_status_config'],
