@@ -1,6 +1,5 @@
 /** envoy.filters.http.local_ratelimit and envoy.filters.network.local_ratelimit in the real proxy, with two workers. */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { Agent, request } from 'node:http';
 import { connect } from 'node:net';
 import { after, before, describe, test } from 'node:test';
@@ -226,7 +225,7 @@ describe('local rate limits', () => {
       socket.on('data', (chunk) => {
         text += chunk;
       });
-      await once(socket, 'close');
+      await new Promise((resolve) => socket.once('close', resolve));
       return text;
     };
     const answers = await Promise.all(Array.from({ length: 8 }, open));

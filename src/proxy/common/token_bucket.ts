@@ -25,10 +25,15 @@ export function processTimeMs(threadTimeMs: number): number {
   return threadTimeMs + CLOCK_OFFSET_MS;
 }
 
+/** A turn of a worker's loop has one time. */
+const CLOCK_SKEW_MS = 2;
+
 export class TokenBucket {
   readonly maxTokens: number;
   private readonly unitsPerMs: number;
   private readonly unitsPerToken: number;
+  /** Less than a token: threads read their clocks up to this much apart, and none may miss a token for that. */
+  private readonly slack: number;
   private readonly shared: BigInt64Array | null;
   private readonly cell: number;
   /** When it was empty, in units, which may be before the clock began; 0: nobody took anything yet. Of a bucket that is not shared. */
@@ -42,6 +47,7 @@ export class TokenBucket {
     const divisor = gcd(perFill, intervalMs);
     this.unitsPerMs = perFill / divisor;
     this.unitsPerToken = intervalMs / divisor;
+    this.slack = Math.min(CLOCK_SKEW_MS * this.unitsPerMs, this.unitsPerToken - 1);
     this.shared = shared;
     this.cell = cell;
   }
@@ -72,7 +78,7 @@ export class TokenBucket {
 
   /** Whole tokens that are there. */
   remaining(nowMs: number): number {
-    return Math.floor(this.unitsAt(this.current(), nowMs) / this.unitsPerToken);
+    return Math.max(0, Math.floor(this.unitsAt(this.current(), nowMs) / this.unitsPerToken));
   }
 
   /** Until a token is there; 0 when one is. */
@@ -89,13 +95,13 @@ export class TokenBucket {
 
   private unitsAt(emptyAt: number, nowMs: number): number {
     const full = this.maxTokens * this.unitsPerToken;
-    return emptyAt === 0 ? full : Math.min(full, Math.max(0, Math.floor(nowMs) * this.unitsPerMs - emptyAt));
+    return emptyAt === 0 ? full : Math.min(full, Math.floor(nowMs) * this.unitsPerMs - emptyAt);
   }
 
   /** The state after a token was taken; NaN: there is none. */
   private afterOne(emptyAt: number, nowMs: number): number {
     const units = this.unitsAt(emptyAt, nowMs);
-    if (units < this.unitsPerToken) return Number.NaN;
+    if (units < this.unitsPerToken - this.slack) return Number.NaN;
     const next = Math.floor(nowMs) * this.unitsPerMs - units + this.unitsPerToken;
     return next === 0 ? Number.MIN_VALUE : next;
   }
