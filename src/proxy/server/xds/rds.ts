@@ -4,6 +4,7 @@
  */
 import type { Scope } from '../../../core/stats/stats.ts';
 import { ConfigError } from '../../config/error.ts';
+import { addSharedState } from '../../config/shared_state.ts';
 import { checkConfigSource, DEFAULT_FETCH_TIMEOUT_MS } from '../../config/xds/config_source.ts';
 import { type ResourceUpdate, type Subscription, subscriptionStats, type Watcher } from '../../config/xds/subscription.ts';
 import type { RouteConfigurationConfig } from '../../http/route/config_types.ts';
@@ -114,6 +115,7 @@ export class Rds {
       this.dump.refused(key, details);
       return details;
     }
+    addSharedState(config);
     provider.config = config;
     this.dump.accepted(key, resource, version);
     this.options.post([{ key, config }]);
