@@ -9,7 +9,7 @@ import type { ResourceUpdate } from './subscription.ts';
 import { encodeDeltaDiscoveryRequest } from './wire.ts';
 
 export class DeltaSource extends GrpcSource {
-  protected override requestFor(state: TypeState, node: Uint8Array | null): Buffer | null {
+  protected override requestFor(state: TypeState, node: Uint8Array | null): Uint8Array | null {
     const first = !state.asked;
     const { subscribe, unsubscribe } = this.changesOf(state);
     if (!first && subscribe.length === 0 && unsubscribe.length === 0) return null;
@@ -30,7 +30,7 @@ export class DeltaSource extends GrpcSource {
     response: ParsedResponse,
     error: string | null,
     node: Uint8Array | null,
-  ): Buffer {
+  ): Uint8Array {
     return encodeDeltaDiscoveryRequest({
       node,
       typeUrl: typeUrl(state.kind),

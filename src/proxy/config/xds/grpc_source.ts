@@ -132,9 +132,14 @@ export abstract class GrpcSource implements ResourceSource {
   }
 
   /** A request for what is wanted now; null: there is nothing new to say. */
-  protected abstract requestFor(state: TypeState, node: Uint8Array | null): Buffer | null;
+  protected abstract requestFor(state: TypeState, node: Uint8Array | null): Uint8Array | null;
   /** The answer to a response; `error` null: it is accepted. */
-  protected abstract answerFor(state: TypeState, response: ParsedResponse, error: string | null, node: Uint8Array | null): Buffer;
+  protected abstract answerFor(
+    state: TypeState,
+    response: ParsedResponse,
+    error: string | null,
+    node: Uint8Array | null,
+  ): Uint8Array;
   /** A response as its watchers are to see it. */
   protected abstract updateOf(state: TypeState, response: ParsedResponse): ResourceUpdate;
 
@@ -231,7 +236,7 @@ export abstract class GrpcSource implements ResourceSource {
     }
   }
 
-  private send(state: TypeState, request: Buffer): void {
+  private send(state: TypeState, request: Uint8Array): void {
     state.asked = true;
     this.nodeSent = true;
     this.stream?.send(request);

@@ -45,7 +45,7 @@ export class GrpcStream implements AsyncStreamCallbacks {
     transport.dispatcher.post(() => this.start(target, path));
   }
 
-  send(message: Buffer): void {
+  send(message: Uint8Array): void {
     const { dispatcher } = this.transport;
     dispatcher.post(() => {
       if (this.stream === null) return;

@@ -9,7 +9,7 @@ import type { ResourceUpdate } from './subscription.ts';
 import { encodeDiscoveryRequest } from './wire.ts';
 
 export class SotwSource extends GrpcSource {
-  protected override requestFor(state: TypeState, node: Uint8Array | null): Buffer {
+  protected override requestFor(state: TypeState, node: Uint8Array | null): Uint8Array {
     return this.request(state, state.version, node, null);
   }
 
@@ -18,7 +18,7 @@ export class SotwSource extends GrpcSource {
     _response: ParsedResponse,
     error: string | null,
     node: Uint8Array | null,
-  ): Buffer {
+  ): Uint8Array {
     return this.request(state, state.version, node, error);
   }
 
@@ -32,7 +32,7 @@ export class SotwSource extends GrpcSource {
     return { resources, removed: [], full, version: response.version };
   }
 
-  private request(state: TypeState, versionInfo: string, node: Uint8Array | null, error: string | null): Buffer {
+  private request(state: TypeState, versionInfo: string, node: Uint8Array | null, error: string | null): Uint8Array {
     return encodeDiscoveryRequest({
       versionInfo,
       node,

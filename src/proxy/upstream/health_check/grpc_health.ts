@@ -1,51 +1,34 @@
 /** The two messages of grpc.health.v1 that a check needs, as gRPC frames: one string out, one enum in. */
+import { ProtoReader, WireError } from '../../common/protobuf_reader.ts';
+import { ProtoWriter } from '../../common/protobuf_writer.ts';
 
 /** `HealthCheckResponse.ServingStatus` */
 export const SERVING = 1;
 
-const STRING_FIELD_1 = 0x0a;
 const FRAME_HEAD = 5;
 
 /** `HealthCheckRequest{service}` */
 export function checkRequest(service: string): Buffer {
-  const name = Buffer.from(service, 'utf8');
-  const message = name.length === 0 ? name : Buffer.concat([Buffer.from([STRING_FIELD_1, ...varint(name.length)]), name]);
+  const message = new ProtoWriter();
+  message.text(1, service);
   const head = Buffer.alloc(FRAME_HEAD);
-  head.writeUInt32BE(message.length, 1);
-  return Buffer.concat([head, message]);
+  head.writeUInt32BE(message.size, 1);
+  return Buffer.concat([head, message.bytes]);
 }
 
 /** The status of the one uncompressed `HealthCheckResponse`; null: that is not what the bytes are. */
 export function readCheckResponse(bytes: Buffer): number | null {
   if (bytes.length < FRAME_HEAD || bytes[0] !== 0 || bytes.readUInt32BE(1) !== bytes.length - FRAME_HEAD) return null;
+  const reader = new ProtoReader(bytes.subarray(FRAME_HEAD));
   let status = 0;
-  let at = FRAME_HEAD;
-  const next = (): number | null => {
-    let value = 0;
-    for (let shift = 0; shift < 70 && at < bytes.length; shift += 7) {
-      const byte = bytes[at++];
-      value += (byte & 0x7f) * 2 ** shift;
-      if (byte < 0x80) return value;
+  try {
+    while (reader.next()) {
+      if (reader.field === 1) status = reader.int();
+      else reader.skip();
     }
+  } catch (error) {
+    if (!(error instanceof WireError)) throw error;
     return null;
-  };
-  while (at < bytes.length) {
-    const tag = next();
-    if (tag === null) return null;
-    const wire = tag & 7;
-    const value = wire === 0 || wire === 2 ? next() : wire === 1 ? 8 : wire === 5 ? 4 : null;
-    if (value === null) return null;
-    if (tag === 0x08) status = value;
-    // Fields that are not known are skipped.
-    if (wire !== 0) at += value;
-    if (at > bytes.length) return null;
   }
   return status;
-}
-
-function varint(value: number): number[] {
-  const bytes: number[] = [];
-  for (; value > 0x7f; value >>>= 7) bytes.push((value & 0x7f) | 0x80);
-  bytes.push(value);
-  return bytes;
 }

@@ -10,10 +10,10 @@ import type { Counter } from '../../../../core/stats/stats.ts';
 import type { AccessLog, FormatterContext } from '../../../access_log/access_log.ts';
 import type { AccessLogConfigFactory } from '../../../access_log/factory.ts';
 import type { AccessLogFilter } from '../../../access_log/filters.ts';
+import { ProtoWriter } from '../../../common/protobuf_writer.ts';
 import { ConfigError } from '../../../config/error.ts';
-import { GrpcStream } from '../../../grpc/grpc_client.ts';
 import { type GrpcService, type GrpcServiceConfig, parseGrpcService } from '../../../grpc/grpc_service.ts';
-import { ProtobufWriter } from '../../../grpc/protobuf_writer.ts';
+import { GrpcStream } from '../../../grpc/grpc_stream.ts';
 import { AsyncClient } from '../../../http/async_client.ts';
 import type { FactoryContext, LocalInfo } from '../../../server/factory_context.ts';
 import type { StreamInfo } from '../../../stream_info/stream_info.ts';
@@ -66,8 +66,8 @@ class GrpcAccessLog implements AccessLog {
   private readonly timer: Timer;
   private readonly written: Counter;
   private readonly dropped: Counter;
-  private readonly entries = new ProtobufWriter();
-  private readonly message = new ProtobufWriter();
+  private readonly entries = new ProtoWriter();
+  private readonly message = new ProtoWriter();
   private count = 0;
   private stream: GrpcStream | null = null;
 
@@ -122,7 +122,7 @@ class GrpcAccessLog implements AccessLog {
       const { message } = this;
       message.clear();
       if (first) this.writeIdentifier(message);
-      message.bytesField(this.kind, this.entries.bytes);
+      message.blob(this.kind, this.entries.bytes);
       this.written.add(this.count);
       stream.send(message.bytes, false);
     }
@@ -147,13 +147,13 @@ class GrpcAccessLog implements AccessLog {
     return stream;
   }
 
-  private writeIdentifier(out: ProtobufWriter): void {
+  private writeIdentifier(out: ProtoWriter): void {
     const identifier = out.begin(1);
     const node = out.begin(1);
-    out.string(1, this.localInfo.nodeId);
-    out.string(2, this.localInfo.clusterName);
+    out.text(1, this.localInfo.nodeId);
+    out.text(2, this.localInfo.clusterName);
     out.end(node);
-    out.string(2, this.logName);
+    out.text(2, this.logName);
     out.end(identifier);
   }
 }

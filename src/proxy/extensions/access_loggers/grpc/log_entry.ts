@@ -3,7 +3,7 @@
  * the port of the request.
  */
 import type { AccessLogType, FormatterContext } from '../../../access_log/access_log.ts';
-import type { ProtobufWriter } from '../../../grpc/protobuf_writer.ts';
+import { type ProtoWriter, writeStruct } from '../../../common/protobuf_writer.ts';
 import type { HeaderMap } from '../../../http/header_map.ts';
 import { H } from '../../../http/header_names.ts';
 import type { Address } from '../../../network/address.ts';
@@ -41,7 +41,7 @@ const FLAG_FIELDS: readonly (readonly [bit: number, field: number])[] = (Object.
   .filter((bit) => bit !== UNAUTHORIZED_BIT && bit <= LAST_FLAG_BIT && bit !== 27)
   .map((bit) => [bit, bit === 28 ? 28 : bit + 1]);
 
-export function writeHttpEntry(out: ProtobufWriter, context: FormatterContext, info: StreamInfo, options: EntryOptions): void {
+export function writeHttpEntry(out: ProtoWriter, context: FormatterContext, info: StreamInfo, options: EntryOptions): void {
   writeCommon(out, context, info, options);
   out.number(2, Math.max(0, PROTOCOLS.indexOf(info.protocol)));
   const request = out.begin(3);
@@ -55,13 +55,13 @@ export function writeHttpEntry(out: ProtobufWriter, context: FormatterContext, i
   }
   out.number(3, info.bytesSent);
   if (context.responseTrailers !== null) writeHeaders(out, 5, context.responseTrailers, options.responseTrailers);
-  out.string(6, info.responseCodeDetails);
+  out.text(6, info.responseCodeDetails);
   out.number(7, info.upstreamHeaderBytesReceived);
   out.number(8, info.downstreamHeaderBytesSent);
   out.end(response);
 }
 
-export function writeTcpEntry(out: ProtobufWriter, context: FormatterContext, info: StreamInfo, options: EntryOptions): void {
+export function writeTcpEntry(out: ProtoWriter, context: FormatterContext, info: StreamInfo, options: EntryOptions): void {
   writeCommon(out, context, info, options);
   const connection = out.begin(2);
   out.number(1, info.bytesReceived);
@@ -69,8 +69,8 @@ export function writeTcpEntry(out: ProtobufWriter, context: FormatterContext, in
   out.end(connection);
 }
 
-function writeRequest(out: ProtobufWriter, headers: HeaderMap, info: StreamInfo, options: EntryOptions): void {
-  const text = (field: number, id: number): void => out.string(field, utf8(headers.getId(id) ?? ''));
+function writeRequest(out: ProtoWriter, headers: HeaderMap, info: StreamInfo, options: EntryOptions): void {
+  const text = (field: number, id: number): void => out.text(field, utf8(headers.getId(id) ?? ''));
   out.number(1, Math.max(0, METHODS.indexOf(headers.getId(H[':method']) ?? '')));
   text(2, H[':scheme']);
   text(3, H[':authority']);
@@ -87,14 +87,14 @@ function writeRequest(out: ProtobufWriter, headers: HeaderMap, info: StreamInfo,
   out.number(15, info.downstreamHeaderBytesReceived);
 }
 
-function writeHeaders(out: ProtobufWriter, field: number, headers: HeaderMap, names: readonly string[]): void {
+function writeHeaders(out: ProtoWriter, field: number, headers: HeaderMap, names: readonly string[]): void {
   for (const name of names) {
     const value = headers.get(name);
     if (value !== undefined) out.entry(field, name, utf8(value));
   }
 }
 
-function writeCommon(out: ProtobufWriter, context: FormatterContext, info: StreamInfo, options: EntryOptions): void {
+function writeCommon(out: ProtoWriter, context: FormatterContext, info: StreamInfo, options: EntryOptions): void {
   const common = out.begin(1);
   const since = (field: number, ms: number): void => {
     if (ms >= 0) out.duration(field, Math.max(0, ms - info.startMonotonicMs));
@@ -112,11 +112,11 @@ function writeCommon(out: ProtobufWriter, context: FormatterContext, info: Strea
   since(12, info.lastDownstreamTxByteMs);
   writeAddress(out, 13, info.upstreamRemoteAddress ?? info.upstreamHost?.address ?? null);
   writeAddress(out, 14, info.upstreamLocalAddress);
-  out.string(15, info.upstreamClusterName);
+  out.text(15, info.upstreamClusterName);
   writeFlags(out, info.responseFlags);
   if (info.dynamicMetadata !== null) writeMetadata(out, info.dynamicMetadata);
-  out.string(18, utf8(info.upstreamTransportFailureReason));
-  out.string(19, info.routeName);
+  out.text(18, utf8(info.upstreamTransportFailureReason));
+  out.text(19, info.routeName);
   writeAddress(out, 20, info.downstreamDirectRemoteAddress);
   for (const tag of options.customTags) {
     const value = tag.value(context.requestHeaders, info);
@@ -124,8 +124,8 @@ function writeCommon(out: ProtobufWriter, context: FormatterContext, info: Strea
   }
   since(23, info.endMonotonicMs);
   out.number(24, info.attemptCount);
-  out.string(25, utf8(info.connectionTerminationDetails));
-  out.string(28, utf8(info.downstreamTransportFailureReason));
+  out.text(25, utf8(info.connectionTerminationDetails));
+  out.text(28, utf8(info.downstreamTransportFailureReason));
   out.number(29, info.downstreamWireBytesSent);
   out.number(30, info.downstreamWireBytesReceived);
   out.number(31, info.upstreamWireBytesSent);
@@ -134,7 +134,7 @@ function writeCommon(out: ProtobufWriter, context: FormatterContext, info: Strea
   out.end(common);
 }
 
-function writeFlags(out: ProtobufWriter, flags: number): void {
+function writeFlags(out: ProtoWriter, flags: number): void {
   if (flags === 0) return;
   const at = out.begin(16);
   for (const [bit, field] of FLAG_FIELDS) out.bool(field, (flags & (1 << bit)) !== 0);
@@ -146,74 +146,48 @@ function writeFlags(out: ProtobufWriter, flags: number): void {
   out.end(at);
 }
 
-function writeTls(out: ProtobufWriter, info: StreamInfo): void {
+function writeTls(out: ProtoWriter, info: StreamInfo): void {
   const ssl = info.downstreamSsl!;
   const at = out.begin(4);
   out.number(1, Math.max(0, TLS_VERSIONS.indexOf(ssl.version)));
-  out.string(3, info.requestedServerName);
+  out.text(3, info.requestedServerName);
   for (const [field, certificate] of [
     [4, ssl.localCertificate],
     [5, ssl.peerCertificate],
   ] as const) {
     if (certificate === null) continue;
     const properties = out.begin(field);
-    out.string(2, certificate.subject);
+    out.text(2, certificate.subject);
     out.end(properties);
   }
-  out.string(6, ssl.sessionId);
+  out.text(6, ssl.sessionId);
   out.end(at);
 }
 
-function writeAddress(out: ProtobufWriter, field: number, address: Address | null): void {
+function writeAddress(out: ProtoWriter, field: number, address: Address | null): void {
   if (address === null) return;
   const at = out.begin(field);
   const inner = out.begin(address.kind === 'ip' ? 1 : 2);
   if (address.kind === 'ip') {
-    out.string(2, address.ip);
+    out.text(2, address.ip);
     out.number(3, address.port);
-  } else out.string(1, address.asString);
+  } else out.text(1, address.asString);
   out.end(inner);
   out.end(at);
 }
 
-function writeMetadata(out: ProtobufWriter, metadata: Record<string, Record<string, unknown>>): void {
+function writeMetadata(out: ProtoWriter, metadata: Record<string, Record<string, unknown>>): void {
   const at = out.begin(17);
   for (const [name, values] of Object.entries(metadata)) {
     const entry = out.begin(1);
-    out.string(1, name);
-    writeStruct(out, 2, values);
+    out.text(1, name);
+    out.message(2, () => writeStruct(out, values));
     out.end(entry);
   }
   out.end(at);
 }
 
-/** google.protobuf.Struct. */
-function writeStruct(out: ProtobufWriter, field: number, members: object): void {
-  const at = out.begin(field);
-  for (const [name, value] of Object.entries(members)) {
-    const entry = out.begin(1);
-    out.string(1, name);
-    writeValue(out, 2, value);
-    out.end(entry);
-  }
-  out.end(at);
-}
-
-function writeValue(out: ProtobufWriter, field: number, value: unknown): void {
-  const at = out.begin(field);
-  if (typeof value === 'number') out.double(2, value);
-  else if (typeof value === 'string') out.anyString(3, value);
-  else if (typeof value === 'boolean') out.anyBool(4, value);
-  else if (Array.isArray(value)) {
-    const list = out.begin(6);
-    for (const element of value) writeValue(out, 1, element);
-    out.end(list);
-  } else if (typeof value === 'object' && value !== null) writeStruct(out, 5, value);
-  else out.anyBool(1, false);
-  out.end(at);
-}
-
-function writeUint32Value(out: ProtobufWriter, field: number, value: number): void {
+function writeUint32Value(out: ProtoWriter, field: number, value: number): void {
   const at = out.begin(field);
   out.number(1, value);
   out.end(at);

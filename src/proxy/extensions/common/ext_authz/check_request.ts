@@ -4,7 +4,8 @@
  */
 import { httpStatusNumber } from '../../../common/http_status.ts';
 import type { StringMatcher } from '../../../common/matchers.ts';
-import { ProtoReader, ProtoWriter, readStruct, writeStruct } from '../../../common/protobuf_wire.ts';
+import { ProtoReader, readStruct } from '../../../common/protobuf_reader.ts';
+import { ProtoWriter, writeStruct } from '../../../common/protobuf_writer.ts';
 import type { HeaderMap } from '../../../http/header_map.ts';
 import type { Address } from '../../../network/address.ts';
 import { type Connection, type SslCertificate, urlEncodedPem } from '../../../network/connection.ts';
@@ -50,8 +51,8 @@ export function writeHttpCheck(check: HttpCheck, settings: CheckSettings): Uint8
     writePeers(attributes, check.connection, check.info, service, settings);
     attributes.message(4, (request) => {
       request.message(1, (time) => {
-        time.uint(1, Math.floor(check.nowMs / 1000));
-        time.uint(2, Math.floor(check.nowMs % 1000) * 1_000_000);
+        time.number(1, Math.floor(check.nowMs / 1000));
+        time.number(2, Math.floor(check.nowMs % 1000) * 1_000_000);
       });
       request.message(2, (http) => writeHttpRequest(http, check, settings));
     });
@@ -65,7 +66,7 @@ export function writeHttpCheck(check: HttpCheck, settings: CheckSettings): Uint8
       attributes.message(13, (metadata) => writeMetadata(metadata, check.routeMetadata));
     }
   });
-  return writer.finish();
+  return writer.bytes;
 }
 
 export function writeTcpCheck(connection: Connection, settings: PeerSettings): Uint8Array {
@@ -77,7 +78,7 @@ export function writeTcpCheck(connection: Connection, settings: PeerSettings): U
       attributes.message(12, (session) => session.string(1, sni));
     }
   });
-  return writer.finish();
+  return writer.bytes;
 }
 
 function writePeers(
@@ -92,12 +93,12 @@ function writePeers(
     writeAddress(peer, info.downstreamRemoteAddress ?? connection?.remoteAddress);
     peer.string(2, service);
     const certificate = ssl?.peerCertificate ?? null;
-    peer.string(4, utf8(principalOf(certificate)));
+    peer.text(4, principalOf(certificate));
     if (settings.includePeerCertificate && certificate !== null) peer.string(5, urlEncodedPem(certificate));
   });
   attributes.message(2, (peer) => {
     writeAddress(peer, info.downstreamLocalAddress ?? connection?.localAddress);
-    peer.string(4, utf8(principalOf(ssl?.localCertificate ?? null)));
+    peer.text(4, principalOf(ssl?.localCertificate ?? null));
   });
 }
 
@@ -111,11 +112,11 @@ function principalOf(certificate: SslCertificate | null): string {
 function writeAddress(peer: ProtoWriter, address: Address | null | undefined): void {
   if (address === null || address === undefined) return;
   peer.message(1, (writer) => {
-    if (address.kind === 'pipe') writer.message(2, (pipe) => pipe.string(1, utf8(address.path)));
+    if (address.kind === 'pipe') writer.message(2, (pipe) => pipe.text(1, address.path));
     else {
       writer.message(1, (socket) => {
         socket.string(2, address.ip);
-        socket.uint(3, address.port);
+        socket.number(3, address.port);
       });
     }
   });
@@ -130,7 +131,7 @@ function writeHttpRequest(http: ProtoWriter, check: HttpCheck, settings: CheckSe
   http.string(5, headers.get(':authority') ?? '');
   http.string(6, headers.get(':scheme') ?? '');
   const length = headers.get('content-length');
-  http.uint(9, length !== undefined && /^\d{1,15}$/.test(length) ? Number(length) : (body?.length ?? info.bytesReceived));
+  http.number(9, length !== undefined && /^\d{1,15}$/.test(length) ? Number(length) : (body?.length ?? info.bytesReceived));
   http.string(10, info.protocol);
   if (body === null || body.length === 0) return;
   if (settings.packAsBytes) http.blob(12, body);
@@ -165,14 +166,10 @@ function writeHeaders(http: ProtoWriter, check: HttpCheck, settings: CheckSettin
 function writeMetadata(writer: ProtoWriter, metadata: Record<string, Record<string, unknown>>): void {
   for (const [namespace, struct] of Object.entries(metadata)) {
     writer.message(1, (entry) => {
-      entry.string(1, utf8(namespace));
+      entry.text(1, namespace);
       entry.message(2, (inner) => writeStruct(inner, struct));
     });
   }
-}
-
-function utf8(text: string): string {
-  return Buffer.from(text, 'utf8').toString('latin1');
 }
 
 /** Throws WireError. */

@@ -1,7 +1,8 @@
 /** Asks an authorization service by gRPC: `envoy.service.auth.v3.Authorization/Check`. */
-import { WireError } from '../../../common/protobuf_wire.ts';
+import { WireError } from '../../../common/protobuf_reader.ts';
+import type { GrpcServiceConfig } from '../../../grpc/grpc_service.ts';
+import { GrpcUnaryClient } from '../../../grpc/unary_client.ts';
 import type { AsyncRequest } from '../../../http/async_client.ts';
-import { type GrpcServiceConfig, GrpcUnaryClient } from '../../../http/grpc_client.ts';
 import type { HeaderMap } from '../../../http/header_map.ts';
 import type { FactoryContext } from '../../../server/factory_context.ts';
 import type { StreamInfo } from '../../../stream_info/stream_info.ts';

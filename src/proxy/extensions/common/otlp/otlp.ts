@@ -4,26 +4,26 @@
  */
 import { SliceBuffer } from '../../../../core/buffer/slice_buffer.ts';
 import { VERSION } from '../../../../core/version.ts';
+import type { ProtoWriter } from '../../../common/protobuf_writer.ts';
 import { ConfigError } from '../../../config/error.ts';
-import { GrpcStream } from '../../../grpc/grpc_client.ts';
 import type { GrpcService } from '../../../grpc/grpc_service.ts';
-import type { ProtobufWriter } from '../../../grpc/protobuf_writer.ts';
+import { GrpcStream } from '../../../grpc/grpc_stream.ts';
 import type { AsyncClient } from '../../../http/async_client.ts';
 import { HeaderMap } from '../../../http/header_map.ts';
 import type { ClusterManager } from '../../../upstream/upstream.ts';
 
 /** `KeyValue` with a string. */
-export function writeAttribute(out: ProtobufWriter, field: number, key: string, value: string): void {
+export function writeAttribute(out: ProtoWriter, field: number, key: string, value: string): void {
   const at = out.begin(field);
-  out.string(1, key);
+  out.text(1, key);
   writeAnyString(out, 2, value);
   out.end(at);
 }
 
 /** `AnyValue` with a string. */
-export function writeAnyString(out: ProtobufWriter, field: number, value: string): void {
+export function writeAnyString(out: ProtoWriter, field: number, value: string): void {
   const at = out.begin(field);
-  out.anyString(1, value);
+  out.anyText(1, value);
   out.end(at);
 }
 

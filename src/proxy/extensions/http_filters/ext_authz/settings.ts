@@ -4,8 +4,8 @@ import { type HttpStatusConfig, httpStatusCode } from '../../../common/http_stat
 import { compileListStringMatcher, type StringMatcherConfig } from '../../../common/matchers.ts';
 import { compileMetadataMatcher, type MetadataMatcherConfig } from '../../../common/value_matcher.ts';
 import { ConfigError } from '../../../config/error.ts';
+import type { GrpcServiceConfig } from '../../../grpc/grpc_service.ts';
 import type { AsyncRequest } from '../../../http/async_client.ts';
-import type { GrpcServiceConfig } from '../../../http/grpc_client.ts';
 import {
   type RuntimeFlagConfig,
   RuntimeFraction,

@@ -5,7 +5,7 @@
 
 import { byteText } from '../../../common/byte_text.ts';
 import { type RegexMatchAndSubstituteConfig, RegexSubstitution } from '../../../common/matchers.ts';
-import { ProtoReader, readValue, WireError } from '../../../common/protobuf_wire.ts';
+import { ProtoReader, readValue, WireError } from '../../../common/protobuf_reader.ts';
 import { ConfigError } from '../../../config/error.ts';
 import { FilterHeadersStatus } from '../../../http/filter.ts';
 import type { HeaderMap } from '../../../http/header_map.ts';

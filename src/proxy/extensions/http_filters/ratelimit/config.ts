@@ -6,10 +6,11 @@
  */
 import { parseHeaderFormat } from '../../../access_log/formatter.ts';
 import { type HttpStatusConfig, httpStatusCode } from '../../../common/http_status.ts';
-import { WireError } from '../../../common/protobuf_wire.ts';
+import { WireError } from '../../../common/protobuf_reader.ts';
+import type { GrpcServiceConfig } from '../../../grpc/grpc_service.ts';
+import { GrpcUnaryClient } from '../../../grpc/unary_client.ts';
 import type { AsyncRequest } from '../../../http/async_client.ts';
 import { FilterDataStatus, FilterHeadersStatus, FilterTrailersStatus } from '../../../http/filter.ts';
-import { type GrpcServiceConfig, GrpcUnaryClient } from '../../../http/grpc_client.ts';
 import type { HeaderMap } from '../../../http/header_map.ts';
 import { H } from '../../../http/header_names.ts';
 import { HeadersContext, PassThroughFilter } from '../../../http/pass_through_filter.ts';

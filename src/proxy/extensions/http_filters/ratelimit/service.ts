@@ -1,7 +1,8 @@
 /** `envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit`: its messages as bytes, and what the answer means for `x-ratelimit-*`. */
 
 import { byteText } from '../../../common/byte_text.ts';
-import { ProtoReader, ProtoWriter, readStruct } from '../../../common/protobuf_wire.ts';
+import { ProtoReader, readStruct } from '../../../common/protobuf_reader.ts';
+import { ProtoWriter } from '../../../common/protobuf_writer.ts';
 import type { RateLimitDescriptor } from '../../../http/route/rate_limit_policy.ts';
 import type { HeaderPair } from '../../../http/safe_header.ts';
 
@@ -52,15 +53,15 @@ export function writeRateLimitRequest(domain: string, descriptors: readonly Rate
       }
       if (limit === null) return;
       descriptor.message(2, (override) => {
-        override.uint(1, limit.requestsPerUnit);
-        override.uint(
+        override.number(1, limit.requestsPerUnit);
+        override.number(
           2,
           UNITS.findIndex(([name]) => name === limit.unit),
         );
       });
     });
   }
-  return writer.finish();
+  return writer.bytes;
 }
 
 /** Throws WireError. */

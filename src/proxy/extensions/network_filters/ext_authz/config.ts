@@ -7,8 +7,8 @@
  */
 import type { Counter, Gauge } from '../../../../core/stats/stats.ts';
 import { compileMetadataMatcher, type MetadataMatcherConfig } from '../../../common/value_matcher.ts';
+import type { GrpcServiceConfig } from '../../../grpc/grpc_service.ts';
 import type { AsyncRequest } from '../../../http/async_client.ts';
-import type { GrpcServiceConfig } from '../../../http/grpc_client.ts';
 import {
   type ConnectionCallbacks,
   ConnectionCloseType,

@@ -4,9 +4,10 @@
  * Stats below `tracing.opentelemetry.`; runtime keys `tracing.opentelemetry.flush_interval_ms` (5000) and `min_flush_spans` (5). Left out,
  * refused: the samplers and resource detectors of Dynatrace, CEL.
  */
+
+import { ProtoWriter } from '../../../common/protobuf_writer.ts';
 import { ConfigError } from '../../../config/error.ts';
 import { type GrpcServiceConfig, parseGrpcService } from '../../../grpc/grpc_service.ts';
-import { ProtobufWriter } from '../../../grpc/protobuf_writer.ts';
 import { AsyncClient } from '../../../http/async_client.ts';
 import type { HeaderMap } from '../../../http/header_map.ts';
 import { H } from '../../../http/header_names.ts';
@@ -60,7 +61,7 @@ class OpenTelemetryDriver implements TraceDriver {
     const stats = context.scope.scope('tracing.opentelemetry.');
     const sent = stats.counter('spans_sent');
     const failed = stats.counter('spans_failed');
-    const out = new ProtobufWriter();
+    const out = new ProtoWriter();
     const { runtime } = context;
     this.batch =
       send === null

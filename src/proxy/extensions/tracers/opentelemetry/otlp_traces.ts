@@ -1,13 +1,13 @@
 /** Spans as an `ExportTraceServiceRequest` (opentelemetry-proto: trace.proto, trace_service.proto). Numbers are those of the fields. */
 import { VERSION } from '../../../../core/version.ts';
-import type { ProtobufWriter } from '../../../grpc/protobuf_writer.ts';
+import type { ProtoWriter } from '../../../common/protobuf_writer.ts';
 import type { Span } from '../../../tracing/span.ts';
 import { nanos, writeAttribute } from '../../common/otlp/otlp.ts';
 
 const KIND = { server: 2, client: 3 } as const;
 const STATUS_ERROR = 2;
 
-export function writeTraces(out: ProtobufWriter, resource: ReadonlyMap<string, string>, spans: readonly Span[]): void {
+export function writeTraces(out: ProtoWriter, resource: ReadonlyMap<string, string>, spans: readonly Span[]): void {
   out.clear();
   const resourceSpans = out.begin(1);
   const about = out.begin(1);
@@ -15,21 +15,21 @@ export function writeTraces(out: ProtobufWriter, resource: ReadonlyMap<string, s
   out.end(about);
   const scopeSpans = out.begin(2);
   const scope = out.begin(1);
-  out.string(1, 'sluice');
-  out.string(2, VERSION);
+  out.text(1, 'sluice');
+  out.text(2, VERSION);
   out.end(scope);
   for (const span of spans) writeSpan(out, span);
   out.end(scopeSpans);
   out.end(resourceSpans);
 }
 
-function writeSpan(out: ProtobufWriter, span: Span): void {
+function writeSpan(out: ProtoWriter, span: Span): void {
   const at = out.begin(2);
   out.hex(1, span.traceId);
   out.hex(2, span.spanId);
-  out.string(3, span.traceState);
+  out.text(3, span.traceState);
   out.hex(4, span.parentId);
-  out.string(5, span.name);
+  out.text(5, span.name);
   out.number(6, KIND[span.kind]);
   out.fixed64(7, nanos(span.startMs));
   out.fixed64(8, nanos(span.endMs));
@@ -37,7 +37,7 @@ function writeSpan(out: ProtobufWriter, span: Span): void {
   for (const { name, ms } of span.events) {
     const event = out.begin(11);
     out.fixed64(1, nanos(ms));
-    out.string(2, name);
+    out.text(2, name);
     out.end(event);
   }
   if (span.error) {

@@ -1,15 +1,14 @@
 /**
- * Writes protobuf messages field by field into bytes that grow: for the few messages that the proxy sends by itself (traces, logs, metrics),
- * without a library on the data path. Fields with their default value are left out by the caller or by the methods that say so.
+ * Protocol Buffers' wire format (protobuf.dev, "Encoding"), written by hand into bytes that grow: for the few messages that the proxy sends by
+ * itself (checks, limits, traces, logs, discovery), without a library on the data path. Fields with their default value are left out by
+ * the caller or by the methods that say so.
  */
-const VARINT = 0;
-const FIXED64 = 1;
-const LENGTH = 2;
-const FIXED32 = 5;
+export const WireType = { Varint: 0, Fixed64: 1, Bytes: 2, Fixed32: 5 } as const;
+
 /** Bytes kept free for the length of a message that has begun. */
 const LENGTH_BYTES = 5;
 
-export class ProtobufWriter {
+export class ProtoWriter {
   private u8 = Buffer.allocUnsafeSlow(1024);
   private length = 0;
 
@@ -29,7 +28,7 @@ export class ProtobufWriter {
   /** 0 is left out. Up to 2^53; negative numbers as int64. */
   number(field: number, value: number): void {
     if (value === 0) return;
-    this.tag(field, VARINT);
+    this.tag(field, WireType.Varint);
     this.varint(value);
   }
 
@@ -39,27 +38,33 @@ export class ProtobufWriter {
 
   /** Also when it is false: in a oneof. */
   anyBool(field: number, value: boolean): void {
-    this.tag(field, VARINT);
+    this.tag(field, WireType.Varint);
     this.varint(value ? 1 : 0);
   }
 
-  /** UTF-8; the empty string is left out. */
+  /** Unicode, as UTF-8; the empty text is left out. */
+  text(field: number, value: string): void {
+    if (value !== '') this.anyText(field, value);
+  }
+
+  /** Also when it is empty: in a oneof, or one of a list. */
+  anyText(field: number, value: string): void {
+    this.encoded(field, value, Buffer.byteLength(value, 'utf8'), 'utf8');
+  }
+
+  /** Byte text, one character per byte, as headers are; the empty one is left out. */
   string(field: number, value: string): void {
-    if (value !== '') this.anyString(field, value);
+    if (value !== '') this.encoded(field, value, value.length, 'latin1');
   }
 
-  /** Also when it is empty: in a oneof. */
-  anyString(field: number, value: string): void {
-    this.tag(field, LENGTH);
-    const size = Buffer.byteLength(value, 'utf8');
-    this.varint(size);
-    this.room(size);
-    this.length += this.u8.write(value, this.length, size, 'utf8');
+  /** Bytes; none are left out. */
+  blob(field: number, value: Uint8Array): void {
+    if (value.length > 0) this.anyBlob(field, value);
   }
 
-  bytesField(field: number, value: Uint8Array): void {
-    if (value.length === 0) return;
-    this.tag(field, LENGTH);
+  /** Also when there are none. */
+  anyBlob(field: number, value: Uint8Array): void {
+    this.tag(field, WireType.Bytes);
     this.varint(value.length);
     this.room(value.length);
     this.u8.set(value, this.length);
@@ -68,28 +73,23 @@ export class ProtobufWriter {
 
   /** The bytes of hexadecimal text. */
   hex(field: number, value: string): void {
-    if (value === '') return;
-    this.tag(field, LENGTH);
-    const size = value.length >> 1;
-    this.varint(size);
-    this.room(size);
-    this.length += this.u8.write(value, this.length, size, 'hex');
+    if (value !== '') this.encoded(field, value, value.length >> 1, 'hex');
   }
 
   double(field: number, value: number): void {
-    this.tag(field, FIXED64);
+    this.tag(field, WireType.Fixed64);
     this.room(8);
     this.length = this.u8.writeDoubleLE(value, this.length);
   }
 
   fixed64(field: number, value: bigint): void {
-    this.tag(field, FIXED64);
+    this.tag(field, WireType.Fixed64);
     this.room(8);
     this.length = this.u8.writeBigUInt64LE(value, this.length);
   }
 
   fixed32(field: number, value: number): void {
-    this.tag(field, FIXED32);
+    this.tag(field, WireType.Fixed32);
     this.room(4);
     this.length = this.u8.writeUInt32LE(value, this.length);
   }
@@ -114,7 +114,7 @@ export class ProtobufWriter {
 
   /** A message begins; give the result to `end`. */
   begin(field: number): number {
-    this.tag(field, LENGTH);
+    this.tag(field, WireType.Bytes);
     this.room(LENGTH_BYTES);
     this.length += LENGTH_BYTES;
     return this.length;
@@ -130,12 +130,36 @@ export class ProtobufWriter {
     this.length += size;
   }
 
+  /** A message that `fill` writes. */
+  message(field: number, fill: (writer: ProtoWriter) => void): void {
+    const at = this.begin(field);
+    fill(this);
+    this.end(at);
+  }
+
   /** A map's entry with text on both sides. */
   entry(field: number, key: string, value: string): void {
     const at = this.begin(field);
-    this.string(1, key);
-    this.string(2, value);
+    this.text(1, key);
+    this.text(2, value);
     this.end(at);
+  }
+
+  /** A `map<string, string>` of byte text. */
+  stringMap(field: number, entries: Iterable<readonly [string, string]>): void {
+    for (const [key, value] of entries) {
+      const at = this.begin(field);
+      this.string(1, key);
+      this.string(2, value);
+      this.end(at);
+    }
+  }
+
+  private encoded(field: number, value: string, size: number, encoding: 'utf8' | 'latin1' | 'hex'): void {
+    this.tag(field, WireType.Bytes);
+    this.varint(size);
+    this.room(size);
+    this.length += this.u8.write(value, this.length, size, encoding);
   }
 
   private tag(field: number, type: number): void {
@@ -169,4 +193,28 @@ function varintSize(value: number): number {
   let size = 1;
   for (; value >= 0x80; value = Math.floor(value / 0x80)) size++;
   return size;
+}
+
+/** `google.protobuf.Struct` from JSON. */
+export function writeStruct(writer: ProtoWriter, struct: Record<string, unknown>): void {
+  for (const [key, value] of Object.entries(struct)) {
+    if (value === undefined) continue;
+    writer.message(1, (entry) => {
+      entry.text(1, key);
+      entry.message(2, (inner) => writeValue(inner, value));
+    });
+  }
+}
+
+function writeValue(writer: ProtoWriter, value: unknown): void {
+  if (typeof value === 'number') writer.double(2, value);
+  else if (typeof value === 'string') writer.anyText(3, value);
+  else if (typeof value === 'boolean') writer.anyBool(4, value);
+  else if (Array.isArray(value)) {
+    writer.message(6, (list) => {
+      for (const item of value) list.message(1, (inner) => writeValue(inner, item));
+    });
+  } else if (typeof value === 'object' && value !== null) {
+    writer.message(5, (inner) => writeStruct(inner, value as Record<string, unknown>));
+  } else writer.anyBool(1, false);
 }

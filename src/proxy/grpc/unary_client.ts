@@ -7,19 +7,13 @@
 import { SliceBuffer } from '../../core/buffer/slice_buffer.ts';
 import { parseHeaderFormat } from '../access_log/formatter.ts';
 import { byteText } from '../common/byte_text.ts';
+import { AsyncClient, type AsyncRequest, type AsyncResponse } from '../http/async_client.ts';
+import { HeaderMap } from '../http/header_map.ts';
+import { HeadersContext } from '../http/pass_through_filter.ts';
+import type { HeaderFormatter } from '../http/route/header_parser.ts';
 import type { FactoryContext } from '../server/factory_context.ts';
 import { StreamInfo } from '../stream_info/stream_info.ts';
-import { AsyncClient, type AsyncRequest, type AsyncResponse } from './async_client.ts';
-import { HeaderMap } from './header_map.ts';
-import { HeadersContext } from './pass_through_filter.ts';
-import type { HeaderFormatter } from './route/header_parser.ts';
-
-export interface GrpcServiceConfig {
-  envoyGrpc?: { clusterName?: string; authority?: string };
-  /** ms */
-  timeout?: number;
-  initialMetadata?: readonly { key?: string; value?: string }[];
-}
+import type { GrpcServiceConfig } from './grpc_service.ts';
 
 export const GrpcStatus = { Ok: 0, Unknown: 2, Internal: 13, Unavailable: 14 } as const;
 

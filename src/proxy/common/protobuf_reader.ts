@@ -1,96 +1,8 @@
 /**
- * Protocol Buffers' wire format (protobuf.dev, "Encoding"), by hand, for the few messages that workers send to and get from services: the
- * data path has no protobuf library. Texts are byte text, one character per byte, as headers are.
+ * Protocol Buffers' wire format (protobuf.dev, "Encoding"), read by hand: for the few messages that services send to the proxy, without a library
+ * on the data path.
  */
-
-export const WireType = { Varint: 0, Fixed64: 1, Bytes: 2, Fixed32: 5 } as const;
-
-/** Writes one message into memory that grows. */
-export class ProtoWriter {
-  private bytes: Buffer = Buffer.allocUnsafe(512);
-  private length = 0;
-
-  finish(): Uint8Array {
-    return this.bytes.subarray(0, this.length);
-  }
-
-  /** An unsigned integer below 2^53; 0 is not written, as proto3 does. */
-  uint(field: number, value: number): void {
-    if (value === 0) return;
-    this.varint(field << 3);
-    this.varint(value);
-  }
-
-  bool(field: number, value: boolean): void {
-    this.uint(field, value ? 1 : 0);
-  }
-
-  boolAlways(field: number, value: boolean): void {
-    this.varint(field << 3);
-    this.varint(value ? 1 : 0);
-  }
-
-  double(field: number, value: number): void {
-    this.varint((field << 3) | WireType.Fixed64);
-    this.room(8);
-    this.bytes.writeDoubleLE(value, this.length);
-    this.length += 8;
-  }
-
-  /** Byte text; '' is not written. */
-  string(field: number, text: string): void {
-    if (text !== '') this.stringAlways(field, text);
-  }
-
-  stringAlways(field: number, text: string): void {
-    this.varint((field << 3) | WireType.Bytes);
-    this.varint(text.length);
-    this.room(text.length);
-    this.bytes.write(text, this.length, 'latin1');
-    this.length += text.length;
-  }
-
-  blob(field: number, data: Uint8Array): void {
-    this.varint((field << 3) | WireType.Bytes);
-    this.varint(data.length);
-    this.room(data.length);
-    this.bytes.set(data, this.length);
-    this.length += data.length;
-  }
-
-  /** A message in a field, written by `fill`. */
-  message(field: number, fill: (writer: ProtoWriter) => void): void {
-    const inner = new ProtoWriter();
-    fill(inner);
-    this.blob(field, inner.finish());
-  }
-
-  /** A `map<string, string>`. */
-  stringMap(field: number, entries: Iterable<readonly [string, string]>): void {
-    for (const [key, value] of entries) {
-      this.message(field, (entry) => {
-        entry.string(1, key);
-        entry.string(2, value);
-      });
-    }
-  }
-
-  private varint(value: number): void {
-    this.room(10);
-    while (value > 127) {
-      this.bytes[this.length++] = (value % 128) | 128;
-      value = Math.floor(value / 128);
-    }
-    this.bytes[this.length++] = value;
-  }
-
-  private room(more: number): void {
-    if (this.length + more <= this.bytes.length) return;
-    const grown = Buffer.allocUnsafe(Math.max(2 * this.bytes.length, this.length + more));
-    grown.set(this.bytes.subarray(0, this.length));
-    this.bytes = grown;
-  }
-}
+import { WireType } from './protobuf_writer.ts';
 
 /** Bytes that are no message. */
 export class WireError extends Error {}
@@ -191,34 +103,6 @@ export class ProtoReader {
     }
     throw new WireError('a varint of more than 10 bytes');
   }
-}
-
-/** `google.protobuf.Struct` from JSON. */
-export function writeStruct(writer: ProtoWriter, struct: Record<string, unknown>): void {
-  for (const [key, value] of Object.entries(struct)) {
-    if (value === undefined) continue;
-    writer.message(1, (entry) => {
-      entry.string(1, utf8(key));
-      entry.message(2, (inner) => writeValue(inner, value));
-    });
-  }
-}
-
-function writeValue(writer: ProtoWriter, value: unknown): void {
-  if (typeof value === 'number') writer.double(2, value);
-  else if (typeof value === 'string') writer.stringAlways(3, utf8(value));
-  else if (typeof value === 'boolean') writer.boolAlways(4, value);
-  else if (Array.isArray(value)) {
-    writer.message(6, (list) => {
-      for (const item of value) list.message(1, (inner) => writeValue(inner, item));
-    });
-  } else if (typeof value === 'object' && value !== null) {
-    writer.message(5, (inner) => writeStruct(inner, value as Record<string, unknown>));
-  } else writer.boolAlways(1, false);
-}
-
-function utf8(text: string): string {
-  return Buffer.from(text, 'utf8').toString('latin1');
 }
 
 /** `google.protobuf.Struct` as JSON. */
