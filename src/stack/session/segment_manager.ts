@@ -35,7 +35,7 @@ export const DEFAULT_SEGMENT_OPTIONS: SegmentOptions = {
   arenaPages: 16_384,
   highWatermark: 80,
   maxSegments: 64,
-  first: { slots: 1, arenaPages: 384 },
+  first: { slots: 1, arenaPages: 2048 },
 };
 
 /** A segment between the worker that connected (side 0) and the one that listened (side 1). */

@@ -11,7 +11,7 @@ import { VclWorker } from '../../../src/stack/vcl/worker.ts';
 
 for (const [fifo, expected] of [
   [1 << 20, [1, 4096]],
-  [4 << 20, [4096]],
+  [8 << 20, [4096]],
 ] as const)
   test(`two connections with FIFOs of ${fifo >> 20} MB are in segments of ${expected.join(' and ')} slots`, {
     timeout: 30_000,
