@@ -283,6 +283,18 @@ static bool add_chunk(struct fifo_producer *f, struct chunk chunk) {
   return true;
 }
 
+/* A chunk is free only when the consumer is inside the next one: until then it may still follow this one's link. */
+static void release_read(struct fifo_producer *f) {
+  uint32_t gone = 0;
+  while (gone < f->tail_chunk && (int32_t)(f->head - f->chunks[gone + 1].start) > 0) gone++;
+  if (gone == 0) return;
+  store(f->header + FIFO_OLDEST_CHUNK, f->chunks[gone].page);
+  for (uint32_t i = 0; i < gone; i++) arena_release(f->arena, f->chunks[i].page, f->chunks[i].order);
+  f->count -= gone;
+  f->tail_chunk -= gone;
+  memmove(f->chunks, f->chunks + gone, f->count * sizeof *f->chunks);
+}
+
 void fifo_producer_resume(struct fifo_producer *f) {
   f->head = load(f->header + FIFO_HEAD);
   f->tail = load(f->header + FIFO_TAIL);
@@ -299,6 +311,8 @@ void fifo_producer_resume(struct fifo_producer *f) {
   }
   while (!f->corrupted && f->tail_chunk + 1 < f->count && (int32_t)(f->tail - f->chunks[f->tail_chunk + 1].start) >= 0) f->tail_chunk++;
   if (f->count == 0 && f->tail != 0) f->corrupted = true;
+  /* Whoever wrote before did not see how far the reader came since. */
+  if (!f->corrupted) release_read(f);
 }
 
 void fifo_producer_forget(struct fifo_producer *f) {
@@ -324,15 +338,7 @@ static void load_head(struct fifo_producer *f) {
     return;
   }
   f->head = head;
-  /* A chunk is free only when the consumer is inside the next one: until then it may still follow this one's link. */
-  uint32_t gone = 0;
-  while (gone < f->tail_chunk && (int32_t)(head - f->chunks[gone + 1].start) > 0) gone++;
-  if (gone == 0) return;
-  store(f->header + FIFO_OLDEST_CHUNK, f->chunks[gone].page);
-  for (uint32_t i = 0; i < gone; i++) arena_release(f->arena, f->chunks[i].page, f->chunks[i].order);
-  f->count -= gone;
-  f->tail_chunk -= gone;
-  memmove(f->chunks, f->chunks + gone, f->count * sizeof *f->chunks);
+  release_read(f);
 }
 
 uint32_t fifo_size(struct fifo_producer *f) {

@@ -351,7 +351,7 @@ describe('TLS configuration that cannot be', () => {
       downstreamTls([], {
         tls_certificate_sds_secret_configs: [{ name: 'x', sds_config: { ads: {} } }],
       }),
-      /ConfigSource\.ads is not supported/,
+      /secrets from a control plane are not supported by Sluice yet/,
     ],
     [
       'names without a CA',
