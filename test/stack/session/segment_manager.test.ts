@@ -3,11 +3,41 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { HostStack } from '../../../src/stack/host_stack.ts';
 import { DEFAULT_SEGMENT_OPTIONS } from '../../../src/stack/session/segment_manager.ts';
 import { VclState } from '../../../src/stack/vcl/session.ts';
 import { VclWorker } from '../../../src/stack/vcl/worker.ts';
+
+/** A stack and one application on it that connects to its own listener; all ends with the test. */
+async function connectedToItself(t: TestContext, fifoSize: number) {
+  const runtimeDir = mkdtempSync(join(tmpdir(), 'sluice-segments-'));
+  const stack = new HostStack({ runtimeDir });
+  const worker = await VclWorker.attach('both', { runtimeDir, rxFifoSize: fifoSize, txFifoSize: fifoSize });
+  t.after(() => {
+    worker.destroy();
+    stack.close();
+    rmSync(runtimeDir, { recursive: true });
+  });
+  const until = async (done: () => boolean): Promise<void> => {
+    for (; !done(); worker.poll()) await new Promise((resolve) => setImmediate(resolve));
+  };
+  const connect = async (count: number) => {
+    const listener = worker.createSession(0);
+    listener.local.set('127.0.0.1', 80);
+    worker.listen(listener, 10);
+    await until(() => listener.state === VclState.listening);
+    const sessions = Array.from({ length: count }, () => {
+      const session = worker.createSession(0);
+      session.remote.set('127.0.0.1', 80);
+      worker.connect(session);
+      return session;
+    });
+    await until(() => sessions.every(({ state }) => state === VclState.ready) && listener.acceptQueue.length === count);
+    return { listener, sessions };
+  };
+  return { stack, worker, until, connect };
+}
 
 for (const [fifo, expected] of [
   [1 << 20, [1, 4096]],
@@ -16,29 +46,9 @@ for (const [fifo, expected] of [
   test(`two connections with FIFOs of ${fifo >> 20} MB are in segments of ${expected.join(' and ')} slots`, {
     timeout: 30_000,
   }, async (t) => {
-    const runtimeDir = mkdtempSync(join(tmpdir(), 'sluice-segments-'));
-    const stack = new HostStack({ runtimeDir });
-    const worker = await VclWorker.attach('both', { runtimeDir, rxFifoSize: fifo, txFifoSize: fifo });
-    t.after(() => {
-      worker.destroy();
-      stack.close();
-      rmSync(runtimeDir, { recursive: true });
-    });
-    const until = async (done: () => boolean): Promise<void> => {
-      for (; !done(); worker.poll()) await new Promise((resolve) => setImmediate(resolve));
-    };
-    const listener = worker.createSession(0);
-    listener.local.set('127.0.0.1', 80);
-    worker.listen(listener, 10);
-    await until(() => listener.state === VclState.listening);
+    const { stack, worker, until, connect } = await connectedToItself(t, fifo);
+    const { listener, sessions } = await connect(2);
     const slots = (): number[] => [...stack.segments.all()].map(({ segment }) => segment.layout.slots);
-    const sessions = [0, 1].map(() => {
-      const session = worker.createSession(0);
-      session.remote.set('127.0.0.1', 80);
-      worker.connect(session);
-      return session;
-    });
-    await until(() => sessions.every(({ state }) => state === VclState.ready) && listener.acceptQueue.length === 2);
     assert.deepEqual(slots(), expected);
     // All of its room can be filled, also in the small one.
     const block = new Uint8Array(fifo + 1);
@@ -60,25 +70,11 @@ for (const [fifo, expected] of [
 test('memory that the stack takes back while a worker looks at its queues is no mistake of the peer', {
   timeout: 30_000,
 }, async (t) => {
-  const runtimeDir = mkdtempSync(join(tmpdir(), 'sluice-segments-'));
-  const stack = new HostStack({ runtimeDir });
-  const worker = await VclWorker.attach('both', { runtimeDir });
-  t.after(() => {
-    worker.destroy();
-    stack.close();
-    rmSync(runtimeDir, { recursive: true });
-  });
-  const until = async (done: () => boolean): Promise<void> => {
-    for (; !done(); worker.poll()) await new Promise((resolve) => setImmediate(resolve));
-  };
-  const listener = worker.createSession(0);
-  listener.local.set('127.0.0.1', 80);
-  worker.listen(listener, 10);
-  await until(() => listener.state === VclState.listening);
-  const session = worker.createSession(0);
-  session.remote.set('127.0.0.1', 80);
-  worker.connect(session);
-  await until(() => session.state === VclState.ready && listener.acceptQueue.length === 1);
+  const { stack, worker, connect } = await connectedToItself(t, 1 << 20);
+  const {
+    listener,
+    sessions: [session],
+  } = await connect(1);
   const accepted = worker.accept(listener)!;
   // The queue has moved on from where empty memory begins.
   accepted.write(Buffer.from('x'));

@@ -2,7 +2,7 @@
  * A virtual host: its routes in order, the first that matches wins; and the redirect of require_tls before them.
  *
  * Decorators and tracing settings of routes have an effect only with a tracer.
- * Left out, refused: matcher, virtual clusters, cors, hedging, mirroring, filter and non-forwarding actions.
+ * Left out, refused: matcher, virtual clusters, cors, hedging, filter and non-forwarding actions.
  */
 import type { FractionDenominator } from '../../common/matchers.ts';
 import { ConfigError } from '../../config/error.ts';

@@ -3,7 +3,7 @@
  * redirects, choice of the upstream, timeouts, retries, failure responses, upstream statistics.
  *
  * Router objects are kept with their stream object and used again; each has one UpstreamRequest, as there is one attempt at a time.
- * Left out: hedging, internal redirects, outlier detection, upstream HTTP filters.
+ * Left out: hedging, internal redirects, upstream HTTP filters.
  */
 import { SliceBuffer } from '../../../core/buffer/slice_buffer.ts';
 import type { FormatterContext } from '../../access_log/access_log.ts';
